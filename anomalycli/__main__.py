@@ -1,0 +1,5 @@
+"""`python -m anomalycli`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,72 @@
+"""Model files: safetensors, with the configuration and what it was trained on in the metadata."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from .denet import DENet, DENetConfig
+from .errors import CheckpointError, cause
+from .events import EventRule
+from .features import FeatureKind
+
+VERSION = 1
+_KEY = "anomalycli"  # safetensors writes several keys in any order; one keeps files the same, bit for bit
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model is: its network, the features it knows, its events' defaults, how it was trained."""
+
+    config: DENetConfig
+    kind: FeatureKind
+    events: EventRule = EventRule()
+    training: dict = field(default_factory=dict)
+
+
+def save_model(path: Path, model: DENet, info: ModelInfo, half: bool = False) -> None:
+    """Write the model; with `half`, its weights as fp16, in half the space."""
+    dtype = torch.float16 if half else torch.float32
+    tensors = {name: tensor.detach().cpu().to(dtype).contiguous() for name, tensor in model.state_dict().items()}
+    save_tensors(path, tensors, dataclasses.asdict(info))
+
+
+def load_model(path: Path) -> tuple[DENet, ModelInfo]:
+    """Returns the model in fp32 on the CPU, in eval mode. Raises CheckpointError where it is not one."""
+    tensors, meta = load_tensors(path)
+    try:
+        info = ModelInfo(
+            DENetConfig(**meta["config"]), FeatureKind(**meta["kind"]), EventRule(**meta["events"]), meta["training"]
+        )
+        model = DENet(info.config)
+        model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: not a model of this tool ({cause(error)}).") from error
+    return model.eval(), info
+
+
+def save_tensors(path: Path, tensors: dict[str, torch.Tensor], meta: dict) -> None:
+    """Write tensors and a JSON object beside them, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".part")
+    partial.write_bytes(save(tensors, {_KEY: json.dumps({"version": VERSION} | meta, sort_keys=True)}))
+    partial.replace(path)
+
+
+def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
+    """What `save_tensors` wrote. Raises CheckpointError where the file is missing, damaged or another's."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            meta = json.loads((file.metadata() or {})[_KEY])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: there is no such file.") from error
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a model file of this tool, or not whole ({cause(error)}).") from error
+    if meta.pop("version") != VERSION:
+        raise CheckpointError(f"{path}: written in a format that this version does not read.")
+    return tensors, meta

@@ -1,0 +1,99 @@
+"""DE-Net: multi-scale temporal modelling (MSTM) and a classifier, Sec. 3.1, Eq. 1-5 of the paper.
+
+Shapes: B videos, T segments, D features, S scales. Scale s of the paper is s = 0 ... S-1 here.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class DENetConfig:
+    """The network's dimensions: the paper's (Sec. 4.1), and where it is silent, ours.
+
+    Raises ValueError where they do not fit together.
+    """
+
+    feature_dim: int = 512  # width of the clip features that come in
+    segments: int = 64  # T
+    scales: int = 3  # S
+    heads: int = 8
+    layers: int = 1  # of each scale's transformer
+    feedforward: int = 2048  # not in the paper: the transformer's usual default
+    encoder_dropout: float = 0.1  # not in the paper: likewise
+    dropout: float = 0.6  # between the classifier's layers
+    width: int | None = None  # not in the paper: narrow D to this before MSTM; None keeps D throughout
+
+    def __post_init__(self):
+        coarsest = 2 ** (self.scales - 1) if self.scales > 0 else 0
+        if coarsest == 0 or self.segments % max(2, coarsest):
+            raise ValueError(
+                f"{self.segments} segments cannot be halved {self.scales - 1} times for {self.scales} scales."
+            )
+        if self.dim % self.heads:
+            raise ValueError(f"{self.dim} features cannot be shared out among {self.heads} heads.")
+
+    @property
+    def dim(self) -> int:
+        """D inside the network."""
+        return self.width or self.feature_dim
+
+
+class MSTM(nn.Module):
+    """Multi-scale temporal modelling: (B, T, D) -> (B, T, D)."""
+
+    def __init__(self, config: DENetConfig):
+        super().__init__()
+        dim, scales = config.dim, range(config.scales)
+        self.convs = nn.ModuleList(nn.Conv1d(dim, dim, kernel_size=2**s, stride=2**s) for s in scales)
+        self.positions = nn.ParameterList(
+            nn.init.trunc_normal_(torch.empty(config.segments // 2**s, dim), std=0.02) for s in scales
+        )
+        self.encoders = nn.ModuleList(_encoder(config) for _ in scales)
+        self.fc = nn.Linear(config.scales * dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scales = []
+        for s, (conv, position, encoder) in enumerate(zip(self.convs, self.positions, self.encoders, strict=True)):
+            local = conv(x.mT).mT  # (B, T/2^s, D)  Eq. 1
+            whole = encoder(local + position)  # (B, T/2^s, D)  Eq. 2
+            scales.append(whole.repeat_interleave(2**s, dim=1))  # (B, T, D)  Eq. 3
+        return self.fc(torch.cat(scales, dim=2))  # (B, T, S*D) -> (B, T, D)  Eq. 4
+
+
+class DENet(nn.Module):
+    """(B, T, feature_dim) -> MSTM's features (B, T, D) and anomaly scores (B, T) in [0, 1]."""
+
+    def __init__(self, config: DENetConfig):
+        super().__init__()
+        self.config = config
+        self.narrow = nn.Linear(config.feature_dim, config.width) if config.width else nn.Identity()
+        self.mstm = MSTM(config)
+        self.classifier = nn.Sequential(
+            nn.Linear(config.dim, 512),
+            nn.ReLU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(512, 32),
+            nn.Dropout(config.dropout),
+            nn.Linear(32, 1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.mstm(self.narrow(x))  # (B, T, D)
+        return features, self.classifier(features).squeeze(2)  # (B, T)  Eq. 5
+
+
+def _encoder(config: DENetConfig) -> nn.TransformerEncoder:
+    layer = nn.TransformerEncoderLayer(
+        config.dim,
+        config.heads,
+        config.feedforward,
+        config.encoder_dropout,
+        activation="gelu",
+        batch_first=True,
+        norm_first=True,
+    )
+    return nn.TransformerEncoder(layer, config.layers, enable_nested_tensor=False)

@@ -1,0 +1,118 @@
+"""Feature files: what a backbone saw in one video, and how it was made.
+
+One `.npz` a video, without pickles: `visual` (n_clips, n_crops, D) float32, `audio` (n_clips, 128)
+where there is sound, and `meta`, a JSON object as UTF-8 bytes.
+"""
+
+import dataclasses
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .errors import FeatureError, cause
+
+VERSION = 1
+SUFFIX = ".npz"
+
+
+@dataclass(frozen=True)
+class FeatureKind:
+    """What makes features comparable: a model knows those of one kind and refuses all others."""
+
+    backbone: str
+    weights_sha256: str
+    preprocessing: str
+    size: int  # short side of the picture, pixels
+    dim: int
+    audio: str | None = None
+    clip_length: int = 16  # frames
+    stride: int = 16  # frames
+
+    def difference(self, other: "FeatureKind") -> tuple[str, object, object] | None:
+        """The first setting in which the two differ, as (name, ours, theirs), or None."""
+        for field in dataclasses.fields(self):
+            ours, theirs = getattr(self, field.name), getattr(other, field.name)
+            if ours != theirs:
+                return field.name.replace("_", " "), ours, theirs
+        return None
+
+
+@dataclass(frozen=True)
+class Features:
+    """The features of one video.
+
+    visual: float32 (n_clips, n_crops, D). audio: float32 (n_clips, 128) or None.
+    n_frames and fps are the video's; source is its name, source_bytes and source_mtime its file's
+    size and time. lost is how many frames damage took (None: unknown), damage what it was.
+    """
+
+    visual: np.ndarray
+    kind: FeatureKind
+    n_frames: int
+    fps: float
+    source: str
+    audio: np.ndarray | None = None
+    source_bytes: int = 0
+    source_mtime: float = 0.0
+    precision: str = "fp32"
+    crops: str = "whole frame"
+    damage: str | None = None
+    lost: int | None = 0
+    tool: str = ""
+
+    @property
+    def warning(self) -> str | None:
+        """A sentence about damage, if there was any."""
+        if self.damage is None:
+            return None
+        lost = "an unknown number of frames is" if self.lost is None else f"{self.lost} frames are"
+        return f"{self.source}: {self.n_frames} frames were read and {lost} lost ({self.damage})."
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return self.n_frames / self.fps
+
+    def save(self, path: Path) -> None:
+        """Write beside and rename: a killed run leaves whole files only."""
+        arrays = {"visual": self.visual}
+        if self.audio is not None:
+            arrays["audio"] = self.audio
+        meta = {"version": VERSION} | {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.name not in ("visual", "audio", "kind")
+        }
+        meta["kind"] = dataclasses.asdict(self.kind)
+        arrays["meta"] = np.frombuffer(json.dumps(meta, sort_keys=True).encode(), np.uint8)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".part")
+        with open(partial, "wb") as file:
+            np.savez(file, **arrays)
+        partial.replace(path)
+
+
+def load_features(path: Path) -> Features:
+    """Raises FeatureError where the file is missing, damaged or not a feature file of this tool."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        meta = json.loads(arrays.pop("meta").tobytes())
+    except FileNotFoundError as error:
+        raise FeatureError(f"{path}: there is no such file.") from error
+    except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise FeatureError(f"{path}: not a whole feature file ({cause(error)}); extract it again.") from error
+    if meta.pop("version", None) != VERSION:
+        raise FeatureError(f"{path}: written in a format that this version does not read; extract it again.")
+    try:
+        features = Features(kind=FeatureKind(**meta.pop("kind")), **meta, **arrays)
+    except (TypeError, KeyError) as error:
+        raise FeatureError(f"{path}: its metadata are not complete ({cause(error)}); extract it again.") from error
+    if features.visual.ndim != 3 or features.visual.shape[2] != features.kind.dim or not len(features.visual):
+        raise FeatureError(f"{path}: {features.visual.shape} features where (n, crops, {features.kind.dim}) belong.")
+    if not np.isfinite(features.visual).all():
+        raise FeatureError(f"{path}: some of its features are not finite numbers; extract it again.")
+    return features

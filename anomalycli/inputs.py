@@ -1,0 +1,49 @@
+"""What the user named on the command line, as a list of files with names that are safe to write to."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import UsageError
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file, and the name that its results go by: its path below the folder that was named, no suffix."""
+
+    path: Path
+    name: str
+
+
+def find_inputs(paths: Iterable[str | Path], suffixes: Collection[str]) -> list[Input]:
+    """Files as named, and all files below the folders named whose suffix is one of `suffixes`, sorted.
+
+    A file that does not exist stays in the list: whoever opens it says so, and the others go on.
+    Two files that would get one name keep their suffix in it (`a.mp4`, `a.avi`).
+
+    Raises UsageError where two files would still get one name.
+    """
+    found: dict[Path, Path] = {}  # absolute path -> path below the folder that was named
+    for path in map(Path, paths):
+        if path.is_dir():
+            below = sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
+            for file in below:
+                if not any(part.startswith(".") for part in file.relative_to(path).parts):
+                    found.setdefault(file.absolute(), file.relative_to(path))
+        else:
+            found.setdefault(path.absolute(), Path(path.name))
+    stems = Counter(relative.with_suffix("") for relative in found.values())
+    inputs = [
+        Input(path, (relative if stems[relative.with_suffix("")] > 1 else relative.with_suffix("")).as_posix())
+        for path, relative in found.items()
+    ]
+    first: dict[str, Path] = {}
+    for item in inputs:
+        if item.name in first:
+            raise UsageError(
+                f"{first[item.name]} and {item.path} would both be written as '{item.name}': "
+                "name the folder that holds both, or run them into two output folders."
+            )
+        first[item.name] = item.path
+    return inputs

@@ -1,0 +1,138 @@
+"""A video or its features in, a score for every frame and events out."""
+
+import importlib.resources
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .backbones import Extractor, pick_device
+from .checkpoint import ModelInfo, load_model
+from .datasets import joined
+from .denet import DENet
+from .errors import UsageError
+from .events import Event, EventRule, find_events
+from .extract import OnClips, extract_video
+from .features import SUFFIX, Features, load_features
+from .segments import pool, spread
+
+BUNDLED = "street-fights.safetensors"
+SPANS = ("auto", "video", "window")
+LONG = 3  # clips a segment beyond which `auto` takes windows: at 64 segments and 25 fps, two minutes
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the model says of one video.
+
+    scores: float32 (n_frames,), in [0, 1]. events: half-open frame intervals, in order. span: video
+    or window. warning: a sentence where the video was damaged.
+    """
+
+    path: Path
+    scores: np.ndarray
+    fps: float
+    events: list[Event]
+    span: str
+    rule: EventRule
+    warning: str | None = None
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return len(self.scores) / self.fps
+
+
+class Scorer:
+    """A model, ready to score videos. `Scorer.load()` is the way to get one."""
+
+    def __init__(self, model: DENet, info: ModelInfo, device: str = "auto", precision: str = "auto"):
+        self.info = info
+        self.device = pick_device(device)
+        self.precision = precision
+        self.model = model.to(self.device).eval()
+        self._extractor: Extractor | None = None
+
+    @classmethod
+    def load(cls, path: str | Path | None = None, device: str = "auto", precision: str = "auto") -> "Scorer":
+        """The model at `path`, or the bundled one. Raises CheckpointError where it is not one."""
+        if path is not None:
+            return cls(*load_model(Path(path)), device, precision)
+        with importlib.resources.as_file(importlib.resources.files("anomalycli.bundled") / BUNDLED) as bundled:
+            return cls(*load_model(bundled), device, precision)
+
+    def score(
+        self,
+        path: str | Path,
+        span: str = "auto",
+        rule: EventRule | None = None,
+        on_clips: OnClips | None = None,
+    ) -> Result:
+        """Score a video, or a feature file (.npz).
+
+        `span`: "video" makes 64 segments of the whole, as the paper does; "window" goes over it in
+        windows of 64 clips, half overlapping, so that what is brief in a long video is not averaged
+        away; "auto" takes windows beyond about two minutes. `rule` overrides the model's own.
+
+        Raises VideoError or FeatureError where there is nothing to read, UsageError where the
+        features are not of the kind that the model knows.
+        """
+        path = Path(path)
+        if path.suffix.lower() == SUFFIX:
+            features = load_features(path)
+            self._check_kind(path, features)
+        else:
+            features = extract_video(path, self.extractor, on_clips)
+        scores, span = self.score_features(features, span)
+        rule = rule or self.info.events
+        return Result(path, scores, features.fps, find_events(scores, features.fps, rule), span, rule, features.warning)
+
+    def score_features(self, features: Features, span: str = "auto") -> tuple[np.ndarray, str]:
+        """Scores of the frames, float32 (n_frames,), and the span that was used; crops are averaged."""
+        x = joined(features)  # (n_clips, n_crops, D)
+        segments = self.info.config.segments
+        if span not in SPANS:
+            raise UsageError(f"There is no span '{span}': give {', '.join(SPANS)}.")
+        if span == "auto":
+            span = "window" if len(x) > LONG * segments else "video"
+        if span == "video" or len(x) <= segments:
+            scores = self._run(pool(x, segments)[None])[0]
+        else:
+            scores = self._blend(x, segments)
+        return spread(scores, features.n_frames), span
+
+    @property
+    def extractor(self) -> Extractor:
+        """The backbone that the model was trained on, loaded when a video first needs it."""
+        if self._extractor is None:
+            kind = self.info.kind
+            extractor = Extractor(kind.backbone, str(self.device), self.precision, kind.size)
+            if difference := kind.difference(extractor.kind):
+                setting, ours, theirs = difference
+                raise UsageError(f"The model was trained with {setting} {ours}, and this version has {theirs}.")
+            self._extractor = extractor
+        return self._extractor
+
+    def _blend(self, x: np.ndarray, length: int) -> np.ndarray:
+        """(n_clips, n_crops, D) -> (n_clips,): windows of `length` clips, weighted to fade at their ends."""
+        starts = sorted({*range(0, len(x) - length, length // 2), len(x) - length})
+        weight = np.minimum(np.arange(length), np.arange(length)[::-1]) + 1.0
+        total, weights = np.zeros(len(x)), np.zeros(len(x))
+        for start in starts:
+            window = slice(start, start + length)
+            total[window] += weight * self._run(x[None, window])[0]
+            weights[window] += weight
+        return total / weights
+
+    @torch.inference_mode()
+    def _run(self, x: np.ndarray) -> np.ndarray:
+        """(B, T, n_crops, D) -> (B, T)."""
+        batch, _, crops, _ = x.shape
+        bags = torch.from_numpy(x).float().to(self.device).transpose(1, 2).flatten(0, 1)  # (B * n_crops, T, D)
+        return self.model(bags)[1].unflatten(0, (batch, crops)).mean(1).cpu().numpy()
+
+    def _check_kind(self, path: Path, features: Features) -> None:
+        if difference := self.info.kind.difference(features.kind):
+            setting, ours, theirs = difference
+            raise UsageError(f"{path}: its {setting} is {theirs}, and the model was trained with {ours}.")

@@ -1,0 +1,49 @@
+"""Between the clips of a video, its T segments and its frames.
+
+One map serves both ways. Segment i is clips [i*n/T, (i+1)*n/T), rounded down to whole clips, where
+there are at least as many clips n as segments; where there are fewer, it is the one clip that holds
+the middle of that interval.
+"""
+
+import numpy as np
+
+CLIP_LENGTH = 16  # frames
+
+
+def parts(n_clips: int, n_segments: int) -> tuple[np.ndarray, np.ndarray]:
+    """First clip, and clip after the last, of each segment: int64 (n_segments,) each."""
+    if n_clips < 1:
+        raise ValueError("There is no clip to make segments of.")
+    i = np.arange(n_segments + 1, dtype=np.int64)
+    if n_clips < n_segments:
+        start = (2 * i[:-1] + 1) * n_clips // (2 * n_segments)
+        return start, start + 1
+    edges = i * n_clips // n_segments
+    return edges[:-1], edges[1:]
+
+
+def centres(n_clips: int, n_segments: int) -> np.ndarray:
+    """The middle of each segment, in frames from the start of the video: float64 (n_segments,)."""
+    if n_clips < n_segments:
+        return (np.arange(n_segments) + 0.5) * n_clips / n_segments * CLIP_LENGTH
+    start, end = parts(n_clips, n_segments)
+    return (start + end) / 2 * CLIP_LENGTH
+
+
+def pool(features: np.ndarray, n_segments: int = 64) -> np.ndarray:
+    """Mean of the clip features of each segment: (n_clips, ...) -> float32 (n_segments, ...)."""
+    start, end = parts(len(features), n_segments)
+    if len(features) <= n_segments:
+        return features[start].astype(np.float32)
+    sums = np.add.reduceat(features, start, axis=0, dtype=np.float64)  # the parts touch: end[i] == start[i + 1]
+    return (sums / (end - start).reshape(-1, *[1] * (features.ndim - 1))).astype(np.float32)
+
+
+def spread(scores: np.ndarray, n_frames: int) -> np.ndarray:
+    """A score for each frame, linear between the segments' centres: (n_segments,) -> float32 (n_frames,).
+
+    n_segments may be the number of clips itself: then each clip is its own segment.
+    """
+    n_clips = -(-n_frames // CLIP_LENGTH)
+    middles = np.arange(n_frames) + 0.5
+    return np.interp(middles, centres(n_clips, len(scores)), scores).astype(np.float32)

@@ -1,0 +1,84 @@
+"""What people see in the terminal: words and progress on stderr, tables on stdout."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+words = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def clock(seconds: float) -> str:
+    """m:ss, or h:mm:ss from an hour on."""
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def print_summary(results) -> None:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("video", "duration", "peak", "at", "span", "events"):
+        table.add_column(column, overflow="fold", justify="right" if column in ("duration", "peak", "at") else "left")
+    for result in results:
+        peak = int(result.scores.argmax())
+        events = [
+            f"{clock(event.start / result.fps)}-{clock(event.end / result.fps)} [dim]{event.score:.2f}[/]"
+            for event in result.events
+        ]
+        table.add_row(
+            escape(result.path.name),
+            clock(result.duration),
+            f"{result.scores[peak]:.2f}",
+            clock(peak / result.fps),
+            result.span,
+            "  ".join(events) or "[dim]none[/]",
+        )
+    Console(highlight=False).print(table)
+
+
+@contextmanager
+def clip_progress() -> Iterator[tuple[Callable, Callable]]:
+    """Yields `on_clips(path, done, total)`, and `say(markup)` that prints above the bar."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("clips"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=words, transient=True, disable=not words.is_terminal) as progress:
+        task = progress.add_task("", total=None)
+
+        def on_clips(path: Path, done: int, total: int | None) -> None:
+            progress.update(task, description=escape(path.name), completed=done, total=total)
+
+        yield on_clips, words.print
+
+
+@contextmanager
+def train_progress(steps: int, n_videos: int) -> Iterator[Callable]:
+    """Yields `on_progress`: a bar on a terminal, a line at each validation elsewhere and for the record."""
+    words.print(f"{n_videos} videos, {steps} steps")
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("steps"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=words, transient=True, disable=not words.is_terminal) as progress:
+        task = progress.add_task("", total=steps)
+        every = max(1, steps // 20)
+
+        def on_progress(now) -> None:
+            ap = "-" if now.validation_ap is None else f"{now.validation_ap:.3f}"
+            text = f"loss {now.loss:.3f}  erased {now.erased:.0%}  validation AP {ap}"
+            progress.update(task, description=text, completed=now.step)
+            if now.step % every == 0 or now.step == steps:
+                words.print(f"step {now.step:>6}  {text}")
+
+        yield on_progress

@@ -1,0 +1,191 @@
+"""Video files as consecutive clips of 16 frames.
+
+decord reads. Where it cannot (AV1, no duration in the header, damage), PyAV goes on at the very
+same frame. Both scale through the same libswscale filter, so a frame does not depend on its reader.
+"""
+
+import os
+from collections.abc import Generator, Iterable, Iterator
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+import av
+import numpy as np
+
+from .errors import VideoError, cause
+
+try:
+    import decord
+
+    decord.logging.set_level(decord.logging.QUIET)
+    # How often decord asks a broken stream for one more frame before it gives up (10240 by default).
+    os.environ.setdefault("DECORD_EOF_RETRY_MAX", "128")
+except ImportError:  # no wheel for this platform
+    decord = None
+
+CLIP_LENGTH = 16
+SUFFIXES = frozenset(
+    (".3gp", ".asf", ".avi", ".dav", ".flv", ".h264", ".h265", ".m2ts", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4")
+    + (".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv")
+)
+MAX_ASPECT = 4  # longer pictures are squeezed to this ratio, so that a freak size cannot fill the memory
+
+# libavfilter's rotations, by the angle that PyAV reports (counter-clockwise, degrees)
+_ROTATIONS = {0: [], 90: [("transpose", "cclock")], 180: [("hflip", ""), ("vflip", "")], 270: [("transpose", "clock")]}
+
+
+class Video:
+    """One video file, read once from front to back.
+
+    `width` and `height` are those of the picture as it is shown: rotation and pixel shape applied.
+    With `short_side`, frames come scaled to `size` = (width, height): the short side as asked, both
+    sides rounded to a multiple of `multiple`, nothing cropped.
+
+    `n_frames` is the number of frames read so far, `n_declared` what the container promises (None
+    where it does not say). After the last clip, `damage` tells what stopped the decoder early, if
+    anything did.
+
+    Raises VideoError where the file has no frame that can be read.
+    """
+
+    def __init__(self, path: str | os.PathLike, short_side: int | None = None, multiple: int = 1):
+        self.path = Path(path)
+        self.n_frames = 0
+        self.damage: str | None = None
+        if not self.path.exists():
+            raise VideoError(f"{self.path}: there is no such file.")
+        if self.path.stat().st_size == 0:
+            raise VideoError(f"{self.path}: the file is empty.")
+        try:
+            with av.open(_url(self.path)) as container:
+                stream = _video_stream(container, self.path)
+                frame = next(container.decode(stream))
+                rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+                self.n_declared = stream.frames or None
+        except (av.error.FFmpegError, StopIteration, ValueError) as error:
+            raise VideoError(f"{self.path}: not a video that can be read ({cause(error)}).") from error
+        width, height = frame.width, frame.height
+        if pixel_shape := stream.sample_aspect_ratio:
+            width = max(1, round(width * pixel_shape))
+        self.rotation = frame.rotation % 360
+        self.width, self.height = (height, width) if self.rotation % 180 else (width, height)
+        self.fps = float(rate)
+        self.size = scaled_size(self.width, self.height, short_side, multiple)
+
+    def clips(self, length: int = CLIP_LENGTH) -> Iterator[np.ndarray]:
+        """Yield uint8 arrays (length, height, width, 3), RGB; the last one repeats its last frame."""
+        clip = np.empty((length, self.size[1], self.size[0], 3), np.uint8)
+        at = 0
+        for frame in self.frames():
+            clip[at] = frame
+            at += 1
+            if at == length:
+                yield clip
+                clip, at = np.empty_like(clip), 0
+        if at:
+            clip[at:] = clip[at - 1]
+            yield clip
+
+    def frames(self) -> Iterator[np.ndarray]:
+        """Yield every frame, uint8 (height, width, 3), RGB, counting them in `n_frames`."""
+        self.n_frames, self.damage = 0, None
+        if (yield from self._decord_frames()):
+            return
+        try:
+            yield from self._pyav_frames(skip=self.n_frames)
+        except av.error.FFmpegError as error:
+            self.damage = cause(error)
+        if self.n_frames == 0:
+            raise VideoError(f"{self.path}: not one frame can be decoded ({self.damage}).")
+        if self.damage is None and self.n_declared and self.n_frames < self.n_declared:
+            self.damage = "the stream ends early"
+
+    def grab(self, numbers: Iterable[int]) -> dict[int, np.ndarray]:
+        """The frames of these numbers, each (height, width, 3), as far as the video has them."""
+        wanted = sorted(set(numbers))
+        if decord is not None:
+            try:
+                reader = decord.VideoReader(_url(self.path), width=self.size[0], height=self.size[1], num_threads=1)
+                return {number: reader[number].asnumpy() for number in wanted}
+            except (RuntimeError, IndexError, decord.DECORDError):
+                pass  # the slow way
+        last = wanted[-1] if wanted else -1
+        return {number: frame for number, frame in enumerate(islice(self.frames(), last + 1)) if number in wanted}
+
+    @property
+    def n_lost(self) -> int | None:
+        """Frames that the container promises and damage took; None where it does not say how many."""
+        if self.damage is None:
+            return 0
+        return max(0, self.n_declared - self.n_frames) if self.n_declared else None
+
+    def _decord_frames(self) -> Generator[np.ndarray, None, bool]:
+        """Frames as far as decord gets; returns whether those were all that the file promises."""
+        if decord is None:
+            return False
+        width, height = self.size
+        try:
+            reader = decord.VideoReader(_url(self.path), width=width, height=height, num_threads=1)
+            for _ in range(len(reader)):
+                frame = reader.next().asnumpy()
+                if frame.shape != (height, width, 3):
+                    return False
+                self.n_frames += 1
+                yield frame
+        except (RuntimeError, StopIteration, decord.DECORDError):
+            return False
+        return self.n_frames == (self.n_declared or len(reader))
+
+    def _pyav_frames(self, skip: int = 0) -> Iterator[np.ndarray]:
+        """Frames from number `skip` on."""
+        with av.open(_url(self.path)) as container:
+            stream = _video_stream(container, self.path)
+            graph, source = None, None
+            for frame in islice(container.decode(stream), skip, None):
+                if source != (frame.width, frame.height, frame.format.name):
+                    source = frame.width, frame.height, frame.format.name
+                    graph = self._filter_graph(stream, frame)
+                graph.push(frame)
+                self.n_frames += 1
+                yield graph.pull().to_ndarray()
+
+    def _filter_graph(self, stream, frame) -> "av.filter.Graph":
+        graph = av.filter.Graph()
+        width, height = self.size
+        nodes = [
+            graph.add_buffer(
+                width=frame.width, height=frame.height, format=frame.format.name, time_base=stream.time_base
+            ),
+            *(graph.add(name, args) for name, args in _ROTATIONS.get(self.rotation, [])),
+            graph.add("scale", f"{width}:{height}:flags=bilinear"),  # decord's flags
+            graph.add("format", "rgb24"),
+            graph.add("buffersink"),
+        ]
+        graph.link_nodes(*nodes).configure()
+        return graph
+
+
+def scaled_size(width: int, height: int, short_side: int | None, multiple: int = 1) -> tuple[int, int]:
+    """(width, height) scaled so that the short side is `short_side`, each rounded to `multiple`."""
+    if short_side is None:
+        return width, height
+    scale = short_side / min(width, height)
+    longest = short_side * MAX_ASPECT
+
+    def rounded(side: int) -> int:
+        return max(multiple, round(min(side * scale, longest) / multiple) * multiple)
+
+    return rounded(width), rounded(height)
+
+
+def _video_stream(container, path: Path):
+    stream = container.streams.best("video")
+    if stream is None:
+        raise VideoError(f"{path}: the file has no picture, only other tracks.")
+    return stream
+
+
+def _url(path: Path) -> str:
+    """An absolute path, so that no name is taken for an option or a protocol."""
+    return str(path.absolute())
