@@ -12,7 +12,7 @@ from .errors import AnomalyError, FeatureError, UsageError, VideoError
 from .features import SUFFIX, Features, load_features
 from .inputs import Input, find_inputs
 from .labels import FILE, label_videos, write_labels
-from .video import CLIP_LENGTH, SUFFIXES, Video
+from .video import CLIP_LENGTH, SUFFIXES, Video, frame_times
 
 BATCH = 4  # clips that go through the network at once
 
@@ -87,6 +87,7 @@ def extract_video(path: Path, extractor: Extractor, on_clips: OnClips | None = N
         kind=extractor.kind,
         n_frames=video.n_frames,
         fps=video.fps,
+        times=frame_times(path, video.fps, video.n_frames),
         source=path.name,
         source_bytes=stat.st_size,
         source_mtime=stat.st_mtime,

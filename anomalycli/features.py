@@ -1,7 +1,8 @@
 """Feature files: what a backbone saw in one video, and how it was made.
 
 One `.npz` a video, without pickles: `visual` (n_clips, n_crops, D) float32, `audio` (n_clips, 128)
-where there is sound, and `meta`, a JSON object as UTF-8 bytes.
+where there is sound, `times` (n_frames,) where the frame rate is variable, and `meta`, a JSON object
+as UTF-8 bytes.
 """
 
 import dataclasses
@@ -45,6 +46,7 @@ class Features:
     """The features of one video.
 
     visual: float32 (n_clips, n_crops, D). audio: float32 (n_clips, 128) or None.
+    times: seconds, float64 (n_frames,), or None where frames follow one another at `fps`.
     n_frames and fps are the video's; source is its name, source_bytes and source_mtime its file's
     size and time. lost is how many frames damage took (None: unknown), damage what it was.
     """
@@ -55,6 +57,7 @@ class Features:
     fps: float
     source: str
     audio: np.ndarray | None = None
+    times: np.ndarray | None = None
     source_bytes: int = 0
     source_mtime: float = 0.0
     precision: str = "fp32"
@@ -79,12 +82,11 @@ class Features:
     def save(self, path: Path) -> None:
         """Write beside and rename: a killed run leaves whole files only."""
         arrays = {"visual": self.visual}
-        if self.audio is not None:
-            arrays["audio"] = self.audio
+        arrays |= {name: array for name in ("audio", "times") if (array := getattr(self, name)) is not None}
         meta = {"version": VERSION} | {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
-            if field.name not in ("visual", "audio", "kind")
+            if field.name not in ("visual", "audio", "times", "kind")
         }
         meta["kind"] = dataclasses.asdict(self.kind)
         arrays["meta"] = np.frombuffer(json.dumps(meta, sort_keys=True).encode(), np.uint8)

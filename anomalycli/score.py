@@ -2,6 +2,7 @@
 
 import importlib.resources
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from .checkpoint import ModelInfo, load_model
 from .datasets import joined
 from .denet import DENet
 from .errors import UsageError
-from .events import Event, EventRule, find_events
+from .events import Event, EventRule, find_events, frame_edges
 from .extract import OnClips, extract_video
 from .features import SUFFIX, Features, load_features
 from .segments import pool, spread
@@ -27,7 +28,8 @@ class Result:
     """What the model says of one video.
 
     scores: float32 (n_frames,), in [0, 1]. events: half-open frame intervals, in order. span: video
-    or window. warning: a sentence where the video was damaged.
+    or window. warning: a sentence where the video was damaged. times: float64 (n_frames,), seconds,
+    where the frame rate is variable; `fps` is then its mean.
     """
 
     path: Path
@@ -37,11 +39,28 @@ class Result:
     span: str
     rule: EventRule
     warning: str | None = None
+    times: np.ndarray | None = None
+
+    @cached_property
+    def edges(self) -> np.ndarray:
+        """When each frame begins, and the last one ends, in seconds: float64 (n_frames + 1,)."""
+        return frame_edges(len(self.scores), self.fps, self.times)
 
     @property
     def duration(self) -> float:
         """Seconds."""
-        return len(self.scores) / self.fps
+        return float(self.edges[-1])
+
+    def to_dataframe(self):
+        """A row a frame: frame, time (seconds), score, event (its number from 1, or 0). Needs pandas."""
+        import pandas as pd
+
+        event = np.zeros(len(self.scores), np.int64)
+        for number, found in enumerate(self.events, 1):
+            event[found.start : found.end] = number
+        return pd.DataFrame(
+            {"frame": np.arange(len(event)), "time": self.edges[:-1], "score": self.scores, "event": event}
+        )
 
 
 class Scorer:
@@ -86,7 +105,8 @@ class Scorer:
             features = extract_video(path, self.extractor, on_clips)
         scores, span = self.score_features(features, span)
         rule = rule or self.info.events
-        return Result(path, scores, features.fps, find_events(scores, features.fps, rule), span, rule, features.warning)
+        events = find_events(scores, features.fps, rule, features.times)
+        return Result(path, scores, features.fps, events, span, rule, features.warning, features.times)
 
     def score_features(self, features: Features, span: str = "auto") -> tuple[np.ndarray, str]:
         """Scores of the frames, float32 (n_frames,), and the span that was used; crops are averaged."""
