@@ -213,7 +213,7 @@ def score(
     from .inputs import find_inputs
     from .score import Scorer
     from .video import SUFFIXES
-    from .writers import to_json, write_csv
+    from .writers import to_json, write
 
     if sample:
         from .sample import sample_clip
@@ -232,7 +232,7 @@ def score(
             try:
                 result = scorer.score(item.path, span, rule, on_clips)
                 if as_csv:
-                    write_csv(result, output / f"{item.name}.csv")
+                    write(result, output / item.name, "csv")
                 if plot:
                     from .plot import plot_result
 
