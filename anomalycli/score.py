@@ -51,6 +51,11 @@ class Result:
         """Seconds."""
         return float(self.edges[-1])
 
+    def highlights(self, most: int) -> list[int]:
+        """Frames worth a look: the peaks of the strongest events, or the highest frame where there are none."""
+        strongest = sorted(self.events, key=lambda event: -event.score)[:most]
+        return sorted(event.peak for event in strongest) or [int(self.scores.argmax())]
+
     def to_dataframe(self):
         """A row a frame: frame, time (seconds), score, event (its number from 1, or 0). Needs pandas."""
         import pandas as pd

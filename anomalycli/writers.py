@@ -173,7 +173,7 @@ def write_whole(path: Path, content: str | bytes) -> Path:
     """Write beside and rename, making folders on the way."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
-    partial.write_bytes(content.encode() if isinstance(content, str) else content)
+    partial.write_bytes(content.encode(errors="replace") if isinstance(content, str) else content)
     return partial.replace(path)
 
 
