@@ -64,11 +64,12 @@ def test_an_empty_a_text_and_a_missing_file_are_refused_with_their_name(shared, 
 
 def test_a_truncated_file_gives_what_is_left_and_says_so(make_video, tmp_path):
     rng = np.random.default_rng(0)
-    whole = make_video("whole.mkv", 60, paint=lambda i: rng.integers(0, 255, (64, 96, 3), np.uint8))
+    whole = make_video("whole.mkv", 75, paint=lambda i: rng.integers(0, 255, (64, 96, 3), np.uint8))
     cut = tmp_path / "cut.mkv"
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     video = Video(cut)
     assert 10 < sum(1 for _ in video.frames()) < 50
+    assert (video.damage, video.n_lost) == ("the stream ends early", None)
     mp4 = make_video("whole.mp4", 60)
     cut = tmp_path / "cut.mp4"
     cut.write_bytes(mp4.read_bytes()[: mp4.stat().st_size // 2])  # the index stands at the end of an mp4
