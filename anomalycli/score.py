@@ -111,7 +111,7 @@ class Scorer:
         scores, span = self.score_features(features, span)
         rule = rule or self.info.events
         events = find_events(scores, features.fps, rule, features.times)
-        return Result(path, scores, features.fps, events, span, rule, features.warning, features.times)
+        return Result(path, scores, features.fps, events, span, rule, features.warning, times=features.times)
 
     def score_features(self, features: Features, span: str = "auto") -> tuple[np.ndarray, str]:
         """Scores of the frames, float32 (n_frames,), and the span that was used; crops are averaged."""
