@@ -48,7 +48,10 @@ def _copy(video: Path, target: Path, container: str, start: float, end: float) -
     """Copy the packets from the key frame before `start` to `end`, seconds from the first frame."""
     with av.open(os.fspath(video.absolute())) as source, av.open(os.fspath(target), "w", format=container) as output:
         picture = source.streams.best("video")
-        streams = [stream for stream in (picture, source.streams.best("audio")) if stream is not None]
+        if picture is None or picture.time_base is None:
+            raise ValueError("it has no picture")
+        sound = source.streams.best("audio")
+        streams = [picture] if sound is None else [picture, sound]
         begin = (picture.start_time or 0) * picture.time_base
         source.seek(int((start + begin) / picture.time_base), stream=picture)
         copies = {stream.index: output.add_stream_from_template(stream, opaque=True) for stream in streams}

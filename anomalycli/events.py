@@ -45,7 +45,7 @@ def find_events(
     `times`, seconds (n_frames,), is there where the frame rate is variable.
     """
     at = frame_edges(len(scores), fps, times)
-    spans = []
+    spans: list[list[int]] = []
     for start, end in _runs(scores >= rule.end):
         if scores[start:end].max() < rule.start:
             continue

@@ -77,8 +77,8 @@ def write_report(
         version=__version__,
     )
     write_whole(path, content)
-    peak = max(thumbnails, key=lambda frame: result.scores[frame], default=None)
-    return Page(path, name, result, thumbnails.get(peak))
+    highest = sorted(thumbnails, key=lambda frame: result.scores[frame])
+    return Page(path, name, result, thumbnails[highest[-1]] if highest else None)
 
 
 def write_index(pages: Sequence[Page], path: Path, failures: Sequence[str] = ()) -> None:

@@ -1,6 +1,7 @@
 """A video or its features in, a score for every frame and events out."""
 
 import importlib.resources
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,7 @@ from .features import SUFFIX, Features, load_features
 from .segments import pool, spread
 
 BUNDLED = "street-fights.safetensors"
+log = logging.getLogger(__name__)
 SPANS = ("auto", "video", "window")
 LONG = 3  # clips a segment beyond which `auto` takes windows: at 64 segments and 25 fps, two minutes
 
@@ -111,6 +113,10 @@ class Scorer:
         scores, span = self.score_features(features, span)
         rule = rule or self.info.events
         events = find_events(scores, features.fps, rule, features.times)
+        rate = "variable, mean " if features.times is not None else ""
+        log.debug(
+            f"{path}: {len(features.visual)} clips, {rate}{features.fps:.3f} frames/s, {features.precision}, {span}"
+        )
         return Result(path, scores, features.fps, events, span, rule, features.warning, times=features.times)
 
     def score_features(self, features: Features, span: str = "auto") -> tuple[np.ndarray, str]:

@@ -144,7 +144,7 @@ class Video:
         """Frames from number `skip` on."""
         with av.open(_url(self.path)) as container:
             stream = _video_stream(container, self.path)
-            graph, source = None, None
+            source = None
             for frame in islice(container.decode(stream), skip, None):
                 if source != (frame.width, frame.height, frame.format.name):
                     source = frame.width, frame.height, frame.format.name
