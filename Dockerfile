@@ -6,10 +6,11 @@
 # To write as yourself: add --user "$(id -u):$(id -g)". Written and linted without a Docker engine: never built yet.
 FROM python:3.12-slim
 
-RUN useradd --create-home user
+RUN useradd --create-home --uid 1000 user
 WORKDIR /src
 
 # PyTorch's own index has builds without CUDA, which are far smaller.
+# hadolint ignore=DL3013
 RUN pip install --no-cache-dir --index-url https://download.pytorch.org/whl/cpu torch torchvision
 
 COPY setup.cfg pyproject.toml README.md LICENSE ./
@@ -17,7 +18,7 @@ COPY anomalycli anomalycli
 COPY weights weights
 RUN pip install --no-cache-dir .
 
-USER user
+USER 1000
 WORKDIR /videos
 ENTRYPOINT ["anomalycli"]
 CMD ["--help"]
