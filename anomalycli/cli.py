@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from . import __version__
 from .errors import AnomalyError, UsageError, cause
-from .terminal import clip_progress, print_summary, train_progress, words
+from .terminal import byte_progress, clip_progress, print_summary, print_weights, train_progress, words
 
 # Heavy modules (torch, av, matplotlib) are imported by the commands that need them.
 
@@ -50,11 +50,31 @@ def with_options(options: tuple[Callable, ...]) -> Callable:
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), default="features", show_default=True, help="Folder to write to."
 )
-@click.option("--backbone", default="mc3", show_default=True, help="Network that makes the features.")
-@click.option("--size", type=int, help="Short side of the picture in pixels.  [default: the backbone's, 128 for mc3]")
+@click.option(
+    "--backbone", default="mc3", show_default=True, help="Network that makes the features: mc3, i3d or i3d-inception."
+)
+@click.option(
+    "--size", type=int, help="Short side of the picture in pixels.  [default: the backbone's: mc3 128, i3d 256]"
+)
+@click.option(
+    "--crops", type=int, default=1, show_default=True, help="i3d: 1 (centre), 5 (and corners) or 10 (and mirrored)."
+)
+@click.option("--audio", type=click.Choice(["vggish"]), help="Features of the sound track too, one window a clip.")
+@click.option(
+    "--vggish",
+    type=click.Choice(["raw", "pca"]),
+    default="raw",
+    show_default=True,
+    help="The network's output, or PCA and quantisation after it, as AudioSet's features.",
+)
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Weights of the backbone.  [default: the published ones, fetched once]",
+)
 @with_options(device_options)
 @click.option("--overwrite", is_flag=True, help="Make feature files again that are there already.")
-def extract(videos, output, backbone, size, device, precision, overwrite) -> None:
+def extract(videos, output, backbone, size, crops, audio, vggish, weights, device, precision, overwrite) -> None:
     """Turn VIDEOS (files or folders) into feature files, one a video.
 
     Labels that lie beside them (labels.csv, folders normal/ and abnormal/) are carried along. Files
@@ -63,14 +83,23 @@ def extract(videos, output, backbone, size, device, precision, overwrite) -> Non
     from .backbones import Extractor
     from .extract import extract as run
 
+    with byte_progress() as on_bytes:
+        extractor = Extractor(
+            backbone,
+            device,
+            precision,
+            size,
+            crops=crops,
+            audio=audio and f"{audio}-{vggish}",
+            weights=weights,
+            on_bytes=on_bytes,
+        )
     counts: Counter[str] = Counter()
     with clip_progress() as (on_clips, say):
-        for outcome in run(
-            videos, output, Extractor(backbone, device, precision, size), overwrite=overwrite, on_clips=on_clips
-        ):
+        for outcome in run(videos, output, extractor, overwrite=overwrite, on_clips=on_clips):
             counts[outcome.status] += 1
             if outcome.status == "done":
-                say(f"{outcome.path.name}: done")
+                say(f"{escape(outcome.path.name)}: done" + escape(f" ({outcome.note})" if outcome.note else ""))
             elif outcome.reason:
                 say(f"[red]{outcome.status}[/]  {escape(outcome.reason)}")
     words.print(
@@ -144,7 +173,7 @@ def train(features, output, config, resume, overwrite, half, device, **flags) ->
         ):
             raise UsageError(f"{config}: there is no setting '{min(unknown)}'; `anomalycli train --help` lists them.")
         bags = load_bags(features, network.get("segments", DENetConfig.segments))
-        model_config = DENetConfig(bags.kind.dim, **network)
+        model_config = DENetConfig(bags.kind.width, **network)
     except (TypeError, ValueError) as error:
         raise UsageError(f"These settings do not fit together: {error}") from error
     with train_progress(train_config.steps, len(bags.names)) as on_progress:
@@ -244,6 +273,8 @@ def score(
                 failed += 1
                 say(f"[red]failed[/]  {escape(str(error))}")
                 continue
+            if result.note:
+                say(escape(result.note))
             if result.warning:
                 failed += 1
                 say(f"[red]partial[/]  {escape(result.warning)}")
@@ -256,6 +287,64 @@ def score(
             if asked:
                 words.print(f"Written: {output}/" + (f"{inputs[0].name}.{kind}" if len(inputs) == 1 else f"*.{kind}"))
     finish(failed=failed, done=len(results))
+
+
+@cli.group()
+def weights() -> None:
+    """Published weights: what there is, and how to get it."""
+
+
+@weights.command("list")
+def weights_list() -> None:
+    """What there is, from where, under which licence, and whether it is here."""
+    from .weights import registry
+
+    print_weights(registry().values())
+    words.print("mc3 needs no download: its weights come with the installation.")
+
+
+@weights.command("fetch", no_args_is_help=True)
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+def weights_fetch(names) -> None:
+    """Download weights into the cache and verify them; a download that was cut off goes on."""
+    from .weights import fetch, published
+
+    for item in [published(name) for name in names]:
+        with byte_progress() as on_bytes:
+            path = fetch(item.name, on_bytes)
+        words.print(escape(f"{item.name}: {path}"))
+        if not item.sha256:
+            words.print(f"No hash of {item.name} is published: what came is recorded, and compared from now on.")
+
+
+@weights.command("verify")
+def weights_verify() -> None:
+    """Compare the weights in the cache with their hashes."""
+    from .weights import check_sha256, expected, registry
+
+    right = wrong = 0
+    for item in registry().values():
+        if not item.path.exists():
+            words.print(f"{item.name}: not here")
+            continue
+        try:
+            check_sha256(item.path, expected(item))
+        except AnomalyError as error:
+            wrong += 1
+            words.print(f"[red]{item.name}: wrong[/]  {escape(str(error))}")
+        else:
+            right += 1
+            words.print(f"{item.name}: right")
+    finish(failed=wrong, done=right)
+
+
+@weights.command("path", no_args_is_help=True)
+@click.argument("name")
+def weights_path(name) -> None:
+    """Where a file of weights is, or belongs if you bring it yourself."""
+    from .weights import published
+
+    click.echo(published(name).path)
 
 
 def read_settings(path: Path) -> dict:

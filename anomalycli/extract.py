@@ -2,30 +2,38 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from . import __version__
+from .audio import Sound
 from .backbones import Extractor
 from .errors import AnomalyError, FeatureError, UsageError, VideoError
 from .features import SUFFIX, Features, load_features
 from .inputs import Input, find_inputs
 from .labels import FILE, label_videos, write_labels
+from .vggish import LENGTH, SECONDS, VGGish
 from .video import CLIP_LENGTH, SUFFIXES, Video
 
 BATCH = 4  # clips that go through the network at once
+SOUND_BATCH = 32  # windows of sound that do
 
 OnClips = Callable[[Path, int, int | None], None]  # path, clips done, clips in all (None: not known)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one input. status: done, skipped (was there already), partial (damaged), failed."""
+    """What became of one input. status: done, skipped (was there already), partial (damaged), failed.
+
+    reason: why it is partial or failed. note: what else is worth knowing, such as missing sound.
+    """
 
     path: Path
     status: str
     reason: str | None = None
+    note: str | None = None
 
 
 def extract(
@@ -60,7 +68,8 @@ def extract(
         except (AnomalyError, OSError) as error:
             yield Outcome(item.path, "failed", str(error))
         else:
-            yield Outcome(item.path, "partial" if features.damage else "done", features.warning)
+            status = "partial" if features.damage else "done"
+            yield Outcome(item.path, status, features.warning, features.sound_missing)
 
 
 def extract_video(path: Path, extractor: Extractor, on_clips: OnClips | None = None) -> Features:
@@ -81,9 +90,14 @@ def extract_video(path: Path, extractor: Extractor, on_clips: OnClips | None = N
         if len(batch) == BATCH:
             flush()
     flush()
+    audio, sound = None, None
+    if extractor.vggish:
+        sound = Sound(path)
+        audio = extract_sound(sound, video.clip_ends(), extractor.vggish)
     stat = path.stat()
     return Features(
         visual=np.concatenate(rows),
+        audio=audio,
         kind=extractor.kind,
         n_frames=video.n_frames,
         fps=video.fps,
@@ -91,10 +105,25 @@ def extract_video(path: Path, extractor: Extractor, on_clips: OnClips | None = N
         source_bytes=stat.st_size,
         source_mtime=stat.st_mtime,
         precision=extractor.precision,
+        crops=extractor.crops,
+        sound_track=sound and sound.track,
+        sound_missing=sound and sound.missing,
         damage=video.damage,
         lost=video.n_lost,
         tool=f"anomalycli {__version__}",
     )
+
+
+def extract_sound(sound: Sound, ends: np.ndarray, vggish: VGGish) -> np.ndarray:
+    """float32 (n_clips, 128): clip i has the window that ends with it, at `ends`[i] seconds; zeros without sound."""
+    rows = []
+    windows = sound.windows(ends - SECONDS, LENGTH)
+    while batch := list(islice(windows, SOUND_BATCH)):
+        batch = np.stack(batch)
+        row = vggish(np.nan_to_num(batch)).cpu().numpy()
+        row[np.isnan(batch).all(1)] = 0
+        rows.append(row)
+    return np.concatenate(rows)
 
 
 def _target(item: Input, output: Path) -> Path:
@@ -114,6 +143,11 @@ def _is_done(item: Input, output: Path, extractor: Extractor) -> bool:
         setting, before, now = difference
         raise UsageError(
             f"{target} was made with {setting} {before}, and this run has {now}: "
+            "give --overwrite to make it again, or another --output."
+        )
+    if features.crops != extractor.crops:
+        raise UsageError(
+            f"{target} was made with the crops {features.crops}, and this run has {extractor.crops}: "
             "give --overwrite to make it again, or another --output."
         )
     if not item.path.exists():

@@ -16,6 +16,7 @@ from .errors import FeatureError, cause
 
 VERSION = 1
 SUFFIX = ".npz"
+AUDIO_DIM = 128
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,14 @@ class FeatureKind:
     preprocessing: str
     size: int  # short side of the picture, pixels
     dim: int
-    audio: str | None = None
+    audio: str | None = None  # vggish-raw or vggish-pca
     clip_length: int = 16  # frames
     stride: int = 16  # frames
+
+    @property
+    def width(self) -> int:
+        """D of what enters the network: picture and, where it is asked for, sound."""
+        return self.dim + (AUDIO_DIM if self.audio else 0)
 
     def difference(self, other: "FeatureKind") -> tuple[str, object, object] | None:
         """The first setting in which the two differ, as (name, ours, theirs), or None."""
@@ -46,7 +52,9 @@ class Features:
 
     visual: float32 (n_clips, n_crops, D). audio: float32 (n_clips, 128) or None.
     n_frames and fps are the video's; source is its name, source_bytes and source_mtime its file's
-    size and time. lost is how many frames damage took (None: unknown), damage what it was.
+    size and time. lost is how many frames damage took (None: unknown), damage what it was. crops are
+    named in their order. sound_track is the track that audio comes from, sound_missing what of it was
+    not there: a clip without sound has zeros.
     """
 
     visual: np.ndarray
@@ -59,6 +67,8 @@ class Features:
     source_mtime: float = 0.0
     precision: str = "fp32"
     crops: str = "whole frame"
+    sound_track: str | None = None
+    sound_missing: str | None = None
     damage: str | None = None
     lost: int | None = 0
     tool: str = ""
@@ -70,6 +80,11 @@ class Features:
             return None
         lost = "an unknown number of frames is" if self.lost is None else f"{self.lost} frames are"
         return f"{self.source}: {self.n_frames} frames were read and {lost} lost ({self.damage})."
+
+    @property
+    def sound_warning(self) -> str | None:
+        """A sentence about sound that was asked for and was not there."""
+        return self.sound_missing and f"{self.source}: {self.sound_missing}; zeros stand in its place."
 
     @property
     def duration(self) -> float:
@@ -113,6 +128,8 @@ def load_features(path: Path) -> Features:
         raise FeatureError(f"{path}: its metadata are not complete ({cause(error)}); extract it again.") from error
     if features.visual.ndim != 3 or features.visual.shape[2] != features.kind.dim or not len(features.visual):
         raise FeatureError(f"{path}: {features.visual.shape} features where (n, crops, {features.kind.dim}) belong.")
-    if not np.isfinite(features.visual).all():
+    if features.kind.audio and (features.audio is None or features.audio.shape != (len(features.visual), AUDIO_DIM)):
+        raise FeatureError(f"{path}: the sound that its metadata promise is not whole; extract it again.")
+    if not all(np.isfinite(array).all() for array in arrays.values()):
         raise FeatureError(f"{path}: some of its features are not finite numbers; extract it again.")
     return features

@@ -27,7 +27,8 @@ class Result:
     """What the model says of one video.
 
     scores: float32 (n_frames,), in [0, 1]. events: half-open frame intervals, in order. span: video
-    or window. warning: a sentence where the video was damaged.
+    or window. warning: a sentence where the video was damaged. note: one where the model expects
+    sound and there was none, or not throughout.
     """
 
     path: Path
@@ -37,6 +38,7 @@ class Result:
     span: str
     rule: EventRule
     warning: str | None = None
+    note: str | None = None
 
     @property
     def duration(self) -> float:
@@ -86,7 +88,8 @@ class Scorer:
             features = extract_video(path, self.extractor, on_clips)
         scores, span = self.score_features(features, span)
         rule = rule or self.info.events
-        return Result(path, scores, features.fps, find_events(scores, features.fps, rule), span, rule, features.warning)
+        events = find_events(scores, features.fps, rule)
+        return Result(path, scores, features.fps, events, span, rule, features.warning, features.sound_warning)
 
     def score_features(self, features: Features, span: str = "auto") -> tuple[np.ndarray, str]:
         """Scores of the frames, float32 (n_frames,), and the span that was used; crops are averaged."""
@@ -107,7 +110,7 @@ class Scorer:
         """The backbone that the model was trained on, loaded when a video first needs it."""
         if self._extractor is None:
             kind = self.info.kind
-            extractor = Extractor(kind.backbone, str(self.device), self.precision, kind.size)
+            extractor = Extractor(kind.backbone, str(self.device), self.precision, kind.size, audio=kind.audio)
             if difference := kind.difference(extractor.kind):
                 setting, ours, theirs = difference
                 raise UsageError(f"The model was trained with {setting} {ours}, and this version has {theirs}.")
@@ -133,6 +136,11 @@ class Scorer:
         return self.model(bags)[1].unflatten(0, (batch, crops)).mean(1).cpu().numpy()
 
     def _check_kind(self, path: Path, features: Features) -> None:
+        if self.info.kind.audio and not features.kind.audio:
+            raise UsageError(
+                f"{path}: it holds no sound, and the model needs it ({self.info.kind.audio}). Extract it again with "
+                "--audio vggish, or take a model that was trained without."
+            )
         if difference := self.info.kind.difference(features.kind):
             setting, ours, theirs = difference
             raise UsageError(f"{path}: its {setting} is {theirs}, and the model was trained with {ours}.")

@@ -4,6 +4,7 @@ decord reads. Where it cannot (AV1, no duration in the header, damage), PyAV goe
 same frame. Both scale through the same libswscale filter, so a frame does not depend on its reader.
 """
 
+import contextlib
 import os
 from collections.abc import Generator, Iterable, Iterator
 from fractions import Fraction
@@ -112,6 +113,29 @@ class Video:
                 pass  # the slow way
         last = wanted[-1] if wanted else -1
         return {number: frame for number, frame in enumerate(islice(self.frames(), last + 1)) if number in wanted}
+
+    def clip_ends(self, length: int = CLIP_LENGTH) -> np.ndarray:
+        """When each clip that was read ends, in seconds on the file's own clock: float64 (n_clips,).
+
+        That is when the frame after its last begins, by the stream's timestamps; where those do not
+        account for every frame, and beyond the last frame, frames are 1/fps apart.
+        """
+        n_needed = -(-self.n_frames // length) * length + 1
+        times = self._timestamps()
+        if len(times) != self.n_frames and not (self.damage and len(times) > self.n_frames):
+            times = (times[0] if len(times) else 0.0) + np.arange(self.n_frames) / self.fps
+        times = times[:n_needed]
+        beyond = times[-1] + np.arange(1, n_needed - len(times) + 1) / self.fps
+        return np.concatenate((times, beyond))[length::length]
+
+    def _timestamps(self) -> np.ndarray:
+        """When the frames begin, in the order they are shown, without decoding them: seconds, float64."""
+        times = []
+        with contextlib.suppress(av.error.FFmpegError), av.open(_url(self.path)) as container:
+            for packet in container.demux(_video_stream(container, self.path)):
+                if packet.pts is not None and not packet.is_discard:
+                    times.append(float(packet.pts * packet.time_base))
+        return np.sort(np.array(times, np.float64))
 
     @property
     def n_lost(self) -> int | None:
