@@ -109,9 +109,10 @@ def fetch(name: str, on_bytes: OnBytes | None = None) -> Path:
 
 
 def expected(item: Published) -> str:
-    """The hash that the file must begin with: the one recorded when it was first accepted, or the published."""
+    """What the file's hash must begin with: the one recorded when it was first accepted, else the published."""
     record = _record_path(item)
-    return record.read_text(encoding="ascii").strip() if record.exists() else item.sha256
+    recorded = record.read_text(encoding="ascii").strip() if record.exists() else ""
+    return recorded if recorded.startswith(item.sha256) else item.sha256
 
 
 def sha256_of(path: Path) -> str:
