@@ -72,9 +72,19 @@ def with_options(options: tuple[Callable, ...]) -> Callable:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Weights of the backbone.  [default: the published ones, fetched once]",
 )
+@click.option(
+    "--format",
+    "layout",
+    type=click.Choice(["npz", "xd", "rtfm"]),
+    default="npz",
+    show_default=True,
+    help="npz is this tool's; xd and rtfm are .npy files for the research code of those names.",
+)
 @with_options(device_options)
 @click.option("--overwrite", is_flag=True, help="Make feature files again that are there already.")
-def extract(videos, output, backbone, size, crops, audio, vggish, weights, device, precision, overwrite) -> None:
+def extract(
+    videos, output, backbone, size, crops, audio, vggish, weights, layout, device, precision, overwrite
+) -> None:
     """Turn VIDEOS (files or folders) into feature files, one a video.
 
     Labels that lie beside them (labels.csv, folders normal/ and abnormal/) are carried along. Files
@@ -96,7 +106,7 @@ def extract(videos, output, backbone, size, crops, audio, vggish, weights, devic
         )
     counts: Counter[str] = Counter()
     with clip_progress() as (on_clips, say):
-        for outcome in run(videos, output, extractor, overwrite=overwrite, on_clips=on_clips):
+        for outcome in run(videos, output, extractor, layout=layout, overwrite=overwrite, on_clips=on_clips):
             counts[outcome.status] += 1
             if outcome.status == "done":
                 say(f"{escape(outcome.path.name)}: done" + escape(f" ({outcome.note})" if outcome.note else ""))

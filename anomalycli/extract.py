@@ -11,7 +11,8 @@ from . import __version__
 from .audio import Sound
 from .backbones import Extractor
 from .errors import AnomalyError, FeatureError, UsageError, VideoError
-from .features import SUFFIX, Features, load_features
+from .features import Features
+from .formats import check_format, load_made, save, target
 from .inputs import Input, find_inputs
 from .labels import FILE, label_videos, write_labels
 from .vggish import LENGTH, SECONDS, VGGish
@@ -41,11 +42,13 @@ def extract(
     output: str | Path,
     extractor: Extractor,
     *,
+    layout: str = "npz",
     overwrite: bool = False,
     on_clips: OnClips | None = None,
 ) -> Iterator[Outcome]:
     """Write OUTPUT/name.npz for each video in `paths` (files and folders), yielding each one's outcome.
 
+    `layout` is npz, or what other programs read (formats.py): xd or rtfm.
     Labels that stand beside the videos are carried along as OUTPUT/labels.csv. A feature file of
     the same source and settings is kept.
 
@@ -56,7 +59,9 @@ def extract(
     inputs = find_inputs(paths, SUFFIXES)
     if not inputs:
         raise VideoError(f"{', '.join(map(str, paths))}: there is no video in it.")
-    there = set() if overwrite else {item for item in inputs if _is_done(item, output, extractor)}
+    check_format(layout, extractor.kind.audio)
+    targets = {item: target(output, item.name, layout) for item in inputs}
+    there = set() if overwrite else {item for item in inputs if _is_done(item, targets[item], extractor)}
     _carry_labels(paths, inputs, output)
     for item in inputs:
         if item in there:
@@ -64,7 +69,7 @@ def extract(
             continue
         try:
             features = extract_video(item.path, extractor, on_clips)
-            features.save(_target(item, output))
+            save(features, targets[item], layout)
         except (AnomalyError, OSError) as error:
             yield Outcome(item.path, "failed", str(error))
         else:
@@ -126,17 +131,12 @@ def extract_sound(sound: Sound, ends: np.ndarray, vggish: VGGish) -> np.ndarray:
     return np.concatenate(rows)
 
 
-def _target(item: Input, output: Path) -> Path:
-    return output / f"{item.name}{SUFFIX}"
-
-
-def _is_done(item: Input, output: Path, extractor: Extractor) -> bool:
+def _is_done(item: Input, target: Path, extractor: Extractor) -> bool:
     """Whether the feature file is there, whole, and of this very video. UsageError if made otherwise."""
-    target = _target(item, output)
     if not target.exists():
         return False
     try:
-        features = load_features(target)
+        features = load_made(target)
     except FeatureError:
         return False
     if difference := features.kind.difference(extractor.kind):

@@ -91,18 +91,18 @@ class Features:
         """Seconds."""
         return self.n_frames / self.fps
 
+    def metadata(self) -> str:
+        """All but the arrays, as a JSON object."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        del fields["visual"], fields["audio"]
+        return json.dumps({"version": VERSION} | fields | {"kind": dataclasses.asdict(self.kind)}, sort_keys=True)
+
     def save(self, path: Path) -> None:
         """Write beside and rename: a killed run leaves whole files only."""
         arrays = {"visual": self.visual}
         if self.audio is not None:
             arrays["audio"] = self.audio
-        meta = {"version": VERSION} | {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(self)
-            if field.name not in ("visual", "audio", "kind")
-        }
-        meta["kind"] = dataclasses.asdict(self.kind)
-        arrays["meta"] = np.frombuffer(json.dumps(meta, sort_keys=True).encode(), np.uint8)
+        arrays["meta"] = np.frombuffer(self.metadata().encode(), np.uint8)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(path.name + ".part")
         with open(partial, "wb") as file:
@@ -120,12 +120,7 @@ def load_features(path: Path) -> Features:
         raise FeatureError(f"{path}: there is no such file.") from error
     except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         raise FeatureError(f"{path}: not a whole feature file ({cause(error)}); extract it again.") from error
-    if meta.pop("version", None) != VERSION:
-        raise FeatureError(f"{path}: written in a format that this version does not read; extract it again.")
-    try:
-        features = Features(kind=FeatureKind(**meta.pop("kind")), **meta, **arrays)
-    except (TypeError, KeyError) as error:
-        raise FeatureError(f"{path}: its metadata are not complete ({cause(error)}); extract it again.") from error
+    features = from_metadata(path, meta, **arrays)
     if features.visual.ndim != 3 or features.visual.shape[2] != features.kind.dim or not len(features.visual):
         raise FeatureError(f"{path}: {features.visual.shape} features where (n, crops, {features.kind.dim}) belong.")
     if features.kind.audio and (features.audio is None or features.audio.shape != (len(features.visual), AUDIO_DIM)):
@@ -133,3 +128,13 @@ def load_features(path: Path) -> Features:
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise FeatureError(f"{path}: some of its features are not finite numbers; extract it again.")
     return features
+
+
+def from_metadata(path: Path, meta: dict, **arrays: np.ndarray) -> Features:
+    """Raises FeatureError where `meta`, read from `path`, is not what `Features.metadata` gave."""
+    if meta.pop("version", None) != VERSION:
+        raise FeatureError(f"{path}: written in a format that this version does not read; extract it again.")
+    try:
+        return Features(kind=FeatureKind(**meta.pop("kind")), **meta, **arrays)
+    except (TypeError, KeyError) as error:
+        raise FeatureError(f"{path}: its metadata are not complete ({cause(error)}); extract it again.") from error

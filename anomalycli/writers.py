@@ -39,6 +39,7 @@ def to_json(result: Result) -> str:
             ],
             "rule": dataclasses.asdict(result.rule),
             "warning": result.warning,
+            "note": result.note,
             "scores": [round(float(score), 5) for score in result.scores],
         }
     )
