@@ -330,7 +330,7 @@ def weights_fetch(names) -> None:
 @weights.command("verify")
 def weights_verify() -> None:
     """Compare the weights in the cache with their hashes."""
-    from .weights import check_sha256, expected, registry
+    from .weights import registry, verify
 
     right = wrong = 0
     for item in registry().values():
@@ -338,7 +338,7 @@ def weights_verify() -> None:
             words.print(f"{item.name}: not here")
             continue
         try:
-            check_sha256(item.path, expected(item))
+            verify(item, item.path)
         except AnomalyError as error:
             wrong += 1
             words.print(f"[red]{item.name}: wrong[/]  {escape(str(error))}")

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from .errors import AnomalyError, UsageError, cause
+from .features import AUDIO_DIM
 from .weights import OnBytes, fetch, load_weights
 
-DIM = 128
 SECONDS = 0.96  # a patch is 96 frames of the spectrogram, 10 ms apart
 HOP, STFT, FRAMES, BANDS = 160, 400, 96, 64  # samples, samples, frames a patch, mel bands
 LENGTH = (FRAMES - 1) * HOP + STFT  # samples of a window: 0.96 s, and the 15 ms that its last frame reaches over
@@ -44,8 +44,8 @@ class VGGish(nn.Module):
         super().__init__()
         self.mode = mode
         self.net = VGG(make_layers(), postprocess=False)  # its own loader always downloads
-        self.register_buffer("eigenvectors", torch.eye(DIM))
-        self.register_buffer("means", torch.zeros(DIM))
+        self.register_buffer("eigenvectors", torch.eye(AUDIO_DIM))
+        self.register_buffer("means", torch.zeros(AUDIO_DIM))
 
     def load(self, on_bytes: OnBytes | None = None) -> "VGGish":
         """Raises AnomalyError where the weights cannot be had or are not VGGish's."""
@@ -59,7 +59,7 @@ class VGGish(nn.Module):
             with torch.serialization.safe_globals(NUMPY_ARRAYS):
                 params = torch.load(path, map_location="cpu", weights_only=True)
             self.eigenvectors.copy_(torch.as_tensor(params["pca_eigen_vectors"]))
-            self.means.copy_(torch.as_tensor(params["pca_means"]).reshape(DIM))
+            self.means.copy_(torch.as_tensor(params["pca_means"]).reshape(AUDIO_DIM))
         except (OSError, RuntimeError, pickle.UnpicklingError, KeyError, ValueError, TypeError) as error:
             raise AnomalyError(f"{path}: not the PCA parameters of VGGish ({cause(error)}).") from error
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 TIMEOUT = 30  # seconds without a byte
+MAGIC = (b"PK", b"\x80\x02")  # torch.save, since 1.6 and before; a login page or an error page is neither
 RETRIES = 5
 PAUSE = 1.0  # seconds before the second attempt; twice as long before each further one
 
@@ -95,7 +96,7 @@ def fetch(name: str, on_bytes: OnBytes | None = None) -> Path:
         part.parent.mkdir(parents=True, exist_ok=True)
         _download(item, part, on_bytes)
         try:
-            sha256 = check_sha256(part, expected(item))
+            sha256 = verify(item, part)
         except AnomalyError as error:
             part.unlink()
             raise AnomalyError(
@@ -104,15 +105,24 @@ def fetch(name: str, on_bytes: OnBytes | None = None) -> Path:
         _record(item, sha256)
         part.replace(item.path)
     else:
-        _record(item, check_sha256(item.path, expected(item)))
+        _record(item, verify(item, item.path))
     return item.path
 
 
-def expected(item: Published) -> str:
-    """What the file's hash must begin with: the one recorded when it was first accepted, else the published."""
+def verify(item: Published, path: Path) -> str:
+    """The sha256 of the file at `path`. Raises AnomalyError unless it is the published and the recorded one."""
     record = _record_path(item)
     recorded = record.read_text(encoding="ascii").strip() if record.exists() else ""
-    return recorded if recorded.startswith(item.sha256) else item.sha256
+    sha256 = check_sha256(path, item.sha256)
+    with open(path, "rb") as file:
+        if file.read(2) not in MAGIC:
+            raise AnomalyError(f"{path}: this is no file of weights. Move it away and fetch it again.")
+    if recorded.startswith(item.sha256) and not sha256.startswith(recorded):
+        raise AnomalyError(
+            f"{path}: these are not the weights that came first: sha256 {sha256}, where {recorded} was recorded. "
+            f"If you know why, delete {record}; if not, move the file away and fetch it again."
+        )
+    return sha256
 
 
 def sha256_of(path: Path) -> str:

@@ -21,7 +21,7 @@ from anomalycli.features import load_features
 from anomalycli.inception_i3d import InceptionI3D
 from anomalycli.weights import Published, fetch
 
-DATA = np.random.default_rng(0).bytes(300_000)
+DATA = b"PK" + np.random.default_rng(0).bytes(300_000)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -118,10 +118,10 @@ def test_a_wrong_file_is_refused_and_nothing_of_the_users_is_touched(item, serve
     with pytest.raises(AnomalyError, match="not the file that was published"):
         fetch("net")
     assert list(item.path.parent.iterdir()) == []
-    item.path.write_bytes(b"put here by hand")
+    item.path.write_bytes(b"PK put here by hand")
     with pytest.raises(AnomalyError, match="Move the file away"):
         fetch("net")
-    assert item.path.read_bytes() == b"put here by hand"
+    assert item.path.read_bytes() == b"PK put here by hand"
 
 
 def test_without_a_published_hash_the_first_file_is_remembered(item, server):
@@ -130,16 +130,24 @@ def test_without_a_published_hash_the_first_file_is_remembered(item, server):
     with pytest.raises(AnomalyError, match=hashlib.sha256(DATA).hexdigest()):
         fetch("free")
     path.unlink()
-    server.files["net.pth"] = DATA[::-1]
+    server.files["net.pth"] = DATA + b"?"
     with pytest.raises(AnomalyError, match="not the file that was published"):
         fetch("free")
 
 
+def test_without_a_published_hash_an_error_page_is_not_taken_for_weights(item, server):
+    server.files["net.pth"] = b"<html>Log in to this network</html>"
+    with pytest.raises(AnomalyError, match="no file of weights"):
+        fetch("free")
+    server.files["net.pth"] = DATA
+    assert fetch("free").read_bytes() == DATA
+
+
 def test_a_record_cannot_stand_against_the_published_hash(item):
     item.path.parent.mkdir(parents=True)
-    item.path.write_bytes(b"evil")
-    item.path.with_name("net.pth.sha256").write_text(hashlib.sha256(b"evil").hexdigest())
-    with pytest.raises(AnomalyError):
+    item.path.write_bytes(b"PK evil")
+    item.path.with_name("net.pth.sha256").write_text(hashlib.sha256(b"PK evil").hexdigest())
+    with pytest.raises(AnomalyError, match="not the weights that are expected"):
         fetch("net")
 
 
@@ -289,11 +297,11 @@ def test_weights_are_fetched_verified_and_found(run_fake, server):
     assert "i3d: right" in said
     assert "i3d-inception: right" in said
     with open(path, "r+b") as file:
-        file.write(b"?")
+        file.write(b"PK?")
     _, said = run_fake("weights", "verify", code=3)
     assert "i3d: wrong" in said
     _, said = run_fake("extract", "x.mp4", "--backbone", "i3d", code=1)
-    assert "not the weights that are expected" in said
+    assert "not the weights that came first" in said
     path.write_bytes(server.files["I3D_8x8_R50.pyth"])
     out, _ = run_fake("weights", "list")
     assert str(path) in out
