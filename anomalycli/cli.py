@@ -11,7 +11,7 @@ from rich.markup import escape
 from .errors import AnomalyError, UsageError, cause
 from .options import Command, device_options, print_version, section, talk_options
 from .outputs import FORMATS, PICTURES, output_base, write_output
-from .terminal import clip_progress, complain, print_summary, say, train_progress
+from .terminal import byte_progress, clip_progress, complain, print_summary, print_weights, say, train_progress
 
 # Heavy modules (torch, av, matplotlib) are imported by the commands that need them.
 
@@ -42,12 +42,42 @@ def cli() -> None:
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), default="features", show_default=True, help="Folder to write to."
 )
-@click.option("--backbone", default="mc3", show_default=True, help="Network that makes the features.")
-@click.option("--size", type=int, help="Short side of the picture in pixels.  [default: the backbone's, 128 for mc3]")
+@click.option(
+    "--backbone", default="mc3", show_default=True, help="Network that makes the features: mc3, i3d or i3d-inception."
+)
+@click.option(
+    "--size", type=int, help="Short side of the picture in pixels.  [default: the backbone's: mc3 128, i3d 256]"
+)
+@click.option(
+    "--crops", type=int, default=1, show_default=True, help="i3d: 1 (centre), 5 (and corners) or 10 (and mirrored)."
+)
+@click.option("--audio", type=click.Choice(["vggish"]), help="Features of the sound track too, one window a clip.")
+@click.option(
+    "--vggish",
+    type=click.Choice(["raw", "pca"]),
+    default="raw",
+    show_default=True,
+    help="The network's output, or PCA and quantisation after it, as AudioSet's features.",
+)
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Weights of the backbone.  [default: the published ones, fetched once]",
+)
+@click.option(
+    "--format",
+    "layout",
+    type=click.Choice(["npz", "xd", "rtfm"]),
+    default="npz",
+    show_default=True,
+    help="npz is this tool's; xd and rtfm are .npy files for the research code of those names.",
+)
 @device_options
 @click.option("--overwrite", is_flag=True, help="Make feature files again that are there already.")
 @talk_options
-def extract(videos, output, backbone, size, device, precision, overwrite) -> None:
+def extract(
+    videos, output, backbone, size, crops, audio, vggish, weights, layout, device, precision, overwrite
+) -> None:
     """Turn VIDEOS into feature files, one a video.
 
     \b
@@ -62,14 +92,23 @@ def extract(videos, output, backbone, size, device, precision, overwrite) -> Non
     from .extract import extract as run
     from .inputs import expand
 
+    with byte_progress() as on_bytes:
+        extractor = Extractor(
+            backbone,
+            device,
+            precision,
+            size,
+            crops=crops,
+            audio=audio and f"{audio}-{vggish}",
+            weights=weights,
+            on_bytes=on_bytes,
+        )
     counts: Counter[str] = Counter()
     with clip_progress() as (on_clips, say):
-        for outcome in run(
-            expand(videos), output, Extractor(backbone, device, precision, size), overwrite=overwrite, on_clips=on_clips
-        ):
+        for outcome in run(expand(videos), output, extractor, layout=layout, overwrite=overwrite, on_clips=on_clips):
             counts[outcome.status] += 1
             if outcome.status == "done":
-                say(f"{outcome.path.name}: done")
+                say(f"{escape(outcome.path.name)}: done" + escape(f" ({outcome.note})" if outcome.note else ""))
             elif outcome.reason:
                 complain(f"[red]{outcome.status}[/]  {escape(outcome.reason)}")
     say(f"{output}: " + ", ".join(f"{counts[s]} {s}" for s in ("done", "skipped", "partial", "failed") if counts[s]))
@@ -135,7 +174,7 @@ def train(features, output, resume, overwrite, half, device, **flags) -> None:
         train_config = TrainConfig(**{k: v for k, v in settings.items() if k in TrainConfig.__dataclass_fields__})
         network = {k: v for k, v in settings.items() if k in DENetConfig.__dataclass_fields__}
         bags = load_bags(features, network.get("segments", DENetConfig.segments))
-        model_config = DENetConfig(bags.kind.dim, **network)
+        model_config = DENetConfig(bags.kind.width, **network)
     except (TypeError, ValueError) as error:
         raise UsageError(f"These settings do not fit together: {error}") from error
     with train_progress(train_config.steps, len(bags.names)) as on_progress:
@@ -285,6 +324,8 @@ def score(videos, sample, model, span, output, as_json, sheet, truth, device, pr
                 failures.append(str(error))
                 complain(f"[red]failed[/]  {escape(str(error))}")
                 continue
+            if result.note:
+                say(escape(result.note))
             if result.warning:
                 failures.append(result.warning)
                 complain(f"[red]partial[/]  {escape(result.warning)}")
@@ -307,6 +348,64 @@ def score(videos, sample, model, span, output, as_json, sheet, truth, device, pr
         where = output_base(output, inputs[0].name if len(inputs) == 1 else "*")
         say(escape(f"Written: {where}.{kind}") + (f" ({count})" if count > 1 else ""))
     finish(failed=len(failures), done=len(results))
+
+
+@cli.group()
+def weights() -> None:
+    """Published weights: what there is, and how to get it."""
+
+
+@weights.command("list")
+def weights_list() -> None:
+    """What there is, from where, under which licence, and whether it is here."""
+    from .weights import registry
+
+    print_weights(registry().values())
+    say("mc3 needs no download: its weights come with the installation.")
+
+
+@weights.command("fetch", no_args_is_help=True)
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+def weights_fetch(names) -> None:
+    """Download weights into the cache and verify them; a download that was cut off goes on."""
+    from .weights import fetch, published
+
+    for item in [published(name) for name in names]:
+        with byte_progress() as on_bytes:
+            path = fetch(item.name, on_bytes)
+        say(escape(f"{item.name}: {path}"))
+        if not item.sha256:
+            say(f"No hash of {item.name} is published: what came is recorded, and compared from now on.")
+
+
+@weights.command("verify")
+def weights_verify() -> None:
+    """Compare the weights in the cache with their hashes."""
+    from .weights import registry, verify
+
+    right = wrong = 0
+    for item in registry().values():
+        if not item.path.exists():
+            say(f"{item.name}: not here")
+            continue
+        try:
+            verify(item, item.path)
+        except AnomalyError as error:
+            wrong += 1
+            complain(f"[red]{item.name}: wrong[/]  {escape(str(error))}")
+        else:
+            right += 1
+            say(f"{item.name}: right")
+    finish(failed=wrong, done=right)
+
+
+@weights.command("path", no_args_is_help=True)
+@click.argument("name")
+def weights_path(name) -> None:
+    """Where a file of weights is, or belongs if you bring it yourself."""
+    from .weights import published
+
+    click.echo(published(name).path)
 
 
 def changed_rule(rule, **flags):

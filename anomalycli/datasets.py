@@ -67,8 +67,12 @@ def load_bags(folder: str | Path, n_segments: int = 64) -> Bags:
 
 
 def joined(features: Features) -> np.ndarray:
-    """What enters the network, float32 (n_clips, n_crops, D)."""
-    return features.visual
+    """What enters the network, float32 (n_clips, n_crops, D): picture, and behind it sound, clip by clip."""
+    if features.audio is None:
+        return features.visual
+    n_clips, n_crops, _ = features.visual.shape
+    audio = np.broadcast_to(features.audio[:, None], (n_clips, n_crops, features.audio.shape[1]))
+    return np.concatenate((features.visual, audio), axis=2)
 
 
 def _some(names: list[str], most: int = 5) -> str:

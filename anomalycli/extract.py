@@ -2,30 +2,39 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from . import __version__
+from .audio import Sound
 from .backbones import Extractor
 from .errors import AnomalyError, FeatureError, UsageError, VideoError
-from .features import SUFFIX, Features, load_features
+from .features import Features
+from .formats import check_format, load_made, save, target
 from .inputs import Input, find_inputs
 from .labels import FILE, label_videos, write_labels
-from .video import CLIP_LENGTH, SUFFIXES, Video, frame_times
+from .vggish import LENGTH, SECONDS, VGGish
+from .video import CLIP_LENGTH, SUFFIXES, Video
 
 BATCH = 4  # clips that go through the network at once
+SOUND_BATCH = 32  # windows of sound that do
 
 OnClips = Callable[[Path, int, int | None], None]  # path, clips done, clips in all (None: not known)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one input. status: done, skipped (was there already), partial (damaged), failed."""
+    """What became of one input. status: done, skipped (was there already), partial (damaged), failed.
+
+    reason: why it is partial or failed. note: what else is worth knowing, such as missing sound.
+    """
 
     path: Path
     status: str
     reason: str | None = None
+    note: str | None = None
 
 
 def extract(
@@ -33,11 +42,13 @@ def extract(
     output: str | Path,
     extractor: Extractor,
     *,
+    layout: str = "npz",
     overwrite: bool = False,
     on_clips: OnClips | None = None,
 ) -> Iterator[Outcome]:
     """Write OUTPUT/name.npz for each video in `paths` (files and folders), yielding each one's outcome.
 
+    `layout` is npz, or what other programs read (formats.py): xd or rtfm.
     Labels that stand beside the videos are carried along as OUTPUT/labels.csv. A feature file of
     the same source and settings is kept.
 
@@ -48,7 +59,9 @@ def extract(
     inputs = find_inputs(folders, SUFFIXES)
     if not inputs:
         raise VideoError(f"{', '.join(map(str, folders))}: there is no video in it.")
-    there = set() if overwrite else {item for item in inputs if _is_done(item, output, extractor)}
+    check_format(layout, extractor.kind.audio)
+    targets = {item: target(output, item.name, layout) for item in inputs}
+    there = set() if overwrite else {item for item in inputs if _is_done(item, targets[item], extractor)}
     _carry_labels(folders, inputs, output)
     for item in inputs:
         if item in there:
@@ -56,11 +69,12 @@ def extract(
             continue
         try:
             features = extract_video(item.path, extractor, on_clips)
-            features.save(_target(item, output))
+            save(features, targets[item], layout)
         except (AnomalyError, OSError) as error:
             yield Outcome(item.path, "failed", str(error))
         else:
-            yield Outcome(item.path, "partial" if features.damage else "done", features.warning)
+            status = "partial" if features.damage else "done"
+            yield Outcome(item.path, status, features.warning, features.sound_missing)
 
 
 def extract_video(path: Path, extractor: Extractor, on_clips: OnClips | None = None) -> Features:
@@ -82,40 +96,60 @@ def extract_video(path: Path, extractor: Extractor, on_clips: OnClips | None = N
         if len(batch) == BATCH:
             flush()
     flush()
+    audio, sound = None, None
+    if extractor.vggish:
+        sound = Sound(path)
+        audio = extract_sound(sound, video.clip_ends(), extractor.vggish)
     stat = path.stat()
     return Features(
         visual=np.concatenate(rows),
+        audio=audio,
         kind=extractor.kind,
         n_frames=video.n_frames,
         fps=video.fps,
-        times=frame_times(path, video.fps, video.n_frames),
+        times=video.frame_times(),
         source=path.name,
         source_bytes=stat.st_size,
         source_mtime=stat.st_mtime,
         precision=extractor.precision,
+        crops=extractor.crops,
+        sound_track=sound.track if sound else None,
+        sound_missing=sound.missing if sound else None,
         damage=video.damage,
         lost=video.n_lost,
         tool=f"anomalycli {__version__}",
     )
 
 
-def _target(item: Input, output: Path) -> Path:
-    return output / f"{item.name}{SUFFIX}"
+def extract_sound(sound: Sound, ends: np.ndarray, vggish: VGGish) -> np.ndarray:
+    """float32 (n_clips, 128): clip i has the window that ends with it, at `ends`[i] seconds; zeros without sound."""
+    rows = []
+    windows = sound.windows(ends - SECONDS, LENGTH)
+    while some := list(islice(windows, SOUND_BATCH)):
+        batch = np.stack(some)
+        row = vggish(np.nan_to_num(batch)).cpu().numpy()
+        row[np.isnan(batch).all(1)] = 0
+        rows.append(row)
+    return np.concatenate(rows)
 
 
-def _is_done(item: Input, output: Path, extractor: Extractor) -> bool:
+def _is_done(item: Input, target: Path, extractor: Extractor) -> bool:
     """Whether the feature file is there, whole, and of this very video. UsageError if made otherwise."""
-    target = _target(item, output)
     if not target.exists():
         return False
     try:
-        features = load_features(target)
+        features = load_made(target)
     except FeatureError:
         return False
     if difference := features.kind.difference(extractor.kind):
         setting, before, now = difference
         raise UsageError(
             f"{target} was made with {setting} {before}, and this run has {now}: "
+            "give --overwrite to make it again, or another --output."
+        )
+    if features.crops != extractor.crops:
+        raise UsageError(
+            f"{target} was made with the crops {features.crops}, and this run has {extractor.crops}: "
             "give --overwrite to make it again, or another --output."
         )
     if not item.path.exists():

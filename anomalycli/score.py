@@ -30,8 +30,9 @@ class Result:
     """What the model says of one video.
 
     scores: float32 (n_frames,), in [0, 1]. events: half-open frame intervals, in order. span: video
-    or window. warning: a sentence where the video was damaged. times: float64 (n_frames,), seconds,
-    where the frame rate is variable; `fps` is then its mean.
+    or window. warning: a sentence where the video was damaged. note: one where the model expects
+    sound and there was none, or not throughout. times: float64 (n_frames,), seconds, where the frame rate
+    is variable; `fps` is then its mean.
     """
 
     path: Path
@@ -41,6 +42,7 @@ class Result:
     span: str
     rule: EventRule
     warning: str | None = None
+    note: str | None = None
     times: np.ndarray | None = None
 
     @cached_property
@@ -117,7 +119,17 @@ class Scorer:
         log.debug(
             f"{path}: {len(features.visual)} clips, {rate}{features.fps:.3f} frames/s, {features.precision}, {span}"
         )
-        return Result(path, scores, features.fps, events, span, rule, features.warning, times=features.times)
+        return Result(
+            path,
+            scores,
+            features.fps,
+            events,
+            span,
+            rule,
+            features.warning,
+            features.sound_warning,
+            features.times,
+        )
 
     def score_features(self, features: Features, span: str = "auto") -> tuple[np.ndarray, str]:
         """Scores of the frames, float32 (n_frames,), and the span that was used; crops are averaged."""
@@ -138,7 +150,7 @@ class Scorer:
         """The backbone that the model was trained on, loaded when a video first needs it."""
         if self._extractor is None:
             kind = self.info.kind
-            extractor = Extractor(kind.backbone, str(self.device), self.precision, kind.size)
+            extractor = Extractor(kind.backbone, str(self.device), self.precision, kind.size, audio=kind.audio)
             if difference := kind.difference(extractor.kind):
                 setting, ours, theirs = difference
                 raise UsageError(f"The model was trained with {setting} {ours}, and this version has {theirs}.")
@@ -164,6 +176,11 @@ class Scorer:
         return self.model(bags)[1].unflatten(0, (batch, crops)).mean(1).cpu().numpy()
 
     def _check_kind(self, path: Path, features: Features) -> None:
+        if self.info.kind.audio and not features.kind.audio:
+            raise UsageError(
+                f"{path}: it holds no sound, and the model needs it ({self.info.kind.audio}). Extract it again with "
+                "--audio vggish, or take a model that was trained without."
+            )
         if difference := self.info.kind.difference(features.kind):
             setting, ours, theirs = difference
             raise UsageError(f"{path}: its {setting} is {theirs}, and the model was trained with {ours}.")

@@ -7,15 +7,23 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
-from .curve import sparkline
 from .errors import UsageError
 
 words = Console(stderr=True, highlight=False, soft_wrap=True)
 log = logging.getLogger("anomalycli")
+log.addHandler(logging.NullHandler())  # without any, Python writes errors to stderr a second time
 SPARK, WIDE = 24, 100  # columns of a sparkline, and of a terminal that has room for it
 
 
@@ -65,6 +73,8 @@ def clock(seconds: float) -> str:
 
 
 def print_summary(results) -> None:
+    from .curve import sparkline  # numpy, which --help does without
+
     console = Console(highlight=False)
     curve = ("scores",) if console.width >= WIDE else ()
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -88,6 +98,18 @@ def print_summary(results) -> None:
     console.print(table)
 
 
+def print_weights(items) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    for item in items:
+        here = f"[green]{escape(str(item.path))}[/]" if item.path.exists() else "not here"
+        size = f"{item.size / 1e6:.0f} MB, " if item.size else ""
+        console.print(f"[bold]{item.name}[/]: {here}")
+        console.print(f"    {item.what}")
+        console.print(f"    {size}{item.licence}, sha256 {item.sha256 or 'not published'}")
+        console.print(f"    {item.url}")
+        console.print(f"    {item.source}")
+
+
 @contextmanager
 def clip_progress() -> Iterator[tuple[Callable, Callable]]:
     """Yields `on_clips(path, done, total)`, and `say(markup)` that prints above the bar."""
@@ -105,6 +127,21 @@ def clip_progress() -> Iterator[tuple[Callable, Callable]]:
             progress.update(task, description=escape(path.name), completed=done, total=total)
 
         yield on_clips, say
+
+
+@contextmanager
+def byte_progress() -> Iterator[Callable]:
+    """Yields `on_bytes(name, done, total)` for downloads; the bar shows once there is one."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=words, transient=True, disable=words.quiet or not words.is_terminal) as progress:
+        tasks = {}
+
+        def on_bytes(name: str, done: int, total: int | None) -> None:
+            if name not in tasks:
+                tasks[name] = progress.add_task(name)
+            progress.update(tasks[name], completed=done, total=total)
+
+        yield on_bytes
 
 
 @contextmanager

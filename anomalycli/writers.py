@@ -197,6 +197,7 @@ def _summary(result: Result) -> dict:
         ],
         "rule": dataclasses.asdict(result.rule),
         "warning": result.warning,
+        "note": result.note,
     }
 
 
