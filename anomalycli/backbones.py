@@ -47,9 +47,9 @@ class MC3(nn.Module):
 
     distribution = "Feight-Detection-From-Surveillance-Cameras"
     weights = "fight_detection/model_16_m3_0.8888.pth"
+    published_sha256 = "8268694ade4c0e79a1c5fa41a4f3c21129082d75fac9eb7c25e5a0eabad49bfa"
     scale: Tensor
     shift: Tensor
-    published_sha256 = "8268694ade4c0e79a1c5fa41a4f3c21129082d75fac9eb7c25e5a0eabad49bfa"
 
     def __init__(self, crops: int = 1):
         from torchvision.models.video import mc3_18

@@ -42,35 +42,41 @@ def cli() -> None:
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), default="features", show_default=True, help="Folder to write to."
 )
-@click.option(
-    "--backbone", default="mc3", show_default=True, help="Network that makes the features: mc3, i3d or i3d-inception."
-)
-@click.option(
-    "--size", type=int, help="Short side of the picture in pixels.  [default: the backbone's: mc3 128, i3d 256]"
-)
-@click.option(
-    "--crops", type=int, default=1, show_default=True, help="i3d: 1 (centre), 5 (and corners) or 10 (and mirrored)."
-)
-@click.option("--audio", type=click.Choice(["vggish"]), help="Features of the sound track too, one window a clip.")
-@click.option(
-    "--vggish",
-    type=click.Choice(["raw", "pca"]),
-    default="raw",
-    show_default=True,
-    help="The network's output, or PCA and quantisation after it, as AudioSet's features.",
-)
-@click.option(
-    "--weights",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Weights of the backbone.  [default: the published ones, fetched once]",
-)
-@click.option(
-    "--format",
-    "layout",
-    type=click.Choice(["npz", "xd", "rtfm"]),
-    default="npz",
-    show_default=True,
-    help="npz is this tool's; xd and rtfm are .npy files for the research code of those names.",
+@section(
+    "Features",
+    click.option(
+        "--backbone",
+        default="mc3",
+        show_default=True,
+        help="Network that makes the features: mc3, i3d or i3d-inception.",
+    ),
+    click.option(
+        "--size", type=int, help="Short side of the picture in pixels.  [default: the backbone's: mc3 128, i3d 256]"
+    ),
+    click.option(
+        "--crops", type=int, default=1, show_default=True, help="i3d: 1 (centre), 5 (and corners) or 10 (and mirrored)."
+    ),
+    click.option("--audio", type=click.Choice(["vggish"]), help="Features of the sound track too, one window a clip."),
+    click.option(
+        "--vggish",
+        type=click.Choice(["raw", "pca"]),
+        default="raw",
+        show_default=True,
+        help="The network's output, or PCA and quantisation after it, as AudioSet's features.",
+    ),
+    click.option(
+        "--weights",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Weights of the backbone.  [default: the published ones, fetched once]",
+    ),
+    click.option(
+        "--format",
+        "layout",
+        type=click.Choice(["npz", "xd", "rtfm"]),
+        default="npz",
+        show_default=True,
+        help="npz is this tool's; xd and rtfm are .npy files for the research code of those names.",
+    ),
 )
 @device_options
 @click.option("--overwrite", is_flag=True, help="Make feature files again that are there already.")
@@ -104,7 +110,7 @@ def extract(
             on_bytes=on_bytes,
         )
     counts: Counter[str] = Counter()
-    with clip_progress() as (on_clips, say):
+    with clip_progress() as on_clips:
         for outcome in run(expand(videos), output, extractor, layout=layout, overwrite=overwrite, on_clips=on_clips):
             counts[outcome.status] += 1
             if outcome.status == "done":
@@ -302,7 +308,7 @@ def score(videos, sample, model, span, output, as_json, sheet, truth, device, pr
     )
     results, pages, failures = [], [], []
     written: Counter[str] = Counter()
-    with clip_progress() as (on_clips, _):
+    with clip_progress() as on_clips:
         for item in inputs:
             video = item.path if item.path.suffix.lower() != SUFFIX else None
             base = output_base(output, item.name)

@@ -31,8 +31,8 @@ class Result:
 
     scores: float32 (n_frames,), in [0, 1]. events: half-open frame intervals, in order. span: video
     or window. warning: a sentence where the video was damaged. note: one where the model expects
-    sound and there was none, or not throughout. times: float64 (n_frames,), seconds, where the frame rate
-    is variable; `fps` is then its mean.
+    sound and there was none, or not throughout. times: float64 (n_frames,), seconds, where the frame
+    rate is variable; `fps` is then its mean.
     """
 
     path: Path
@@ -119,17 +119,8 @@ class Scorer:
         log.debug(
             f"{path}: {len(features.visual)} clips, {rate}{features.fps:.3f} frames/s, {features.precision}, {span}"
         )
-        return Result(
-            path,
-            scores,
-            features.fps,
-            events,
-            span,
-            rule,
-            features.warning,
-            features.sound_warning,
-            features.times,
-        )
+        notes = features.warning, features.sound_warning
+        return Result(path, scores, features.fps, events, span, rule, *notes, features.times)
 
     def score_features(self, features: Features, span: str = "auto") -> tuple[np.ndarray, str]:
         """Scores of the frames, float32 (n_frames,), and the span that was used; crops are averaged."""

@@ -111,8 +111,8 @@ def print_weights(items) -> None:
 
 
 @contextmanager
-def clip_progress() -> Iterator[tuple[Callable, Callable]]:
-    """Yields `on_clips(path, done, total)`, and `say(markup)` that prints above the bar."""
+def clip_progress() -> Iterator[Callable]:
+    """Yields `on_clips(path, done, total)`."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -126,7 +126,7 @@ def clip_progress() -> Iterator[tuple[Callable, Callable]]:
         def on_clips(path: Path, done: int, total: int | None) -> None:
             progress.update(task, description=escape(path.name), completed=done, total=total)
 
-        yield on_clips, say
+        yield on_clips
 
 
 @contextmanager
