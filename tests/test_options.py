@@ -6,19 +6,42 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import pytest
 from conftest import kind
 
 from anomalycli.checkpoint import ModelInfo, save_model
-from anomalycli.cli import cli
+from anomalycli.cli import cli, main
 from anomalycli.denet import DENet, DENetConfig
 from anomalycli.errors import UsageError
 from anomalycli.inputs import expand
 from anomalycli.outputs import FORMATS, PICTURES, output_base
 from anomalycli.plot import SUFFIXES
+from anomalycli.terminal import log, words
 from anomalycli.writers import WRITERS
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """The command line in `tmp_path`, in this process: starting torch anew for each would take minutes."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*line, code: int = 0, **env) -> SimpleNamespace:
+        monkeypatch.setattr(sys, "argv", ["anomalycli", *line])
+        for name, value in ({"COLUMNS": "200"} | env).items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        words.quiet = False
+        for handler in log.handlers[1:]:
+            log.removeHandler(handler)
+        told = capsys.readouterr()
+        assert (ended.value.code or 0) == code, told
+        return SimpleNamespace(stdout=told.out, stderr=told.err)
+
+    return run
 
 
 @pytest.fixture
@@ -79,8 +102,8 @@ def test_output_is_a_folder_or_a_template(run, features, tmp_path):
 
 
 def test_every_format_is_written_by_its_name(run, features, tmp_path):
-    words = [word for name in FORMATS for word in ("-f", name)]
-    run("score", "features/video05.npz", "--model", "model.safetensors", *words, "-o", "out")
+    chosen = [word for name in FORMATS for word in ("-f", name)]
+    run("score", "features/video05.npz", "--model", "model.safetensors", *chosen, "-o", "out")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {f"video05.{name}" for name in FORMATS}
     assert set(FORMATS) == {*WRITERS, *SUFFIXES, "html"} and PICTURES == SUFFIXES
 
@@ -108,19 +131,19 @@ def test_quiet_says_only_what_went_wrong(run, features):
     quiet = run("score", "features", "--model", "model.safetensors", "--csv", "-o", "out", "-q", code=3).stderr
     assert "Written" in loud and "Written" not in quiet
     assert "broken.npz" in quiet
-    for words in ((), ("-q",)):
-        assert run("score", "gone.mp4", *words, "--model", "gone.safetensors", code=1).stderr.count("Error") == 1
+    for quiet in ((), ("-q",)):
+        assert run("score", "gone.mp4", *quiet, "--model", "gone.safetensors", code=1).stderr.count("Error") == 1
 
 
 def test_verbose_and_the_log_say_more(run, features, tmp_path):
-    words = ("score", "features/video00.npz", "--model", "model.safetensors", "--csv", "-o", "out")
-    assert "10 clips" not in run(*words).stderr
-    assert "10 clips" in run(*words, "-v").stderr
-    run(*words, "-q", "--log-file", "log.txt")
+    line = ("score", "features/video00.npz", "--model", "model.safetensors", "--csv", "-o", "out")
+    assert "10 clips" not in run(*line).stderr
+    assert "10 clips" in run(*line, "-v").stderr
+    run(*line, "-q", "--log-file", "log.txt")
     log = (tmp_path / "log.txt").read_text()
     assert re.search(r"^\d{4}-\d\d-\d\d .* DEBUG .*10 clips", log, re.M)
     assert re.search(r"INFO Written: .*video00\.csv", log)
-    assert "cannot be written" in run(*words, "--log-file", "no/such/log.txt", code=2).stderr
+    assert "cannot be written" in run(*line, "--log-file", "no/such/log.txt", code=2).stderr
 
 
 def test_a_config_file_is_under_the_flags(run, features, tmp_path):
@@ -155,10 +178,10 @@ def test_the_version_is_what_a_report_of_a_bug_needs(run):
 
 
 def test_no_colour_and_narrow_terminals(run, features):
-    words = ("score", "features/video00.npz", "--model", "model.safetensors")
-    wide = run(*words, NO_COLOR="1", FORCE_COLOR="", COLUMNS="120").stdout
+    line = ("score", "features/video00.npz", "--model", "model.safetensors")
+    wide = run(*line, NO_COLOR="1", FORCE_COLOR="", COLUMNS="120").stdout
     assert "\x1b" not in wide and re.search("[▁▂▃▄▅▆▇█]{10}", wide)
-    narrow = run(*words, COLUMNS="40").stdout
+    narrow = run(*line, COLUMNS="40").stdout
     assert max(map(len, narrow.splitlines())) <= 40
     assert "0:06" in narrow
 
