@@ -5,6 +5,7 @@ import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,6 +19,9 @@ from .events import Event, EventRule, find_events, frame_edges
 from .extract import OnClips, extract_video
 from .features import SUFFIX, Features, load_features
 from .segments import pool, spread
+
+if TYPE_CHECKING:
+    import pandas
 
 BUNDLED = "street-fights.safetensors"
 log = logging.getLogger(__name__)
@@ -60,7 +64,7 @@ class Result:
         strongest = sorted(self.events, key=lambda event: -event.score)[:most]
         return sorted(event.peak for event in strongest) or [int(self.scores.argmax())]
 
-    def to_dataframe(self):
+    def to_dataframe(self) -> "pandas.DataFrame":
         """A row a frame: frame, time (seconds), score, event (its number from 1, or 0). Needs pandas."""
         import pandas as pd
 
