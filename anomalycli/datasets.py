@@ -29,7 +29,7 @@ class Bags:
         """A hash of names, labels and features: two runs with the same one saw the same data."""
         digest = hashlib.sha256("\n".join(self.names).encode())
         digest.update(self.labels.tobytes())
-        digest.update(np.ascontiguousarray(self.x))
+        digest.update(np.ascontiguousarray(self.x).data)
         return digest.hexdigest()
 
 
@@ -49,10 +49,12 @@ def load_bags(folder: str | Path, n_segments: int = 64) -> Bags:
             f"{folder}: no label for {_some(missing)}. Give {folder / FILE} with the lines 'video,label' "
             "(1 = abnormal), or folders normal/ and abnormal/."
         )
-    x, first = [], None
+    x: list[np.ndarray] = []
+    first: tuple[Path, FeatureKind] | None = None
     for item in inputs:
         features = load_features(item.path)
-        first = first or (item.path, features.kind)
+        if first is None:
+            first = item.path, features.kind
         if difference := first[1].difference(features.kind):
             setting, ours, theirs = difference
             raise UsageError(
@@ -61,7 +63,7 @@ def load_bags(folder: str | Path, n_segments: int = 64) -> Bags:
             )
         x.append(pool(joined(features).mean(1), n_segments))
     names = tuple(item.name for item in inputs)
-    return Bags(np.stack(x), np.array([labels[name] for name in names]), names, first[1])
+    return Bags(np.stack(x), np.array([labels[name] for name in names]), names, features.kind)
 
 
 def joined(features: Features) -> np.ndarray:

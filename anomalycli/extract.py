@@ -16,7 +16,7 @@ from .formats import check_format, load_made, save, target
 from .inputs import Input, find_inputs
 from .labels import FILE, label_videos, write_labels
 from .vggish import LENGTH, SECONDS, VGGish
-from .video import CLIP_LENGTH, SUFFIXES, Video
+from .video import CLIP_LENGTH, SUFFIXES, Video, frame_times
 
 BATCH = 4  # clips that go through the network at once
 SOUND_BATCH = 32  # windows of sound that do
@@ -55,14 +55,14 @@ def extract(
     Raises VideoError where there is no video, and UsageError, before any work, where labels
     contradict each other or OUTPUT holds features made with other settings (unless `overwrite`).
     """
-    paths, output = [Path(path) for path in paths], Path(output)
-    inputs = find_inputs(paths, SUFFIXES)
+    folders, output = [Path(path) for path in paths], Path(output)
+    inputs = find_inputs(folders, SUFFIXES)
     if not inputs:
-        raise VideoError(f"{', '.join(map(str, paths))}: there is no video in it.")
+        raise VideoError(f"{', '.join(map(str, folders))}: there is no video in it.")
     check_format(layout, extractor.kind.audio)
     targets = {item: target(output, item.name, layout) for item in inputs}
     there = set() if overwrite else {item for item in inputs if _is_done(item, targets[item], extractor)}
-    _carry_labels(paths, inputs, output)
+    _carry_labels(folders, inputs, output)
     for item in inputs:
         if item in there:
             yield Outcome(item.path, "skipped")
@@ -81,7 +81,8 @@ def extract_video(path: Path, extractor: Extractor, on_clips: OnClips | None = N
     """The features of one video. Raises VideoError where it has no readable frame."""
     video = Video(path, extractor.size, extractor.multiple)
     n_clips = -(-video.n_declared // CLIP_LENGTH) if video.n_declared else None
-    rows, batch = [], []
+    rows: list[np.ndarray] = []
+    batch: list[np.ndarray] = []
 
     def flush() -> None:
         if batch:
@@ -106,6 +107,7 @@ def extract_video(path: Path, extractor: Extractor, on_clips: OnClips | None = N
         kind=extractor.kind,
         n_frames=video.n_frames,
         fps=video.fps,
+        times=frame_times(path, video.fps, video.n_frames),
         source=path.name,
         source_bytes=stat.st_size,
         source_mtime=stat.st_mtime,
@@ -157,7 +159,7 @@ def _is_done(item: Input, target: Path, extractor: Extractor) -> bool:
 
 
 def _carry_labels(paths: list[Path], inputs: list[Input], output: Path) -> None:
-    labels = {}
+    labels: dict[str, int] = {}
     for folder in {path if path.is_dir() else path.parent for path in paths}:
         names = [item.name for item in inputs if item.path.is_relative_to(folder.absolute())]
         labels |= label_videos(names, folder)

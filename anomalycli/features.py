@@ -1,7 +1,8 @@
 """Feature files: what a backbone saw in one video, and how it was made.
 
 One `.npz` a video, without pickles: `visual` (n_clips, n_crops, D) float32, `audio` (n_clips, 128)
-where there is sound, and `meta`, a JSON object as UTF-8 bytes.
+where there is sound, `times` (n_frames,) where the frame rate is variable, and `meta`, a JSON object
+as UTF-8 bytes.
 """
 
 import dataclasses
@@ -51,6 +52,7 @@ class Features:
     """The features of one video.
 
     visual: float32 (n_clips, n_crops, D). audio: float32 (n_clips, 128) or None.
+    times: seconds, float64 (n_frames,), or None where frames follow one another at `fps`.
     n_frames and fps are the video's; source is its name, source_bytes and source_mtime its file's
     size and time. lost is how many frames damage took (None: unknown), damage what it was. crops are
     named in their order. sound_track is the track that audio comes from, sound_missing what of it was
@@ -63,6 +65,7 @@ class Features:
     fps: float
     source: str
     audio: np.ndarray | None = None
+    times: np.ndarray | None = None
     source_bytes: int = 0
     source_mtime: float = 0.0
     precision: str = "fp32"
@@ -94,19 +97,18 @@ class Features:
     def metadata(self) -> str:
         """All but the arrays, as a JSON object."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        del fields["visual"], fields["audio"]
+        del fields["visual"], fields["audio"], fields["times"]
         return json.dumps({"version": VERSION} | fields | {"kind": dataclasses.asdict(self.kind)}, sort_keys=True)
 
     def save(self, path: Path) -> None:
         """Write beside and rename: a killed run leaves whole files only."""
         arrays = {"visual": self.visual}
-        if self.audio is not None:
-            arrays["audio"] = self.audio
+        arrays |= {name: array for name in ("audio", "times") if (array := getattr(self, name)) is not None}
         arrays["meta"] = np.frombuffer(self.metadata().encode(), np.uint8)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(path.name + ".part")
         with open(partial, "wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, allow_pickle=False, **arrays)
         partial.replace(path)
 
 

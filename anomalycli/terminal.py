@@ -1,5 +1,6 @@
 """What people see in the terminal: words and progress on stderr, tables on stdout."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +17,52 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from rich.table import Table
+from rich.text import Text
+
+from .curve import sparkline
+from .errors import UsageError
 
 words = Console(stderr=True, highlight=False, soft_wrap=True)
+log = logging.getLogger("anomalycli")
+SPARK, WIDE = 24, 100  # columns of a sparkline, and of a terminal that has room for it
+
+
+def say(markup: str) -> None:
+    """Tell what happened; -q hushes it, a log file has it all the same."""
+    words.print(markup)
+    log.info(Text.from_markup(markup).plain)
+
+
+def complain(markup: str) -> None:
+    """Tell what went wrong, -q or not."""
+    (Console(stderr=True, highlight=False, soft_wrap=True) if words.quiet else words).print(markup)
+    log.error(Text.from_markup(markup).plain)
+
+
+def set_up_words(quiet: bool = False, verbose: bool = False, log_file: Path | None = None) -> None:
+    """Hush `say`, show what modules log, or log all of it to a file. Raises UsageError where that cannot be."""
+    if quiet:
+        words.quiet = True
+    if verbose:
+        handler = _Words()
+        handler.addFilter(lambda record: record.levelno == logging.DEBUG)  # the rest is said already
+        _listen(handler, "%(message)s")
+    if log_file:
+        try:
+            _listen(logging.FileHandler(log_file, encoding="utf-8"), "%(asctime)s %(levelname)s %(message)s")
+        except OSError as error:
+            raise UsageError(f"{log_file}: the log cannot be written there ({error.strerror}).") from error
+
+
+class _Words(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        words.print(escape(self.format(record)), style="dim")
+
+
+def _listen(handler: logging.Handler, form: str) -> None:
+    handler.setFormatter(logging.Formatter(form))
+    log.addHandler(handler)
+    log.setLevel(logging.DEBUG)
 
 
 def clock(seconds: float) -> str:
@@ -28,24 +73,27 @@ def clock(seconds: float) -> str:
 
 
 def print_summary(results) -> None:
+    console = Console(highlight=False)
+    curve = ("scores",) if console.width >= WIDE else ()
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("video", "duration", "peak", "at", "span", "events"):
+    for column in ("video", "duration", *curve, "peak", "at", "span", "events"):
         table.add_column(column, overflow="fold", justify="right" if column in ("duration", "peak", "at") else "left")
     for result in results:
         peak = int(result.scores.argmax())
         events = [
-            f"{clock(event.start / result.fps)}-{clock(event.end / result.fps)} [dim]{event.score:.2f}[/]"
+            f"{clock(result.edges[event.start])}-{clock(result.edges[event.end])} [dim]{event.score:.2f}[/]"
             for event in result.events
         ]
         table.add_row(
             escape(result.path.name),
             clock(result.duration),
+            *(sparkline(result.scores, SPARK) for _ in curve),
             f"{result.scores[peak]:.2f}",
-            clock(peak / result.fps),
+            clock(result.edges[peak]),
             result.span,
             "  ".join(events) or "[dim]none[/]",
         )
-    Console(highlight=False).print(table)
+    console.print(table)
 
 
 def print_weights(items) -> None:
@@ -61,8 +109,8 @@ def print_weights(items) -> None:
 
 
 @contextmanager
-def clip_progress() -> Iterator[tuple[Callable, Callable]]:
-    """Yields `on_clips(path, done, total)`, and `say(markup)` that prints above the bar."""
+def clip_progress() -> Iterator[Callable]:
+    """Yields `on_clips(path, done, total)`."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -70,13 +118,13 @@ def clip_progress() -> Iterator[tuple[Callable, Callable]]:
         TextColumn("clips"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=words, transient=True, disable=not words.is_terminal) as progress:
+    with Progress(*columns, console=words, transient=True, disable=words.quiet or not words.is_terminal) as progress:
         task = progress.add_task("", total=None)
 
         def on_clips(path: Path, done: int, total: int | None) -> None:
             progress.update(task, description=escape(path.name), completed=done, total=total)
 
-        yield on_clips, words.print
+        yield on_clips
 
 
 @contextmanager
@@ -97,7 +145,7 @@ def byte_progress() -> Iterator[Callable]:
 @contextmanager
 def train_progress(steps: int, n_videos: int) -> Iterator[Callable]:
     """Yields `on_progress`: a bar on a terminal, a line at each validation elsewhere and for the record."""
-    words.print(f"{n_videos} videos, {steps} steps")
+    say(f"{n_videos} videos, {steps} steps")
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -105,7 +153,7 @@ def train_progress(steps: int, n_videos: int) -> Iterator[Callable]:
         TextColumn("steps"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=words, transient=True, disable=not words.is_terminal) as progress:
+    with Progress(*columns, console=words, transient=True, disable=words.quiet or not words.is_terminal) as progress:
         task = progress.add_task("", total=steps)
         every = max(1, steps // 20)
 
@@ -114,6 +162,6 @@ def train_progress(steps: int, n_videos: int) -> Iterator[Callable]:
             text = f"loss {now.loss:.3f}  erased {now.erased:.0%}  validation AP {ap}"
             progress.update(task, description=text, completed=now.step)
             if now.step % every == 0 or now.step == steps:
-                words.print(f"step {now.step:>6}  {text}")
+                say(f"step {now.step:>6}  {text}")
 
         yield on_progress

@@ -174,13 +174,13 @@ def draw(videos: np.ndarray, step: int, batch: int, seed: tuple[int, ...]) -> np
 
 def _split(labels: np.ndarray, config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the videos held out, `validation` of each label, and of those to train on."""
-    held_out = [np.empty(0, int)]
+    parts = [np.empty(0, int)]
     for label in (0, 1):
         videos = np.random.default_rng((config.seed, label)).permutation(np.flatnonzero(labels == label))
-        held_out.append(videos[: int(len(videos) * config.validation)])
-    if any(len(part) == 0 for part in held_out[1:]):
-        held_out = held_out[:1]  # one class alone has no AP
-    held_out = np.sort(np.concatenate(held_out))
+        parts.append(videos[: int(len(videos) * config.validation)])
+    if any(len(part) == 0 for part in parts[1:]):
+        parts = parts[:1]  # one class alone has no AP
+    held_out = np.sort(np.concatenate(parts))
     return held_out, np.setdiff1d(np.arange(len(labels)), held_out)
 
 

@@ -168,7 +168,7 @@ class Video:
         """Frames from number `skip` on."""
         with av.open(_url(self.path)) as container:
             stream = _video_stream(container, self.path)
-            graph, source = None, None
+            source = None
             for frame in islice(container.decode(stream), skip, None):
                 if source != (frame.width, frame.height, frame.format.name):
                     source = frame.width, frame.height, frame.format.name
@@ -192,6 +192,27 @@ class Video:
         ]
         graph.link_nodes(*nodes).configure()
         return graph
+
+
+def frame_times(path: str | os.PathLike, fps: float, n_frames: int) -> np.ndarray | None:
+    """When each of the first `n_frames` frames is shown, in seconds from the first: float64 (n_frames,).
+
+    None where they follow one another at `fps` (to less than half a frame), and where the container
+    does not say. The file is read, not decoded.
+    """
+    try:
+        with av.open(_url(Path(path))) as container:
+            stream = _video_stream(container, Path(path))
+            stamps = [packet.pts for packet in container.demux(stream) if packet.pts is not None]
+            time_base = stream.time_base
+    except av.error.FFmpegError:
+        return None
+    if len(stamps) < n_frames or time_base is None:
+        return None
+    ticks = np.sort(np.array(stamps, np.int64))[:n_frames]
+    times = (ticks - ticks[0]) * float(time_base)
+    steady = np.abs(times * fps - np.arange(n_frames)).max() < 0.5
+    return None if steady else times
 
 
 def scaled_size(width: int, height: int, short_side: int | None, multiple: int = 1) -> tuple[int, int]:
