@@ -308,7 +308,7 @@ def score(videos, sample, model, span, output, as_json, sheet, truth, device, pr
     )
     results, pages, failures = [], [], []
     written: Counter[str] = Counter()
-    with clip_progress() as (on_clips, _):
+    with clip_progress() as on_clips:
         for item in inputs:
             video = item.path if item.path.suffix.lower() != SUFFIX else None
             base = output_base(output, item.name)
@@ -398,7 +398,7 @@ def weights_verify() -> None:
             verify(item, item.path)
         except AnomalyError as error:
             wrong += 1
-            say(f"[red]{item.name}: wrong[/]  {escape(str(error))}")
+            complain(f"[red]{item.name}: wrong[/]  {escape(str(error))}")
         else:
             right += 1
             say(f"{item.name}: right")

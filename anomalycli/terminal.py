@@ -19,7 +19,6 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from .curve import sparkline
 from .errors import UsageError
 
 words = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -73,6 +72,8 @@ def clock(seconds: float) -> str:
 
 
 def print_summary(results) -> None:
+    from .curve import sparkline  # brings NumPy, which --help does without
+
     console = Console(highlight=False)
     curve = ("scores",) if console.width >= WIDE else ()
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -131,7 +132,7 @@ def clip_progress() -> Iterator[Callable]:
 def byte_progress() -> Iterator[Callable]:
     """Yields `on_bytes(name, done, total)` for downloads; the bar shows once there is one."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=words, transient=True, disable=not words.is_terminal) as progress:
+    with Progress(*columns, console=words, transient=True, disable=words.quiet or not words.is_terminal) as progress:
         tasks = {}
 
         def on_bytes(name: str, done: int, total: int | None) -> None:
