@@ -8,6 +8,7 @@ times, and gives up a damaged one.) Resampling is FFmpeg's libswresample.
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -82,7 +83,7 @@ class Sound:
         for frame in self._frames():
             mono = frame.to_ndarray().mean(0, dtype=np.float32)
             place = steady if frame.pts is None else round(frame.time * RATE)
-            if steady is not None and abs(place - steady) <= JITTER:
+            if place is not None and steady is not None and abs(place - steady) <= JITTER:
                 place = steady
             steady = (place or 0) + len(mono)
             while at < steady - len(mono):
@@ -97,7 +98,8 @@ class Sound:
         """Frames at 16 kHz, float, with all channels; what cannot be decoded is left out and noted."""
         if self.track is None:
             return
-        resampler, source = None, None
+        resampler: Any = None
+        source = None
         try:
             with av.open(str(self.path.absolute())) as container:
                 for packet in container.demux(container.streams.best("audio")):
@@ -111,7 +113,7 @@ class Sound:
                             source = frame.format.name, frame.layout.name, frame.sample_rate
                             resampler = av.AudioResampler("fltp", rate=RATE)
                         yield from resampler.resample(frame)
-                if resampler:
+                if resampler is not None:
                     yield from resampler.resample(None)
         except (av.error.FFmpegError, ValueError) as error:
             self.damage = cause(error)

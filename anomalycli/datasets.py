@@ -68,7 +68,7 @@ def load_bags(folder: str | Path, n_segments: int = 64) -> Bags:
 
 def joined(features: Features) -> np.ndarray:
     """What enters the network, float32 (n_clips, n_crops, D): picture, and behind it sound, clip by clip."""
-    if not features.kind.audio:
+    if features.audio is None:
         return features.visual
     n_clips, n_crops, _ = features.visual.shape
     audio = np.broadcast_to(features.audio[:, None], (n_clips, n_crops, features.audio.shape[1]))

@@ -16,7 +16,7 @@ from .formats import check_format, load_made, save, target
 from .inputs import Input, find_inputs
 from .labels import FILE, label_videos, write_labels
 from .vggish import LENGTH, SECONDS, VGGish
-from .video import CLIP_LENGTH, SUFFIXES, Video, frame_times
+from .video import CLIP_LENGTH, SUFFIXES, Video
 
 BATCH = 4  # clips that go through the network at once
 SOUND_BATCH = 32  # windows of sound that do
@@ -107,14 +107,14 @@ def extract_video(path: Path, extractor: Extractor, on_clips: OnClips | None = N
         kind=extractor.kind,
         n_frames=video.n_frames,
         fps=video.fps,
-        times=frame_times(path, video.fps, video.n_frames),
+        times=video.frame_times(),
         source=path.name,
         source_bytes=stat.st_size,
         source_mtime=stat.st_mtime,
         precision=extractor.precision,
         crops=extractor.crops,
-        sound_track=sound and sound.track,
-        sound_missing=sound and sound.missing,
+        sound_track=sound.track if sound else None,
+        sound_missing=sound.missing if sound else None,
         damage=video.damage,
         lost=video.n_lost,
         tool=f"anomalycli {__version__}",
@@ -125,8 +125,8 @@ def extract_sound(sound: Sound, ends: np.ndarray, vggish: VGGish) -> np.ndarray:
     """float32 (n_clips, 128): clip i has the window that ends with it, at `ends`[i] seconds; zeros without sound."""
     rows = []
     windows = sound.windows(ends - SECONDS, LENGTH)
-    while batch := list(islice(windows, SOUND_BATCH)):
-        batch = np.stack(batch)
+    while some := list(islice(windows, SOUND_BATCH)):
+        batch = np.stack(some)
         row = vggish(np.nan_to_num(batch)).cpu().numpy()
         row[np.isnan(batch).all(1)] = 0
         rows.append(row)

@@ -10,6 +10,7 @@ import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -102,13 +103,13 @@ class Features:
 
     def save(self, path: Path) -> None:
         """Write beside and rename: a killed run leaves whole files only."""
-        arrays = {"visual": self.visual}
+        arrays: dict[str, Any] = {"visual": self.visual}
         arrays |= {name: array for name in ("audio", "times") if (array := getattr(self, name)) is not None}
         arrays["meta"] = np.frombuffer(self.metadata().encode(), np.uint8)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(path.name + ".part")
         with open(partial, "wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+            np.savez(file, **arrays)
         partial.replace(path)
 
 
@@ -132,7 +133,7 @@ def load_features(path: Path) -> Features:
     return features
 
 
-def from_metadata(path: Path, meta: dict, **arrays: np.ndarray) -> Features:
+def from_metadata(path: Path, meta: dict, **arrays: Any) -> Features:
     """Raises FeatureError where `meta`, read from `path`, is not what `Features.metadata` gave."""
     if meta.pop("version", None) != VERSION:
         raise FeatureError(f"{path}: written in a format that this version does not read; extract it again.")

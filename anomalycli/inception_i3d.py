@@ -24,7 +24,7 @@ MIXED = {
 
 def same_pad(x: Tensor, kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> Tensor:
     """TensorFlow's SAME: zeros so that an output is ceil(input / stride) long, the odd one at the end."""
-    pads = []
+    pads: list[int] = []
     for size, k, s in zip(x.shape[2:], kernel, stride):
         total = max(k - (size % s or s), 0)
         pads = [total // 2, total - total // 2, *pads]  # F.pad begins with the last dimension

@@ -18,7 +18,7 @@ PACKAGES = ("torch", "torchvision", "decord", "av", "numpy", "safetensors")
 
 
 class Command(click.Command):
-    """A command whose help groups options by the `section` they stand in; the rest comes last."""
+    """A command whose help groups options by the `section` they stand in."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}
@@ -26,9 +26,9 @@ class Command(click.Command):
             record = parameter.get_help_record(ctx)
             if record and isinstance(parameter, click.Option):
                 sections.setdefault(getattr(parameter, "section", "Options"), []).append(record)
-        for name in sorted(sections, key="Options".__eq__):
+        for name, records in sections.items():
             with formatter.section(name):
-                formatter.write_dl(sections[name])
+                formatter.write_dl(records)
 
 
 def section(name: str, *options: Callable) -> Callable:

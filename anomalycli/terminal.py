@@ -23,6 +23,7 @@ from .errors import UsageError
 
 words = Console(stderr=True, highlight=False, soft_wrap=True)
 log = logging.getLogger("anomalycli")
+log.addHandler(logging.NullHandler())  # without any, Python writes errors to stderr a second time
 SPARK, WIDE = 24, 100  # columns of a sparkline, and of a terminal that has room for it
 
 
@@ -72,7 +73,7 @@ def clock(seconds: float) -> str:
 
 
 def print_summary(results) -> None:
-    from .curve import sparkline  # brings NumPy, which --help does without
+    from .curve import sparkline  # numpy, which --help does without
 
     console = Console(highlight=False)
     curve = ("scores",) if console.width >= WIDE else ()

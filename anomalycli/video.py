@@ -124,11 +124,27 @@ class Video:
         """
         n_needed = -(-self.n_frames // length) * length + 1
         times = self._timestamps()
-        if len(times) != self.n_frames and not (self.damage and len(times) > self.n_frames):
+        if not self._accounts(times):
             times = (times[0] if len(times) else 0.0) + np.arange(self.n_frames) / self.fps
         times = times[:n_needed]
         beyond = times[-1] + np.arange(1, n_needed - len(times) + 1) / self.fps
         return np.concatenate((times, beyond))[length::length]
+
+    def frame_times(self) -> np.ndarray | None:
+        """When each frame that was read begins, in seconds from the first: float64 (n_frames,).
+
+        None where frames follow one another at `fps` (to less than half a frame), and where the
+        stream's timestamps do not account for every frame.
+        """
+        times = self._timestamps()
+        if not self._accounts(times) or not self.n_frames:
+            return None
+        times = times[: self.n_frames] - times[0]
+        steady = np.abs(times * self.fps - np.arange(self.n_frames)).max() < 0.5
+        return None if steady else times
+
+    def _accounts(self, times: np.ndarray) -> bool:
+        return len(times) == self.n_frames or bool(self.damage and len(times) > self.n_frames)
 
     def _timestamps(self) -> np.ndarray:
         """When the frames begin, in the order they are shown, without decoding them: seconds, float64."""
@@ -192,27 +208,6 @@ class Video:
         ]
         graph.link_nodes(*nodes).configure()
         return graph
-
-
-def frame_times(path: str | os.PathLike, fps: float, n_frames: int) -> np.ndarray | None:
-    """When each of the first `n_frames` frames is shown, in seconds from the first: float64 (n_frames,).
-
-    None where they follow one another at `fps` (to less than half a frame), and where the container
-    does not say. The file is read, not decoded.
-    """
-    try:
-        with av.open(_url(Path(path))) as container:
-            stream = _video_stream(container, Path(path))
-            stamps = [packet.pts for packet in container.demux(stream) if packet.pts is not None]
-            time_base = stream.time_base
-    except av.error.FFmpegError:
-        return None
-    if len(stamps) < n_frames or time_base is None:
-        return None
-    ticks = np.sort(np.array(stamps, np.int64))[:n_frames]
-    times = (ticks - ticks[0]) * float(time_base)
-    steady = np.abs(times * fps - np.arange(n_frames)).max() < 0.5
-    return None if steady else times
 
 
 def scaled_size(width: int, height: int, short_side: int | None, multiple: int = 1) -> tuple[int, int]:

@@ -108,7 +108,8 @@ def test_quiet_says_only_what_went_wrong(run, features):
     quiet = run("score", "features", "--model", "model.safetensors", "--csv", "-o", "out", "-q", code=3).stderr
     assert "Written" in loud and "Written" not in quiet
     assert "broken.npz" in quiet
-    assert "Error" in run("score", "gone.mp4", "-q", "--model", "gone.safetensors", code=1).stderr
+    for words in ((), ("-q",)):
+        assert run("score", "gone.mp4", *words, "--model", "gone.safetensors", code=1).stderr.count("Error") == 1
 
 
 def test_verbose_and_the_log_say_more(run, features, tmp_path):
@@ -181,4 +182,4 @@ def test_help_shows_each_option_once_in_its_section():
     assert sections[-1] == "Options" and "Files to write" in sections
     for parameter in command.params:
         if parameter.param_type_name == "option":
-            assert len(re.findall(rf"^  .*{parameter.opts[-1]}\b", told, re.M)) == 1, parameter.name
+            assert len(re.findall(rf"^  (?:-\w, )?{parameter.opts[-1]}\b", told, re.M)) == 1, parameter.name

@@ -247,7 +247,7 @@ def test_two_hours_stay_light_and_quick(browser, tmp_path):
     peak = 123_457
     scores[peak] = 1.0
     times = np.cumsum(rng.uniform(0.03, 0.05, n))
-    result = Result(Path("long.mp4"), scores, 25.0, find_events(scores, 25.0), "window", EventRule(), None, times)
+    result = Result(Path("long.mp4"), scores, 25.0, find_events(scores, 25.0), "window", EventRule(), times=times)
     path = tmp_path / "long.html"
     write_report(result, path)
     assert path.stat().st_size < 3e6

@@ -10,7 +10,7 @@ import pytest
 
 from anomalycli.events import EventRule, find_events
 from anomalycli.features import FeatureKind, Features, load_features
-from anomalycli.video import Video, frame_times
+from anomalycli.video import Video
 
 
 def write_video(path: Path, stamps_ms: list[int], rate=25, keyframe_every: int = 12, size: int = 32) -> Path:
@@ -32,7 +32,7 @@ def test_variable_rate_is_seen_and_kept(tmp_path):
     stamps = [*range(0, 1000, 40), *range(1000, 5000, 200)]  # 25 frames/s, then 5
     video = Video(write_video(tmp_path / "vfr.mkv", stamps))
     assert sum(1 for _ in video.frames()) == len(stamps)
-    times = frame_times(video.path, video.fps, video.n_frames)
+    times = video.frame_times()
     np.testing.assert_allclose(times, np.array(stamps) / 1000, atol=1e-9)
 
     kind = FeatureKind("mc3", "0" * 64, "whole frame", 128, 4)
@@ -47,7 +47,8 @@ def test_variable_rate_is_seen_and_kept(tmp_path):
 def test_steady_rate_needs_no_times(tmp_path, rate):
     stamps = [round(1000 * i / rate) for i in range(60)]  # Matroska rounds to milliseconds
     video = Video(write_video(tmp_path / "steady.mkv", stamps, rate))
-    assert frame_times(video.path, video.fps, 60) is None
+    assert sum(1 for _ in video.frames()) == 60
+    assert video.frame_times() is None
 
 
 def test_events_are_merged_and_dropped_by_seconds_not_frames():

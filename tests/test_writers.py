@@ -29,7 +29,7 @@ def result_of(spans: list[tuple[int, int]], n_frames: int, fps: float, name="cli
         scores[start:end] = 0.7
         scores[(start + end) // 2] = 0.9
     rule = EventRule(gap=0, shortest=0)
-    return Result(Path(name), scores, float(fps), find_events(scores, fps, rule, times), "video", rule, None, times)
+    return Result(Path(name), scores, float(fps), find_events(scores, fps, rule, times), "video", rule, times=times)
 
 
 @pytest.mark.parametrize("fps", [NTSC_FILM, 25, NTSC])

@@ -1,0 +1,24 @@
+# anomalycli on a plain Python image, on the CPU.
+#
+#   docker build -t anomalycli .
+#   docker run --rm -v "$PWD:/videos" anomalycli score clip.mp4 --html
+#
+# To write as yourself: add --user "$(id -u):$(id -g)". Written and linted without a Docker engine: never built yet.
+FROM python:3.12-slim
+
+RUN useradd --create-home --uid 1000 user
+WORKDIR /src
+
+# PyTorch's own index has builds without CUDA, which are far smaller.
+# hadolint ignore=DL3013
+RUN pip install --no-cache-dir --index-url https://download.pytorch.org/whl/cpu torch torchvision
+
+COPY setup.cfg pyproject.toml README.md LICENSE ./
+COPY anomalycli anomalycli
+COPY weights weights
+RUN pip install --no-cache-dir .
+
+USER 1000
+WORKDIR /videos
+ENTRYPOINT ["anomalycli"]
+CMD ["--help"]

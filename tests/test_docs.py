@@ -1,0 +1,104 @@
+"""The documentation says what is there, and its examples run."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+
+
+def test_the_reference_of_the_command_line_is_that_of_the_code():
+    code = "import make_cli; print(make_cli.PAGE.read_text('utf-8') == make_cli.PAGE.read_text('utf-8')"
+    code += ".partition(make_cli.MARK)[0] + make_cli.MARK + make_cli.reference())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=DOCS, capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n", "run: python docs/make_cli.py"
+
+
+def test_every_option_stands_in_the_reference():
+    from anomalycli.cli import cli
+
+    text = (DOCS / "cli.md").read_text(encoding="utf-8")
+    for command in cli.commands.values():
+        for parameter in command.params:
+            if parameter.param_type_name == "option":
+                for word in parameter.opts:
+                    assert word in text, f"{command.name} {word}"
+
+
+def test_options_that_the_prose_names_exist():
+    from anomalycli.cli import cli
+
+    known = {"--help", "--version"}
+    groups = [cli]
+    while groups:
+        for command in groups.pop().commands.values():
+            groups += [command] if hasattr(command, "commands") else []
+            known |= {word for parameter in command.params for word in parameter.opts}
+    for page in ("index", "footage", "training", "scores", "formats", "python", "troubleshooting", "comparison"):
+        text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
+        named = set(re.findall(r"(?<![\w-])(--[a-z][\w-]+)", text))
+        assert named <= known, (page, named - known)
+
+
+def test_messages_of_the_troubleshooting_page_are_those_of_the_code():
+    sources = "".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "anomalycli").rglob("*") if path.suffix in (".py", ".html")
+    )
+    messages = re.findall(r"^### `(.*)`$", (DOCS / "troubleshooting.md").read_text(encoding="utf-8"), re.M)
+    assert len(messages) > 15
+    assert [message for message in messages if message not in sources] == []
+
+
+def test_exit_codes_are_those_of_the_code():
+    from anomalycli import cli
+    from anomalycli.errors import UsageError
+
+    table = dict(re.findall(r"^\| (\d+) \| (.*) \|$", (DOCS / "cli.md").read_text(encoding="utf-8"), re.M))
+    assert set(table) == {"0", str(cli.NOTHING_DONE), str(UsageError.exit_code), "3", str(cli.INTERRUPTED)}
+    assert "some inputs failed" in table[str(cli.SOME_FAILED)]
+
+
+def test_the_examples_in_python_run(make_video, make_features, tmp_path):
+    """Each page's blocks run one after another, with a small model in place of the bundled one."""
+    make_video("clip.mp4", 40)
+    make_features()
+    blocks = "\n".join(
+        "\n".join(re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.S))
+        for page in ("python.md", "formats.md")
+    )
+    first = """
+import anomalycli.score as score
+from anomalycli.backbones import Extractor
+from anomalycli.checkpoint import ModelInfo
+from anomalycli.denet import DENet, DENetConfig
+kind = Extractor("mc3", "cpu").kind
+config = DENetConfig(kind.dim, width=16, heads=2, feedforward=16)
+score.Scorer.load = classmethod(lambda cls, path=None: cls(DENet(config), ModelInfo(config, kind), "cpu"))
+del score
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error::SyntaxWarning", "-c", first + blocks],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "clip.srt").exists() and (tmp_path / "out" / "clip.html").exists()
+    assert (tmp_path / "weights" / "mine.safetensors").exists()
+
+
+def test_the_site_builds_without_a_warning(tmp_path):
+    pytest.importorskip("zensical", reason="the extra 'docs' is not installed")
+    shutil.copy(ROOT / "mkdocs.yml", tmp_path)
+    shutil.copytree(DOCS, tmp_path / "docs")
+    done = subprocess.run(
+        [sys.executable, "-m", "zensical", "build", "--strict"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    home = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert "Quick start" in home and "googleapis" not in home
