@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 TIMEOUT = 30  # seconds without a byte
 MAGIC = (b"PK", b"\x80\x02")  # torch.save, since 1.6 and before; a login page or an error page is neither
-RETRIES = 5
+RETRIES = 4
 PAUSE = 1.0  # seconds before the second attempt; twice as long before each further one
 
 OnBytes = Callable[[str, int, int | None], None]  # name, bytes there, bytes in all (None: not known)
