@@ -144,7 +144,7 @@ def train(features, output, config, resume, overwrite, half, device, **flags) ->
         ):
             raise UsageError(f"{config}: there is no setting '{min(unknown)}'; `anomalycli train --help` lists them.")
         bags = load_bags(features, network.get("segments", DENetConfig.segments))
-        model_config = DENetConfig(bags.kind.dim, **network)
+        model_config = DENetConfig(bags.dim, **network)
     except (TypeError, ValueError) as error:
         raise UsageError(f"These settings do not fit together: {error}") from error
     with train_progress(train_config.steps, len(bags.names)) as on_progress:

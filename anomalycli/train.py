@@ -101,7 +101,7 @@ def train(
         "train": {name: value for name, value in dataclasses.asdict(config).items() if name != "steps"},
         "data": bags.fingerprint(),
     }
-    x = torch.from_numpy(bags.x).to(device)
+    x = torch.from_numpy(bags.x[:, 0]).to(device)
 
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
