@@ -295,7 +295,7 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        words.print("Interrupted; what is written is whole, and the same command goes on.")
+        words.print("Interrupted. What is written is whole; the same command goes on (train: with --resume).")
         sys.exit(INTERRUPTED)
     except Exception as error:
         if debug:

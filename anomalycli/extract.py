@@ -124,7 +124,7 @@ def _is_done(item: Input, output: Path, extractor: Extractor) -> bool:
 
 def _carry_labels(paths: list[Path], inputs: list[Input], output: Path) -> None:
     labels = {}
-    for folder in filter(Path.is_dir, paths):
+    for folder in {path if path.is_dir() else path.parent for path in paths}:
         names = [item.name for item in inputs if item.path.is_relative_to(folder.absolute())]
         labels |= label_videos(names, folder)
     if labels:

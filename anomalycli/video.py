@@ -63,6 +63,7 @@ class Video:
                 frame = next(container.decode(stream))
                 rate = stream.average_rate or stream.guessed_rate or Fraction(25)
                 self.n_declared = stream.frames or None
+                self._promised = None if self.n_declared else _promised_seconds(container, stream)
         except (av.error.FFmpegError, StopIteration, ValueError) as error:
             raise VideoError(f"{self.path}: not a video that can be read ({cause(error)}).") from error
         width, height = frame.width, frame.height
@@ -89,16 +90,17 @@ class Video:
 
     def frames(self) -> Iterator[np.ndarray]:
         """Yield every frame, uint8 (height, width, 3), RGB, counting them in `n_frames`."""
-        self.n_frames, self.damage = 0, None
-        if (yield from self._decord_frames()):
-            return
-        try:
-            yield from self._pyav_frames(skip=self.n_frames)
-        except av.error.FFmpegError as error:
-            self.damage = cause(error)
+        self.n_frames, self.damage, self._seconds = 0, None, 0.0
+        if not (yield from self._decord_frames()):
+            try:
+                yield from self._pyav_frames(skip=self.n_frames)
+            except av.error.FFmpegError as error:
+                self.damage = cause(error)
         if self.n_frames == 0:
             raise VideoError(f"{self.path}: not one frame can be decoded ({self.damage}).")
-        if self.damage is None and self.n_declared and self.n_frames < self.n_declared:
+        few = self.n_declared and self.n_frames < self.n_declared
+        short = self._promised and self._seconds < self._promised - 1
+        if self.damage is None and (few or short):
             self.damage = "the stream ends early"
 
     def grab(self, numbers: Iterable[int]) -> dict[int, np.ndarray]:
@@ -135,6 +137,7 @@ class Video:
                 yield frame
         except (RuntimeError, StopIteration, decord.DECORDError):
             return False
+        self._seconds = float(reader.get_frame_timestamp(self.n_frames - 1)[1]) if self.n_frames else 0.0
         return self.n_frames == (self.n_declared or len(reader))
 
     def _pyav_frames(self, skip: int = 0) -> Iterator[np.ndarray]:
@@ -148,6 +151,7 @@ class Video:
                     graph = self._filter_graph(stream, frame)
                 graph.push(frame)
                 self.n_frames += 1
+                self._seconds = frame.time or 0.0
                 yield graph.pull().to_ndarray()
 
     def _filter_graph(self, stream, frame) -> "av.filter.Graph":
@@ -184,6 +188,16 @@ def _video_stream(container, path: Path):
     if stream is None:
         raise VideoError(f"{path}: the file has no picture, only other tracks.")
     return stream
+
+
+def _promised_seconds(container, stream) -> float | None:
+    """How long the picture lasts as the container has it, where that can be told from the sound's length."""
+    if "DURATION" in stream.metadata:  # Matroska: h:mm:ss.fraction
+        hours, minutes, seconds = stream.metadata["DURATION"].split(":")
+        return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+    if container.duration and len(container.streams) == 1:
+        return container.duration / av.time_base
+    return None
 
 
 def _url(path: Path) -> str:

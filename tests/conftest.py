@@ -1,0 +1,89 @@
+"""What several tests need: the shared data, small videos, small feature folders, the command line."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from anomalycli.features import FeatureKind, Features
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real videos and labels that stands beside the checkout."""
+    if not SHARED.is_dir():
+        if os.environ.get("ANOMALYCLI_REQUIRE_SHARED") == "1":
+            pytest.fail(f"{SHARED} is required here and absent")
+        pytest.skip(f"{SHARED} is absent: real videos are not part of the repository")
+    return SHARED
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run the command line in a process of its own, in `tmp_path`."""
+
+    def run(*words, code: int | None = 0, **env) -> subprocess.CompletedProcess:
+        done = subprocess.run(
+            [sys.executable, "-m", "anomalycli", *map(str, words)],
+            cwd=tmp_path,
+            env=os.environ | {"COLUMNS": "200"} | env,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert code is None or done.returncode == code, (done.returncode, done.stdout, done.stderr)
+        return done
+
+    return run
+
+
+@pytest.fixture
+def make_video(tmp_path):
+    """Write an H.264 video; `paint(i)` gives frame i as uint8 (height, width, 3)."""
+
+    def make(name="clip.mp4", n_frames=40, size=(96, 64), fps=25, paint=None) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with av.open(str(path), "w") as out:
+            stream = out.add_stream("libx264", rate=fps, options={"crf": "12", "preset": "ultrafast"})
+            stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+            for i in range(n_frames):
+                picture = paint(i) if paint else np.full((size[1], size[0], 3), 3 * i % 256, np.uint8)
+                out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            out.mux(stream.encode())
+        return path
+
+    return make
+
+
+def kind(**changes) -> FeatureKind:
+    return FeatureKind(
+        **{"backbone": "mc3", "weights_sha256": "0", "preprocessing": "-", "size": 128, "dim": 32} | changes
+    )
+
+
+@pytest.fixture
+def make_features(tmp_path):
+    """A folder of random feature files of width 32: normal and abnormal, labelled in labels.csv."""
+
+    def make(folder="features", normal=6, abnormal=6, n_clips=10, **changes) -> Path:
+        root = tmp_path / folder
+        rng = np.random.default_rng(0)
+        lines = ["video,label"]
+        for i in range(normal + abnormal):
+            label = int(i >= normal)
+            visual = rng.normal(size=(n_clips, 1, 32)).astype(np.float32)
+            visual[3:5] += 2 * label
+            name = f"video{i:02}"
+            Features(visual, kind(**changes), n_clips * 16 - 5, 25.0, f"{name}.mp4").save(root / f"{name}.npz")
+            lines.append(f"{name},{label}")
+        (root / "labels.csv").write_text("\n".join(lines) + "\n")
+        return root
+
+    return make

@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+
+from anomalycli.events import Event, EventRule, find_events
+
+RULE = EventRule(start=0.6, end=0.4, gap=0.2, shortest=0.3)
+
+
+def events(scores, fps=10, rule=RULE):
+    return [(e.start, e.end) for e in find_events(np.asarray(scores, float), fps, rule)]
+
+
+def test_an_event_begins_at_one_threshold_and_ends_at_the_other():
+    assert events([0, 0.5, 0.7, 0.5, 0.5, 0.3]) == [(1, 5)]
+    assert events([0, 0.5, 0.5, 0.5, 0.5, 0.3]) == []  # never reaches the first
+
+
+def test_close_events_become_one_and_far_ones_do_not():
+    event = [0.9] * 4
+    assert events([*event, 0, *event]) == [(0, 9)]
+    assert events([*event, 0, 0, *event]) == [(0, 4), (6, 10)]
+
+
+def test_short_events_are_dropped_after_merging():
+    assert events([0, 0.9, 0.9, 0]) == []
+    assert events([0, 0.9, 0.9, 0, 0.9, 0.9, 0]) == [(1, 6)]
+
+
+def test_events_reach_to_the_first_and_the_last_frame_and_know_their_peak():
+    (event,) = find_events(np.array([0.7, 0.8, 0.95, 0.7]), 10, RULE)
+    assert event == Event(0, 4, 2, 0.95)
+
+
+def test_nothing_and_everything():
+    assert events([]) == []
+    assert events([0.0] * 50) == []
+    assert events([1.0] * 50) == [(0, 50)]
+
+
+@pytest.mark.parametrize("bad", [{"start": 0.2, "end": 0.5}, {"start": 1.5}, {"gap": -1}, {"shortest": -1}])
+def test_rules_that_make_no_sense_are_refused(bad):
+    with pytest.raises(ValueError, match=r"must be|cannot"):
+        EventRule(**bad)

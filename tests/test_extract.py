@@ -1,0 +1,74 @@
+import csv
+
+import numpy as np
+
+from anomalycli.features import load_features
+
+
+def test_folders_become_feature_files_with_their_labels(run, make_video, tmp_path):
+    make_video("videos/normal/a.mp4", 40)
+    make_video("videos/abnormal/b.mp4", 20)
+    make_video("videos/loose -name.mp4", 5)
+    (tmp_path / "videos" / "labels.csv").write_text("video,label\nloose -name.mp4,1\n")
+    done = run("extract", "videos", "--size", "32")
+    assert "3 done" in done.stderr
+    folder = tmp_path / "features"
+    assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*")) == [
+        "abnormal/b.npz",
+        "labels.csv",
+        "loose -name.npz",
+        "normal/a.npz",
+    ]
+    a = load_features(folder / "normal" / "a.npz")
+    assert (a.visual.shape, a.n_frames, a.fps, a.kind.backbone, a.kind.size) == ((3, 1, 1024), 40, 25, "mc3", 32)
+    with open(folder / "labels.csv", newline="") as file:
+        assert {row["video"]: row["label"] for row in csv.DictReader(file)} == {
+            "abnormal/b": "1",
+            "loose -name": "1",
+            "normal/a": "0",
+        }
+
+
+def test_the_same_command_goes_on_and_changed_settings_are_refused(run, make_video, tmp_path):
+    make_video("videos/a.mp4", 20)
+    run("extract", "videos", "--size", "32")
+    whole = (tmp_path / "features" / "a.npz").read_bytes()
+    make_video("videos/b.mp4", 20)
+    done = run("extract", "videos", "--size", "32")
+    assert "1 done, 1 skipped" in done.stderr
+    (tmp_path / "features" / "a.npz").write_bytes(whole[:1000])  # a file cut in half is made again
+    assert "1 done, 1 skipped" in run("extract", "videos", "--size", "32").stderr
+    assert (tmp_path / "features" / "a.npz").read_bytes() == whole
+    done = run("extract", "videos", "--size", "48", code=2)
+    assert "size 32" in done.stderr
+    assert "--overwrite" in done.stderr
+    assert "2 done" in run("extract", "videos", "--size", "48", "--overwrite").stderr
+
+
+def test_another_video_under_the_same_name_is_extracted_again(run, make_video, tmp_path):
+    make_video("videos/a.mp4", 20)
+    run("extract", "videos", "--size", "32")
+    make_video("videos/a.mp4", 36)
+    assert "1 done" in run("extract", "videos", "--size", "32").stderr
+    assert load_features(tmp_path / "features" / "a.npz").n_frames == 36
+
+
+def test_damage_is_named_and_changes_the_exit_code(run, shared, make_video, tmp_path):
+    folder = shared / "robustness"
+    files = [folder / name for name in ("-video-with-dash-.mp4", "corrupted.mp4", "result.webm", "video_90.mov")]
+    done = run("extract", *files, "gone.mp4", "--size", "32", code=3)
+    assert "2 done, 1 partial, 2 failed" in done.stderr
+    for told in ("22 frames are lost", "result.webm: the file is empty", "gone.mp4: there is no such file"):
+        assert told in done.stderr
+    assert load_features(tmp_path / "features" / "corrupted.npz").lost == 22
+    assert not np.array(list((tmp_path / "features").glob("result*"))).size
+    assert run("extract", "gone.mp4", code=1).stderr
+
+
+def test_contradictory_labels_stop_it_before_any_work(run, make_video, tmp_path):
+    make_video("videos/normal/a.mp4", 20)
+    (tmp_path / "videos" / "labels.csv").write_text("video,label\na,1\n")
+    assert "contradict" in run("extract", "videos", "--size", "32", code=2).stderr
+    assert not (tmp_path / "features").exists()
+    (tmp_path / "empty").mkdir()
+    assert "empty: there is no video in it" in run("extract", "empty", code=1).stderr

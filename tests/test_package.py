@@ -1,0 +1,44 @@
+import os
+import subprocess
+import sys
+import zipfile
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+MODEL = "street-fights.safetensors"
+
+
+def test_the_bundled_model_is_small_and_has_its_card():
+    bundled = files("anomalycli.bundled")
+    assert len((bundled / MODEL).read_bytes()) < 30e6
+    card = (bundled / "street-fights.md").read_text()
+    assert "fights in fixed-camera footage" in card
+    assert "no evidence" in card
+
+
+@pytest.mark.parametrize("arguments", [["ruff", "check"], ["ruff", "format", "--check"]])
+def test_the_code_is_linted_and_formatted(arguments):
+    subprocess.run([sys.executable, "-m", *arguments, "."], cwd=ROOT, check=True)
+
+
+def test_the_wheel_carries_the_model_and_scores_from_elsewhere(tmp_path):
+    wheel = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path, ROOT]
+    subprocess.run(wheel, check=True)
+    (built,) = tmp_path.glob("*.whl")
+    assert f"anomalycli/bundled/{MODEL}" in zipfile.ZipFile(built).namelist()
+    place = tmp_path / "place"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", place, built], check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", "import anomalycli, runpy; print(anomalycli.__file__); runpy.run_module('anomalycli')"]
+        + ["score", "--sample", "--json"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(place)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(str(place))
+    assert '"n_frames": 250' in done.stdout

@@ -1,0 +1,195 @@
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from anomalycli.checkpoint import load_model
+from anomalycli.datasets import load_bags
+from anomalycli.denet import DENetConfig
+from anomalycli.errors import CheckpointError, UsageError
+from anomalycli.train import TrainConfig, draw, train
+
+NETWORK = ("--width", "16", "--heads", "2", "--feedforward", "16", "--segments", "8", "--scales", "2")
+SMALL = (*NETWORK, "--batch", "4", "--lr", "1e-3", "--device", "cpu", "--validate-every", "5")
+
+
+def small(**changes):
+    return TrainConfig(**{"batch": 4, "lr": 1e-3, "steps": 12, "validate_every": 5} | changes)
+
+
+def network(**changes):
+    return DENetConfig(**{"feature_dim": 32, "segments": 8, "scales": 2, "heads": 2, "feedforward": 16} | changes)
+
+
+def test_two_runs_with_one_seed_are_the_same_file_and_another_seed_is_another(make_features, tmp_path):
+    bags = load_bags(make_features(), 8)
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        train(bags, tmp_path / name, network(), small(seed=seed))
+    a, b, c = ((tmp_path / name).read_bytes() for name in "abc")
+    assert a == b
+    assert a != c
+
+
+def test_it_learns_what_abnormal_means(make_features, tmp_path):
+    bags = load_bags(make_features(normal=20, abnormal=20), 8)
+    told = []
+    train(bags, tmp_path / "m", network(), small(steps=150, lr=3e-3), on_progress=told.append)
+    assert told[-1].step == 150
+    assert told[-1].loss < 0.5 * told[0].loss
+    assert told[-1].validation_ap == 1
+    assert max(now.erased for now in told) > 0
+    assert all(np.isfinite(now.loss) for now in told)
+
+
+@pytest.mark.parametrize("erasing", ["dynamic", "always", "never"])
+def test_erasing_can_be_chosen(make_features, tmp_path, erasing):
+    bags = load_bags(make_features(), 8)
+    told = []
+    train(bags, tmp_path / "m", network(), small(erasing=erasing, threshold=0.0), on_progress=told.append)
+    erased = [now.erased for now in told]
+    if erasing == "always":
+        assert erased == [1] * 12  # every score is above 0: whole videos are zeroed, and the loss stays finite
+    if erasing == "never":
+        assert erased == [0] * 12
+    assert all(np.isfinite(now.loss) for now in told)
+
+
+def test_a_run_killed_at_any_step_and_resumed_ends_in_the_same_file(make_features, run, tmp_path):
+    make_features()
+    command = ["train", "features", *SMALL, "--steps", "400"]
+    run(*command, "-o", "whole.safetensors")
+    state = tmp_path / "killed.safetensors.state"
+    rng = np.random.default_rng()
+    for extra in ((), ("--resume",)):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "anomalycli", *command, "-o", "killed.safetensors", *extra],
+            cwd=tmp_path,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 120
+        while not state.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.5))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    if state.exists():
+        told = run(*command, "-o", "killed.safetensors", code=2).stderr
+        assert "--resume" in told
+    run(*command, "-o", "killed.safetensors", "--resume")
+    assert (tmp_path / "killed.safetensors").read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
+    assert not state.exists()
+
+
+def test_a_run_is_not_resumed_with_other_settings_or_data(make_features, tmp_path):
+    class Stop(Exception):
+        pass
+
+    def stop(now):
+        if now.step == 7:
+            raise Stop
+
+    bags = load_bags(make_features(), 8)
+    with pytest.raises(Stop):
+        train(bags, tmp_path / "m", network(), small(), on_progress=stop)
+    with pytest.raises(UsageError, match="other settings"):
+        train(bags, tmp_path / "m", network(), small(lr=1.0), resume=True)
+    with pytest.raises(UsageError, match="another network"):
+        train(bags, tmp_path / "m", network(scales=1), small(), resume=True)
+    with pytest.raises(UsageError, match="other features or labels"):
+        train(load_bags(make_features("more", normal=7), 8), tmp_path / "m", network(), small(), resume=True)
+    with pytest.raises(UsageError, match="--resume"):
+        train(bags, tmp_path / "m", network(), small())
+
+
+def test_a_model_is_not_replaced_unasked(make_features, tmp_path):
+    bags = load_bags(make_features(), 8)
+    train(bags, tmp_path / "m", network(), small())
+    with pytest.raises(UsageError, match="--overwrite"):
+        train(bags, tmp_path / "m", network(), small())
+    train(bags, tmp_path / "m", network(), small(), overwrite=True)
+
+
+def test_the_checkpoint_says_what_it_is(make_features, tmp_path):
+    bags = load_bags(make_features(), 8)
+    train(bags, tmp_path / "m", network(width=16), small(), half=True)
+    model, info = load_model(tmp_path / "m")
+    assert (info.config, info.kind) == (network(width=16), bags.kind)
+    assert info.training["steps"] == 12
+    assert info.training["abnormal_videos"] == 5  # one of six is held out
+    assert info.training["validation_videos"] == 2
+    assert info.training["checkpoint"] == "last"
+    assert model.narrow.weight.shape == (16, 32)
+    with safe_open(tmp_path / "m", "pt") as file:
+        assert {str(file.get_tensor(name).dtype) for name in file.keys()} == {"torch.float16"}  # noqa: SIM118
+
+
+def test_checkpoints_that_are_none_are_refused(make_features, tmp_path):
+    train(load_bags(make_features(), 8), tmp_path / "m", network(), small())
+    whole = (tmp_path / "m").read_bytes()
+    for name, content in (("cut", whole[: len(whole) // 2]), ("text", b"hello"), ("empty", b"")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(CheckpointError, match=f"{name}: not a model file"):
+            load_model(tmp_path / name)
+    with pytest.raises(CheckpointError, match="no such file"):
+        load_model(tmp_path / "gone")
+
+
+def test_every_video_is_drawn_once_before_any_comes_again():
+    videos = np.array([3, 5, 7, 11, 13])
+    drawn = np.concatenate([draw(videos, step, 4, (0, 1)) for step in range(10)])
+    for i in range(0, 40, 5):
+        assert sorted(drawn[i : i + 5]) == sorted(videos)
+    assert not np.array_equal(drawn[:5], drawn[5:10])
+
+
+def test_bad_training_data_is_named_before_any_work(make_features, run, tmp_path):
+    folder = make_features()
+    labels = folder / "labels.csv"
+    both = labels.read_text()
+
+    def told(code, *extra):
+        text = run("train", folder, *SMALL, "--steps", "5", *extra, code=code).stderr
+        assert "Traceback" not in text
+        assert not (tmp_path / "weights").exists()
+        return text
+
+    labels.write_text(both.replace(",0", ",1"))
+    assert "Every training video is abnormal" in told(2)
+    labels.write_text(both.replace("video03,0\n", ""))
+    assert "no label for video03" in told(2)
+    labels.write_text(both + "video03,1\n")
+    assert "video03 is labelled both" in told(2)
+    labels.write_text(both)
+    assert "cannot be shared out among 5 heads" in told(2, "--heads", "5")
+    assert "Erasing is dynamic, always, never" in told(2, "--erasing", "sometimes")
+    (tmp_path / "bad.toml").write_text("stepz = 3\n")
+    assert "no setting 'stepz'" in told(2, "--config", "bad.toml")
+    half = folder / "video04.npz"
+    half.write_bytes(half.read_bytes()[:500])
+    assert "video04.npz: not a whole feature file" in told(1)
+    half.unlink()
+    make_features("other", backbone="i3d")
+    (tmp_path / "other" / "video04.npz").rename(half)
+    text = told(2)
+    assert "mc3" in text
+    assert "i3d" in text
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "no feature file" in run("train", empty, code=1).stderr
+    assert "no feature file" in run("train", "gone", code=1).stderr
+
+
+def test_settings_come_from_a_file_and_flags_win(make_features, run, tmp_path):
+    make_features()
+    (tmp_path / "settings.toml").write_text(
+        "width = 16\nheads = 2\nfeedforward = 16\nsegments = 8\nscales = 2\nbatch = 4\nsteps = 3\nweight-decay = 0.5\n"
+    )
+    told = run("train", "features", "--config", "settings.toml", "--steps", "2", "--device", "cpu").stderr
+    assert "validation AP" in told
+    _, info = load_model(tmp_path / "weights" / "denet.safetensors")
+    assert (info.training["steps"], info.training["weight_decay"], info.training["lr"]) == (2, 0.5, 1e-5)
+    assert info.config == network(width=16)

@@ -1,0 +1,127 @@
+import numpy as np
+import pytest
+
+from anomalycli import video as video_module
+from anomalycli.errors import VideoError
+from anomalycli.sample import sample_clip
+from anomalycli.video import Video, scaled_size
+
+ROBUSTNESS = {  # file: frames that can be read
+    "-video-with-dash-.mp4": 5,
+    "av1_video.mkv": 125,
+    "bitmap.mp4": 5,
+    "fire2.mp4": 25,
+    "h264_10bits.mp4": 30,
+    "h265_video.mp4": 10,
+    "no_duration.webm": 74,
+    "unordered.mov": 4,
+    "vfr.avi": 164,
+    "video_90.mov": 3,
+    "video_with_failing_audio.mp4": 280,
+}
+
+
+@pytest.mark.parametrize("name", ROBUSTNESS)
+def test_odd_but_whole_files_give_all_their_frames(shared, name):
+    video = Video(shared / "robustness" / name, short_side=32, multiple=16)
+    clips = list(video.clips())
+    assert video.n_frames == ROBUSTNESS[name]
+    assert (video.damage, video.n_lost) == (None, 0)
+    assert len(clips) == -(-ROBUSTNESS[name] // 16)
+    assert all(clip.shape == (16, video.size[1], video.size[0], 3) and clip.dtype == np.uint8 for clip in clips)
+
+
+@pytest.mark.parametrize("name", ["fire2.mp4", "h264_10bits.mp4", "h265_video.mp4", "vfr.avi", "video_90.mov"])
+def test_both_decoders_give_the_same_pixels(shared, name, monkeypatch):
+    if video_module.decord is None:
+        pytest.skip("decord has no wheel for this platform")
+    video = Video(shared / "robustness" / name, short_side=48, multiple=16)
+    by_decord = np.array(list(video.frames()))
+    monkeypatch.setattr(video_module, "decord", None)
+    by_pyav = np.array(list(video.frames()))
+    assert np.array_equal(by_decord, by_pyav)
+
+
+def test_a_corrupt_file_gives_its_readable_frames_and_says_what_is_lost(shared):
+    video = Video(shared / "robustness" / "corrupted.mp4", short_side=32)
+    assert len(list(video.clips())) == 2
+    assert (video.n_frames, video.n_lost) == (28, 22)
+    assert video.damage
+
+
+def test_an_empty_a_text_and_a_missing_file_are_refused_with_their_name(shared, tmp_path):
+    text = tmp_path / "notes.mp4"
+    text.write_text("this is no video\n" * 100)
+    for path, words in (
+        (shared / "robustness" / "result.webm", "empty"),
+        (text, "not a video"),
+        (tmp_path / "gone.mp4", "no such file"),
+    ):
+        with pytest.raises(VideoError, match=words) as error:
+            Video(path)
+        assert path.name in str(error.value)
+
+
+def test_a_truncated_file_gives_what_is_left_and_says_so(make_video, tmp_path):
+    rng = np.random.default_rng(0)
+    whole = make_video("whole.mkv", 75, paint=lambda i: rng.integers(0, 255, (64, 96, 3), np.uint8))
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    video = Video(cut)
+    assert 10 < sum(1 for _ in video.frames()) < 50
+    assert (video.damage, video.n_lost) == ("the stream ends early", None)
+    mp4 = make_video("whole.mp4", 60)
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(mp4.read_bytes()[: mp4.stat().st_size // 2])  # the index stands at the end of an mp4
+    with pytest.raises(VideoError, match=r"cut\.mp4"):
+        Video(cut)
+
+
+def test_the_last_clip_repeats_its_last_frame(make_video):
+    *_, last = Video(make_video(n_frames=21), short_side=32).clips()
+    assert len(np.unique(last.mean((1, 2, 3)).round(1))) == 5
+    assert (last[4:] == last[4]).all()
+
+
+def test_a_video_under_16_frames_gives_one_clip(make_video):
+    (clip,) = Video(make_video(n_frames=3)).clips()
+    assert clip.shape == (16, 64, 96, 3)
+
+
+def test_rotation_is_applied(shared):
+    video = Video(shared / "robustness" / "video_90.mov")
+    assert (video.width, video.height) == (320, 568)
+    assert next(video.frames()).shape == (568, 320, 3)
+
+
+def test_frames_come_in_order_and_can_be_grabbed_by_number(make_video):
+    video = Video(make_video(n_frames=50))
+    shades = [frame.mean() for frame in video.frames()]
+    assert np.all(np.diff(shades) > 0)
+    grabbed = video.grab([40, 7])
+    assert {n: frame.mean() for n, frame in grabbed.items()} == pytest.approx({n: shades[n] for n in (7, 40)})
+
+
+def test_frames_can_be_grabbed_where_decord_cannot_read(shared):
+    video = Video(shared / "robustness" / "av1_video.mkv", short_side=32)
+    frames = list(video.frames())
+    assert np.array_equal(video.grab([100])[100], frames[100])
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "size"),
+    [
+        (320, 240, (176, 128)),  # 4:3
+        (1080, 1920, (128, 224)),  # portrait
+        (2560, 1080, (304, 128)),  # 21:9
+        (1, 1, (128, 128)),
+        (20000, 2, (512, 128)),  # a freak is squeezed
+    ],
+)
+def test_the_whole_frame_is_scaled_to_a_multiple_of_16(width, height, size):
+    assert scaled_size(width, height, 128, 16) == size
+
+
+def test_the_sample_clip_is_real():
+    video = Video(sample_clip(), short_side=64)
+    assert (sum(1 for _ in video.frames()), video.fps) == (250, 25)
