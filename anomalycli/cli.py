@@ -30,9 +30,26 @@ def cli() -> None:
     """
 
 
+PATH, FILE = click.Path(path_type=Path), click.Path(path_type=Path, exists=True, dir_okay=False)
+
 device_options = (
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps."),
     click.option("--precision", default="auto", show_default=True, help="auto, fp32, bf16 or fp16."),
+)
+
+feature_options = (
+    click.option("--vggish", type=PATH, help="Folder of NAME__vggish.npy: sound for published features."),
+    click.option("--only", type=FILE, help="List of the videos to take, one a line, as authors publish splits."),
+    click.option(
+        "--labels", type=FILE, show_default="FEATURES/labels.csv", help="labels.csv or ground truth from elsewhere."
+    ),
+)
+
+truth_options = (
+    click.option("--dataset", default="csv", show_default=True, help="xd-violence, ucf-crime, tad or csv."),
+    click.option("--ground-truth", type=FILE, help="The authors' annotation file, or CSV: video,n_frames,start,end."),
+    click.option("--frames", type=FILE, help="CSV of video,n_frames.  [default: as long as the features]"),
+    click.option("--last-frame", is_flag=True, help="Annotated intervals hold their last frame too."),
 )
 
 
@@ -94,6 +111,13 @@ def extract(videos, output, backbone, size, device, precision, overwrite) -> Non
     type=click.Path(path_type=Path, dir_okay=False),
     help="TOML file with any of the settings below; flags win.",
 )
+@click.option("--preset", help="The paper's settings: xd-violence, xd-violence-audio, ucf-crime or tad.")
+@with_options(feature_options)
+@click.option("--groups", type=FILE, help="CSV of video,group: groups (sources, cameras) are held out whole.")
+@click.option("--validation-truth", type=FILE, help="CSV as below of training videos: validate on frames.")
+@click.option("--watch", multiple=True, help="Video whose erased segments are recorded, and drawn.  [repeatable]")
+@click.option("--test", type=PATH, help="Folder of test features, for --keep test only.")
+@with_options(truth_options)
 @click.option("--resume", is_flag=True, help="Go on with a run that was stopped.")
 @click.option("--overwrite", is_flag=True, help="Replace a model of the same name.")
 @click.option("--half", is_flag=True, help="Write the weights as fp16.")
@@ -116,49 +140,94 @@ def extract(videos, output, backbone, size, device, precision, overwrite) -> Non
 @click.option("--alpha2", type=float, show_default="0.0001", help="Weight of the feature loss, Eq. 14-15.")
 @click.option("--lambda1", type=float, show_default="1.0", help="Weight of the un-erased loss, Eq. 16.")
 @click.option("--lambda2", type=float, show_default="1.0", help="Weight of the erased loss, Eq. 16.")
+@click.option("--crops", show_default="mean", help="mean, draw (any one each time) or all (each is a video).")
+@click.option("--keep", show_default="last", help="last, or the best on validation or test: what is written.")
 @click.option("--validation", type=float, show_default="0.2", help="Share of the videos held out to validate on.")
 @click.option(
     "--validate-every", type=int, show_default="50", help="Steps between validations; the state is saved as often."
 )
 @click.option("--seed", type=int, show_default="0", help="The same seed gives the same model.")
-def train(features, output, config, resume, overwrite, half, device, **flags) -> None:
+def train(
+    features,
+    output,
+    config,
+    preset,
+    vggish,
+    only,
+    labels,
+    groups,
+    validation_truth,
+    watch,
+    test,
+    dataset,
+    ground_truth,
+    frames,
+    last_frame,
+    resume,
+    overwrite,
+    half,
+    device,
+    **flags,
+) -> None:
     """Learn from FEATURES (a folder of feature files) and their video-level labels.
 
     Labels come from labels.csv (video,label; 1 = abnormal) in that folder, from folders normal/ and
-    abnormal/, or from names as XD-Violence gives them. Settings default to the paper's.
+    abnormal/, or from names as XD-Violence, UCF-Crime and TAD give them. Settings default to the
+    paper's.
     """
     from .backbones import pick_device
     from .datasets import load_bags
     from .denet import DENetConfig
+    from .ground_truth import load_ground_truth
+    from .judging import load_judge
+    from .sampling import read_groups
     from .train import TrainConfig
     from .train import train as run
 
-    settings = read_settings(config) if config else {}
+    settings = preset_of(preset) | (read_settings(config) if config else {})
     settings |= {name: value for name, value in flags.items() if value is not None}
+    dim = settings.pop("feature_dim", None) if preset else None
+    known = {*TrainConfig.__dataclass_fields__, *DENetConfig.__dataclass_fields__} - {"feature_dim"}
+    if unknown := settings.keys() - known:
+        raise UsageError(f"{config}: there is no setting '{min(unknown)}'; `anomalycli train --help` lists them.")
     try:
         train_config = TrainConfig(**{k: v for k, v in settings.items() if k in TrainConfig.__dataclass_fields__})
         network = {k: v for k, v in settings.items() if k in DENetConfig.__dataclass_fields__}
-        if (
-            unknown := settings.keys() - TrainConfig.__dataclass_fields__ - network.keys()
-            | {"feature_dim"} & network.keys()
-        ):
-            raise UsageError(f"{config}: there is no setting '{min(unknown)}'; `anomalycli train --help` lists them.")
-        bags = load_bags(features, network.get("segments", DENetConfig.segments))
+        segments = network.get("segments", DENetConfig.segments)
+        bags = load_bags(features, segments, crops=train_config.crops, vggish=vggish, only=only, labels=labels)
         model_config = DENetConfig(bags.dim, **network)
     except (TypeError, ValueError) as error:
         raise UsageError(f"These settings do not fit together: {error}") from error
+    if dim not in (None, bags.dim):
+        raise UsageError(f"{features}: features of width {bags.dim}, and the preset {preset} is for those of {dim}.")
+    say_warnings(bags)
+    validation = load_ground_truth("csv", validation_truth) if validation_truth else None
+    judge = None
+    if test:
+        judge = load_judge(test, segments, dataset, ground_truth, frames, last_frame, vggish)
     with train_progress(train_config.steps, len(bags.names)) as on_progress:
         run(
             bags,
             output,
             model_config,
             train_config,
+            groups=read_groups(groups) if groups else None,
+            truth=validation,
+            test=judge,
+            watch=watch,
             device=pick_device(device),
             resume=resume,
             overwrite=overwrite,
             half=half,
             on_progress=on_progress,
         )
+    if watch:
+        from .erasures import read_erasures
+        from .figures import plot_erasures
+
+        table = output.with_name(output.name + ".erasing.csv")
+        plot_erasures(read_erasures(table), table.with_suffix(".png"), validation)
+        words.print(f"{table}, .png: what was erased")
     words.print(f"{output}: trained. Use it with: anomalycli score VIDEO --model {escape(str(output))}")
 
 
@@ -271,6 +340,19 @@ def read_settings(path: Path) -> dict:
     return {name.replace("-", "_"): value for name, value in settings.items()}
 
 
+def preset_of(name: str | None) -> dict:
+    from .presets import PRESETS
+
+    if name is not None and name not in PRESETS:
+        raise UsageError(f"There is no preset '{name}': give {', '.join(PRESETS)}.")
+    return dict(PRESETS[name]) if name else {}
+
+
+def say_warnings(bags) -> None:
+    for warning in bags.warnings:
+        words.print(f"[yellow]note[/]  {escape(warning)}")
+
+
 def changed_rule(rule, **flags):
     """The model's event rule with the flags that were given."""
     from dataclasses import replace
@@ -305,3 +387,6 @@ def main() -> None:
             sys.exit(error.exit_code)
         words.print(f"[red]Error:[/] {escape(cause(error))}. This is a bug: ANOMALYCLI_DEBUG=1 shows where.")
         sys.exit(NOTHING_DONE)
+
+
+from . import cli_experiments  # noqa: E402, F401  (it adds its commands to `cli`)

@@ -16,7 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
+from .datasets import PUBLISHED
 from .errors import UsageError, cause
+from .features import FeatureKind
 from .segments import CLIP_LENGTH
 
 DATASETS = ("xd-violence", "ucf-crime", "tad", "csv")
@@ -81,7 +83,6 @@ def read_frames(path: Path) -> dict[str, int]:
 def fitted(scores: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray], slack: int = 0) -> dict[str, np.ndarray]:
     """Scores cut to the ground truth's lengths; `slack` is how many frames longer they may be.
 
-    Published evaluations drop what is behind the last whole clip: there a clip of slack is right.
     Raises UsageError that names the video and both lengths where they do not fit, or the videos that
     only one side has.
     """
@@ -97,6 +98,14 @@ def fitted(scores: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray], sl
                 f"{name}: its features stand for {len(scores[name])} frames, and its ground truth has {len(video)}."
             )
     return {name: scores[name][: len(video)] for name, video in truth.items()}
+
+
+def slack_of(kind: FeatureKind, dataset: str) -> int:
+    """Frames by which features may be longer than ground truth.
+
+    Published features know their length in whole clips only, and published ground truth stops there.
+    """
+    return CLIP_LENGTH if kind.backbone == PUBLISHED or dataset != "csv" else 0
 
 
 def _read_xd(path: Path) -> tuple[Spans, dict[str, int]]:

@@ -82,3 +82,25 @@ def train_progress(steps: int, n_videos: int) -> Iterator[Callable]:
                 words.print(f"step {now.step:>6}  {text}")
 
         yield on_progress
+
+
+def print_evaluation(evaluation, checkpoint: str | None) -> None:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("frames of")
+    for column in ("AUC", "AP", "auc(recall, precision)", "false alarms"):
+        table.add_column(column, justify="right")
+    metrics, intervals = evaluation.metrics, evaluation.intervals
+
+    def cell(value: float | None, interval: tuple[float, float] | None = None) -> str:
+        if value is None:
+            return "-"
+        return f"{value:.4f}" + (f" [dim]{interval[0]:.4f}-{interval[1]:.4f}[/]" if interval else "")
+
+    everything = ("auc", "ap", "pr_auc")
+    abnormal = ("abnormal_auc", "abnormal_ap", "abnormal_pr_auc")
+    table.add_row("all videos", *(cell(getattr(metrics, name), intervals.get(name)) for name in everything), "-")
+    table.add_row("abnormal videos", *(cell(getattr(metrics, name)) for name in abnormal), "-")
+    table.add_row("normal videos", "-", "-", "-", cell(metrics.false_alarms))
+    Console(highlight=False).print(table)
+    n_frames = sum(video.n_frames for video in evaluation.videos)
+    words.print(f"{len(evaluation.videos)} videos, {n_frames:,} frames; checkpoint: {checkpoint or 'not said'}")

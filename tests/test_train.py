@@ -11,7 +11,8 @@ from anomalycli.checkpoint import load_model
 from anomalycli.datasets import load_bags
 from anomalycli.denet import DENetConfig
 from anomalycli.errors import CheckpointError, UsageError
-from anomalycli.train import TrainConfig, draw, train
+from anomalycli.sampling import draw
+from anomalycli.train import TrainConfig, train
 
 NETWORK = ("--width", "16", "--heads", "2", "--feedforward", "16", "--segments", "8", "--scales", "2")
 SMALL = (*NETWORK, "--batch", "4", "--lr", "1e-3", "--device", "cpu", "--validate-every", "5")
