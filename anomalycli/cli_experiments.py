@@ -1,12 +1,25 @@
 """The commands of researchers: evaluate and compare."""
 
 import json
+from pathlib import Path
 
 import click
 
-from .cli import FILE, PATH, cli, device_options, truth_options, with_options, words
+from .cli import (
+    FILE,
+    PATH,
+    cli,
+    device_options,
+    feature_options,
+    preset_of,
+    read_settings,
+    say_warnings,
+    truth_options,
+    with_options,
+    words,
+)
 from .errors import UsageError
-from .terminal import print_evaluation
+from .terminal import compare_progress, print_comparison, print_evaluation
 
 
 @cli.command(no_args_is_help=True)
@@ -81,3 +94,148 @@ def evaluate(
         print_evaluation(evaluation, told["checkpoint"])
     if output:
         words.print(f"Written: {output}/videos.csv, metrics.json, curves.png" + (", sheet.png" if sheet else ""))
+
+
+@cli.command(no_args_is_help=True)
+@click.argument("features", type=PATH)
+@click.option("--test", type=PATH, help="Folder of test features.  [default: videos held out of FEATURES]")
+@with_options(truth_options)
+@with_options(feature_options)
+@click.option("--groups", type=FILE, help="CSV of video,group: groups (sources, cameras) are held out whole.")
+@click.option("--methods", default=None, show_default="all", help="Names with commas between, as below.")
+@click.option("--seeds", default=5, show_default=True, help="How many; they are 0, 1, 2 ...")
+@click.option("--preset", help="The paper's settings: xd-violence, xd-violence-audio, ucf-crime or tad.")
+@click.option("--config", type=FILE, help="TOML file of settings; a table [METHOD] has those of one method.")
+@click.option(
+    "--set", "changes", multiple=True, help="NAME=VALUE or METHOD.NAME=VALUE, named as for train.  [repeatable]"
+)
+@click.option("--sweep", multiple=True, help="NAME=V1,V2,...: DE-Net with each value, as in Fig. 3.  [repeatable]")
+@click.option("-o", "--output", type=PATH, default="comparison", show_default=True, help="Folder to write to.")
+@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
+@with_options(device_options[:1])
+def compare(
+    features,
+    test,
+    dataset,
+    ground_truth,
+    frames,
+    last_frame,
+    vggish,
+    only,
+    labels,
+    groups,
+    methods,
+    seeds,
+    preset,
+    config,
+    changes,
+    sweep,
+    output,
+    as_json,
+    device,
+) -> None:
+    """Train several methods with several seeds on FEATURES (a folder), and evaluate all alike.
+
+    \b
+    mil-rank, rtfm                      the peers
+    baseline, mstm, mstm+eo, de-net     Table 4 of the paper
+    rtfm-mtn, ms-tct                    Table 5: other temporal modules in DE-Net
+
+    Runs that are finished are kept in OUTPUT/runs: the same command goes on where it was stopped. Without
+    --test, videos held out of FEATURES are evaluated on: that is the way to tune settings. The table says
+    which checkpoint it is of: the last, or, with --set keep=validation, the best on videos held out.
+    """
+    from .backbones import pick_device
+    from .compare import compare as run
+    from .compare import entries, summary, write_table
+    from .datasets import load_bags
+    from .ground_truth import load_ground_truth
+    from .judging import load_judge
+    from .methods import METHODS
+    from .sampling import read_groups
+
+    everyone, of_method = settings_of(preset, config, changes)
+    dim = everyone.pop("feature_dim", None)
+    names = methods.split(",") if methods else [] if sweep else list(METHODS)
+    sweeps = {name: [value_of(word) for word in words.split(",")] for name, words in map(pair_of, sweep)}
+    segments, crops = everyone.get("segments", 64), everyone.get("crops", "mean")
+    entries(names, 8, everyone, of_method, sweeps)  # mistakes in the settings, before the features are read
+    bags = load_bags(features, segments, crops=crops, vggish=vggish, only=only, labels=labels)
+    if dim not in (None, bags.dim):
+        raise UsageError(f"{features}: features of width {bags.dim}, and the preset {preset} is for those of {dim}.")
+    say_warnings(bags)
+    rows = entries(names, bags.dim, everyone, of_method, sweeps)
+    judge = load_judge(test, segments, dataset, ground_truth, frames, last_frame, vggish) if test else None
+    truth = load_ground_truth("csv", ground_truth) if ground_truth and not test else None
+    outcomes = []
+    with compare_progress(rows, seeds) as (on_step, say):
+        for outcome in run(
+            rows,
+            range(seeds),
+            bags,
+            output,
+            test=judge,
+            truth=truth,
+            groups=read_groups(groups) if groups else None,
+            device=pick_device(device),
+            on_step=on_step,
+        ):
+            outcomes.append(outcome)
+            say(outcome)
+    table = summary(rows, outcomes)
+    words_of_table = (
+        f"Trained on {features}; evaluated on {test or 'videos held out of it'}, {dataset} ground truth; "
+        f"mean ± standard deviation over {seeds} seeds."
+    )
+    write_table(table, output, words_of_table)
+    plot_comparison(rows, table, output)
+    if as_json:
+        click.echo(json.dumps({"on": words_of_table, "rows": table}))
+    else:
+        print_comparison(table)
+    words.print(f"Written: {output}/table.md, .csv, .json and pictures")
+
+
+def settings_of(preset: str | None, config, changes: tuple[str, ...]) -> tuple[dict, dict[str, dict]]:
+    """Everyone's settings, and those of single methods, from a preset, a TOML file and NAME=VALUE."""
+    everyone = preset_of(preset)
+    of_method: dict[str, dict] = {}
+    for name, value in (read_settings(config) if config else {}).items():
+        if isinstance(value, dict):
+            of_method[name.replace("_", "-")] = {key.replace("-", "_"): v for key, v in value.items()}
+        else:
+            everyone[name] = value
+    for name, value in map(pair_of, changes):
+        method, _, setting = name.rpartition(".")
+        place = of_method.setdefault(method, {}) if method else everyone
+        place[setting.replace("-", "_")] = value_of(value)
+    return everyone, of_method
+
+
+def pair_of(word: str) -> tuple[str, str]:
+    name, equals, value = word.partition("=")
+    if not equals:
+        raise UsageError(f"'{word}' is not NAME=VALUE.")
+    return name.strip(), value.strip()
+
+
+def value_of(word: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(word)
+        except ValueError:
+            continue
+    return word
+
+
+def plot_comparison(rows, table: list[dict], output: Path) -> None:
+    from .figures import plot_sweep, plot_table
+
+    for metric, title in (("auc", "AUC"), ("ap", "AP")):
+        known = [(line, entry) for line, entry in zip(table, rows, strict=True) if line[metric] is not None]
+        spread = f"{metric}_std"
+        if methods := [(e.label, line[metric], line[spread] or 0.0) for line, e in known if e.setting is None]:
+            plot_table(methods, title, output / f"{metric}.png")
+        for setting in {entry.setting for entry in rows} - {None}:
+            curve = [(e.value, line[metric], line[spread] or 0.0) for line, e in known if e.setting == setting]
+            plot_sweep(setting, curve, title, output / f"{setting}-{metric}.png")

@@ -104,3 +104,38 @@ def print_evaluation(evaluation, checkpoint: str | None) -> None:
     Console(highlight=False).print(table)
     n_frames = sum(video.n_frames for video in evaluation.videos)
     words.print(f"{len(evaluation.videos)} videos, {n_frames:,} frames; checkpoint: {checkpoint or 'not said'}")
+
+
+@contextmanager
+def compare_progress(rows, seeds: int) -> Iterator[tuple[Callable, Callable]]:
+    """Yields `on_step(entry, seed, step)`, and `say(outcome)`, a line a run."""
+    words.print(f"{len(rows)} rows, {seeds} seeds")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"))
+    with Progress(*columns, console=words, transient=True, disable=not words.is_terminal) as progress:
+        task = progress.add_task("", total=None)
+
+        def on_step(entry, seed: int, step: int) -> None:
+            text = f"{escape(entry.label)}, seed {seed}"
+            progress.update(task, description=text, completed=step, total=entry.config.steps)
+
+        def say(outcome) -> None:
+            auc, ap = outcome.metrics["auc"], outcome.metrics["ap"]
+            words.print(
+                f"{escape(outcome.label)}, seed {outcome.seed}: AUC {auc:.4f}  AP {ap:.4f}  step {outcome.step}"
+            )
+
+        yield on_step, say
+
+
+def print_comparison(table: list[dict]) -> None:
+    from .compare import COLUMNS, mean_and_spread
+
+    grid = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("method", "seeds", "checkpoint"):
+        grid.add_column(column)
+    for column in COLUMNS.values():
+        grid.add_column(column, justify="right")
+    for line in table:
+        cells = [mean_and_spread(line[name], line[f"{name}_std"]) for name in COLUMNS]
+        grid.add_row(escape(line["method"]), str(line["seeds"]), line["checkpoint"], *cells)
+    Console(highlight=False).print(grid)
