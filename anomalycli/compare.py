@@ -79,6 +79,8 @@ def entries(
         config = {
             k: v for k, v in every.items() if k in TrainConfig.__dataclass_fields__ and k not in ("seed", "erasing")
         }
+        if config.get("keep") == "test":
+            raise UsageError(f"{label}: a comparison never picks the best on test.")
         if unknown := every.keys() - network.keys() - config.keys():
             raise UsageError(f"{label}: there is no setting '{min(unknown)}' that a comparison could change.")
         try:
@@ -106,7 +108,8 @@ def compare(
 
     Without `test`, the videos that `config.validation` holds out (whole `groups`, where given) stand in
     its place, with `truth`, ground truth by video: so settings are tuned without a look at the test
-    set. With it, all videos are trained on, unless `config.keep` is "validation".
+    set. With it, all videos are trained on, unless `config.keep` is "validation": then those held out
+    pick the state, by frames where there is `truth`.
 
     Each outcome is kept in OUTPUT/runs; what is there is not run again. Raises UsageError where what is
     there is of other settings or data, or where there is nothing to evaluate or to pick the best on.
@@ -127,10 +130,10 @@ def compare(
             outcome = _finished(path, identity)
             if outcome is None:
                 judge = test or (judge_of(bags[held_out], truth) if len(held_out) and truth is not None else None)
-                if judge is None or config.keep == "test":
+                if judge is None or (test is None and config.keep == "validation"):
                     raise UsageError(
                         "There is nothing to evaluate on: give --test features, or --ground-truth of training videos "
-                        "and a share of them to hold out; a comparison never picks the best on test."
+                        "and a share of them to hold out (to be evaluated on, and not to pick the best on as well)."
                     )
                 picker = (
                     judge_of(bags[held_out], truth if test is None else None) if config.keep == "validation" else None
