@@ -116,3 +116,21 @@ def test_the_command_names_what_does_not_fit(trained, run, tmp_path, make_featur
     others = [word if word != "features" else "others" for word in trained]
     text = run(*others, code=2).stderr
     assert "i3d" in text and "mc3" in text
+
+
+def test_published_features_with_sound_go_through_training_and_evaluation(run, tmp_path):
+    rng, rows = np.random.default_rng(0), ["video,n_frames,start,end"]
+    for i in range(8):
+        name = f"v=x__#{i}_label_" + ("B1-0-0" if i % 2 else "A")
+        for part, width in (*((crop, 8) for crop in range(5)), ("vggish", 128)):
+            folder = tmp_path / ("sound" if part == "vggish" else "rgb")
+            folder.mkdir(exist_ok=True)
+            np.save(folder / f"{name}__{part}.npy", rng.normal(size=(12, width)).astype(np.float32))
+        rows.append(f"{name},185," + ("16,64" if i % 2 else ","))  # 12 clips, the last of 9 frames
+    (tmp_path / "truth.csv").write_text("\n".join(rows) + "\n")
+    words = ("--vggish", "sound")
+    run("train", "rgb", *words, "--crops", "draw", "--width", "8", "--heads", "2", "--feedforward", "8", "--steps", "2",
+        "--segments", "8", "-o", "m")  # fmt: skip
+    told = json.loads(run("evaluate", "m", "rgb", *words, "--ground-truth", "truth.csv", "--json").stdout)
+    assert (told["videos"], told["frames"]) == (8, 8 * 185)
+    assert "audio" in run("evaluate", "m", "rgb", "--ground-truth", "truth.csv", code=2).stderr
