@@ -4,14 +4,20 @@ from anomalycli import Scorer
 result = Scorer.load().score("clip.mp4")
 """
 
+from typing import TYPE_CHECKING
+
 __version__ = "0.1.0"
-__all__ = ["Scorer"]
+__all__ = ["Event", "EventRule", "Result", "Scorer", "find_events"]
+
+if TYPE_CHECKING:
+    from .events import Event, EventRule, find_events
+    from .score import Result, Scorer
 
 
 def __getattr__(name: str):
-    """Import torch only when a model is wanted."""
-    if name == "Scorer":
-        from .score import Scorer
+    """Import numpy and torch only when something that needs them is wanted."""
+    if name not in __all__:
+        raise AttributeError(f"module 'anomalycli' has no attribute '{name}'")
+    from . import events, score
 
-        return Scorer
-    raise AttributeError(f"module 'anomalycli' has no attribute '{name}'")
+    return getattr(score if name in ("Result", "Scorer") else events, name)

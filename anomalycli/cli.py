@@ -3,15 +3,26 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import click
 from rich.markup import escape
 
-from . import __version__
 from .errors import AnomalyError, UsageError, cause
-from .terminal import clip_progress, print_summary, train_progress, words
+from .options import (
+    FILE,
+    PATH,
+    Command,
+    device_options,
+    feature_options,
+    label_options,
+    print_version,
+    section,
+    talk_options,
+    truth_options,
+)
+from .outputs import FORMATS, PICTURES, output_base, write_output
+from .terminal import byte_progress, clip_progress, complain, print_summary, print_weights, say, train_progress
 
 # Heavy modules (torch, av, matplotlib) are imported by the commands that need them.
 
@@ -19,7 +30,14 @@ NOTHING_DONE, SOME_FAILED, INTERRUPTED = 1, 3, 130
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, message="anomalycli %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=print_version,
+    help="Show the versions that a report of a bug needs, and exit.",
+)
 def cli() -> None:
     """How abnormal is every frame of a video, and where are the events?
 
@@ -30,73 +48,91 @@ def cli() -> None:
     """
 
 
-PATH, FILE = click.Path(path_type=Path), click.Path(path_type=Path, exists=True, dir_okay=False)
-
-device_options = (
-    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps."),
-    click.option("--precision", default="auto", show_default=True, help="auto, fp32, bf16 or fp16."),
-)
-
-feature_options = (
-    click.option("--vggish", type=PATH, help="Folder of NAME__vggish.npy: sound for published features."),
-    click.option("--only", type=FILE, help="List of the videos to take, one a line, as authors publish splits."),
-    click.option(
-        "--labels", type=FILE, show_default="FEATURES/labels.csv", help="labels.csv or ground truth from elsewhere."
-    ),
-)
-
-truth_options = (
-    click.option("--dataset", default="csv", show_default=True, help="xd-violence, ucf-crime, tad or csv."),
-    click.option("--ground-truth", type=FILE, help="The authors' annotation file, or CSV: video,n_frames,start,end."),
-    click.option("--frames", type=FILE, help="CSV of video,n_frames.  [default: as long as the features]"),
-    click.option("--last-frame", is_flag=True, help="Annotated intervals hold their last frame too."),
-)
-
-
-def with_options(options: tuple[Callable, ...]) -> Callable:
-    def decorate(command: Callable) -> Callable:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
-@cli.command(no_args_is_help=True)
+@cli.command(cls=Command, no_args_is_help=True)
 @click.argument("videos", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), default="features", show_default=True, help="Folder to write to."
 )
-@click.option("--backbone", default="mc3", show_default=True, help="Network that makes the features.")
-@click.option("--size", type=int, help="Short side of the picture in pixels.  [default: the backbone's, 128 for mc3]")
-@with_options(device_options)
+@section(
+    "Features",
+    click.option(
+        "--backbone",
+        default="mc3",
+        show_default=True,
+        help="Network that makes the features: mc3, i3d or i3d-inception.",
+    ),
+    click.option(
+        "--size", type=int, help="Short side of the picture in pixels.  [default: the backbone's: mc3 128, i3d 256]"
+    ),
+    click.option(
+        "--crops", type=int, default=1, show_default=True, help="i3d: 1 (centre), 5 (and corners) or 10 (and mirrored)."
+    ),
+    click.option("--audio", type=click.Choice(["vggish"]), help="Features of the sound track too, one window a clip."),
+    click.option(
+        "--vggish",
+        type=click.Choice(["raw", "pca"]),
+        default="raw",
+        show_default=True,
+        help="The network's output, or PCA and quantisation after it, as AudioSet's features.",
+    ),
+    click.option(
+        "--weights",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Weights of the backbone.  [default: the published ones, fetched once]",
+    ),
+    click.option(
+        "--format",
+        "layout",
+        type=click.Choice(["npz", "xd", "rtfm"]),
+        default="npz",
+        show_default=True,
+        help="npz is this tool's; xd and rtfm are .npy files for the research code of those names.",
+    ),
+)
+@device_options
 @click.option("--overwrite", is_flag=True, help="Make feature files again that are there already.")
-def extract(videos, output, backbone, size, device, precision, overwrite) -> None:
-    """Turn VIDEOS (files or folders) into feature files, one a video.
+@talk_options
+def extract(
+    videos, output, backbone, size, crops, audio, vggish, weights, layout, device, precision, overwrite
+) -> None:
+    """Turn VIDEOS into feature files, one a video.
 
-    Labels that lie beside them (labels.csv, folders normal/ and abnormal/) are carried along. Files
-    that are there already are kept, so the same command goes on where it was stopped.
+    \b
+      anomalycli extract videos/ -o features/
+      find /camera -name '*.mp4' | anomalycli extract - -o features/
+
+    VIDEOS are files, folders, patterns ('*.mp4'), - (a list on stdin) or @list.txt. Labels that lie
+    beside them (labels.csv, folders normal/ and abnormal/) are carried along. Files that are there
+    already are kept, so the same command goes on where it was stopped.
     """
     from .backbones import Extractor
     from .extract import extract as run
+    from .inputs import expand
 
+    with byte_progress() as on_bytes:
+        extractor = Extractor(
+            backbone,
+            device,
+            precision,
+            size,
+            crops=crops,
+            audio=audio and f"{audio}-{vggish}",
+            weights=weights,
+            on_bytes=on_bytes,
+        )
     counts: Counter[str] = Counter()
-    with clip_progress() as (on_clips, say):
-        for outcome in run(
-            videos, output, Extractor(backbone, device, precision, size), overwrite=overwrite, on_clips=on_clips
-        ):
+    with clip_progress() as on_clips:
+        for outcome in run(expand(videos), output, extractor, layout=layout, overwrite=overwrite, on_clips=on_clips):
             counts[outcome.status] += 1
             if outcome.status == "done":
-                say(f"{outcome.path.name}: done")
+                say(f"{escape(outcome.path.name)}: done" + escape(f" ({outcome.note})" if outcome.note else ""))
             elif outcome.reason:
-                say(f"[red]{outcome.status}[/]  {escape(outcome.reason)}")
-    words.print(
-        f"{output}: " + ", ".join(f"{counts[s]} {s}" for s in ("done", "skipped", "partial", "failed") if counts[s])
-    )
+                complain(f"[red]{outcome.status}[/]  {escape(outcome.reason)}")
+    say(f"{output}: " + ", ".join(f"{counts[s]} {s}" for s in ("done", "skipped", "partial", "failed") if counts[s]))
     finish(failed=counts["failed"] + counts["partial"], done=counts["done"] + counts["skipped"] + counts["partial"])
 
 
-@cli.command(no_args_is_help=True)
+@cli.command(cls=Command, no_args_is_help=True)
 @click.argument("features", type=click.Path(path_type=Path))
 @click.option(
     "-o",
@@ -106,18 +142,17 @@ def extract(videos, output, backbone, size, device, precision, overwrite) -> Non
     show_default=True,
     help="Model file to write.",
 )
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="TOML file with any of the settings below; flags win.",
-)
 @click.option("--preset", help="The paper's settings: xd-violence, xd-violence-audio, ucf-crime or tad.")
-@with_options(feature_options)
-@click.option("--groups", type=FILE, help="CSV of video,group: groups (sources, cameras) are held out whole.")
-@click.option("--validation-truth", type=FILE, help="CSV as below of training videos: validate on frames.")
-@click.option("--watch", multiple=True, help="Video whose erased segments are recorded, and drawn.  [repeatable]")
-@click.option("--test", type=PATH, help="Folder of test features, for --keep test only.")
-@with_options(truth_options)
+@feature_options
+@label_options
+@section(
+    "What to record, and what to pick a state on",
+    click.option("--validation-truth", type=FILE, help="CSV of video,n_frames,start,end: validate on frames."),
+    click.option("--watch", multiple=True, help="Video whose erased segments are recorded, and drawn.  [repeatable]"),
+    click.option("--keep", show_default="last", help="last, or the best on validation or test: what is written."),
+    click.option("--test", type=PATH, help="Folder of test features, for --keep test only."),
+)
+@truth_options
 @click.option("--resume", is_flag=True, help="Go on with a run that was stopped.")
 @click.option("--overwrite", is_flag=True, help="Replace a model of the same name.")
 @click.option("--half", is_flag=True, help="Write the weights as fp16.")
@@ -141,16 +176,15 @@ def extract(videos, output, backbone, size, device, precision, overwrite) -> Non
 @click.option("--lambda1", type=float, show_default="1.0", help="Weight of the un-erased loss, Eq. 16.")
 @click.option("--lambda2", type=float, show_default="1.0", help="Weight of the erased loss, Eq. 16.")
 @click.option("--crops", show_default="mean", help="mean, draw (any one each time) or all (each is a video).")
-@click.option("--keep", show_default="last", help="last, or the best on validation or test: what is written.")
 @click.option("--validation", type=float, show_default="0.2", help="Share of the videos held out to validate on.")
 @click.option(
     "--validate-every", type=int, show_default="50", help="Steps between validations; the state is saved as often."
 )
 @click.option("--seed", type=int, show_default="0", help="The same seed gives the same model.")
+@talk_options
 def train(
     features,
     output,
-    config,
     preset,
     vggish,
     only,
@@ -171,6 +205,10 @@ def train(
 ) -> None:
     """Learn from FEATURES (a folder of feature files) and their video-level labels.
 
+    \b
+      anomalycli train features/
+      anomalycli train features/ --width 256 --lr 1e-4 --steps 300 -o weights/mine.safetensors
+
     Labels come from labels.csv (video,label; 1 = abnormal) in that folder, from folders normal/ and
     abnormal/, or from names as XD-Violence, UCF-Crime and TAD give them. Settings default to the
     paper's.
@@ -184,12 +222,8 @@ def train(
     from .train import TrainConfig
     from .train import train as run
 
-    settings = preset_of(preset) | (read_settings(config) if config else {})
-    settings |= {name: value for name, value in flags.items() if value is not None}
-    dim = settings.pop("feature_dim", None) if preset else None
-    known = {*TrainConfig.__dataclass_fields__, *DENetConfig.__dataclass_fields__} - {"feature_dim"}
-    if unknown := settings.keys() - known:
-        raise UsageError(f"{config}: there is no setting '{min(unknown)}'; `anomalycli train --help` lists them.")
+    settings = preset_of(preset) | {name: value for name, value in flags.items() if value is not None}
+    dim = settings.pop("feature_dim", None)
     try:
         train_config = TrainConfig(**{k: v for k, v in settings.items() if k in TrainConfig.__dataclass_fields__})
         network = {k: v for k, v in settings.items() if k in DENetConfig.__dataclass_fields__}
@@ -227,62 +261,89 @@ def train(
 
         table = output.with_name(output.name + ".erasing.csv")
         plot_erasures(read_erasures(table), table.with_suffix(".png"), validation)
-        words.print(f"{table}, .png: what was erased")
-    words.print(f"{output}: trained. Use it with: anomalycli score VIDEO --model {escape(str(output))}")
+        say(f"{table}, .png: what was erased")
+    say(f"{output}: trained. Use it with: anomalycli score VIDEO --model {escape(str(output))}")
 
 
-@cli.command(no_args_is_help=True)
+@cli.command(cls=Command, no_args_is_help=True)
 @click.argument("videos", nargs=-1, type=click.Path(path_type=Path))
-@click.option(
-    "--sample", is_flag=True, help="Score the sample clip (needs the extra: pip install 'anomalycli[sample]')."
+@section(
+    "What to score, with which model",
+    click.option("--sample", is_flag=True, help="The sample clip (needs the extra: pip install 'anomalycli[sample]')."),
+    click.option("--model", type=click.Path(path_type=Path), show_default="the bundled one", help="Model file."),
+    click.option(
+        "--span",
+        default="auto",
+        show_default=True,
+        help="video: segments over the whole; window: windows of 64 clips; auto: windows beyond two minutes.",
+    ),
 )
-@click.option("--model", type=click.Path(path_type=Path), show_default="the bundled one", help="Model file.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    default=".",
-    show_default=True,
-    help="Folder for the files below.",
+@section(
+    "Files to write",
+    click.option(
+        "-o",
+        "--output",
+        type=click.Path(path_type=Path),
+        default=".",
+        show_default=True,
+        help="Folder, or a template with {name} in it: 'out/{name}-scores'.",
+    ),
+    click.option("--plot", is_flag=True, help="NAME.png: scores over time, events, glimpses of the peaks."),
+    click.option("--html", is_flag=True, help="NAME.html: a page to watch and judge; of several videos, index.html."),
+    click.option("--csv", "as_csv", is_flag=True, help="NAME.csv: frame, time, score."),
+    click.option(
+        "-f",
+        "--format",
+        "formats",
+        multiple=True,
+        type=click.Choice(FORMATS),
+        help="NAME.FORMAT; can be given more than once. srt, vtt, edl, otio: events for players and editors.",
+    ),
+    click.option("--clips", is_flag=True, help="NAME.event1.mp4 and so on: the events cut out, not encoded again."),
+    click.option(
+        "--margin",
+        type=click.FloatRange(min=0),
+        default=1.0,
+        show_default=True,
+        help="Seconds before and after an event in --clips.",
+    ),
+    click.option("--embed", is_flag=True, help="Put the video into its page, so that the page can be sent."),
+    click.option(
+        "--sheet", type=click.Path(path_type=Path, dir_okay=False), help="All curves in one .png, .svg or .pdf."
+    ),
+    click.option(
+        "--truth",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Ground truth to draw: a CSV of video,n_frames,start,end (frames, end not included).",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="Print a JSON object a video, one a line, not the table."),
 )
-@click.option("--plot", is_flag=True, help="Write NAME.png: the scores over time, events, glimpses of the peaks.")
-@click.option("--csv", "as_csv", is_flag=True, help="Write NAME.csv: frame, time, score.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON object a video, in one line, instead of the table."
+@section(
+    "What counts as an event",
+    click.option("--threshold", type=float, show_default="the model's", help="Score at which an event begins."),
+    click.option("--end-threshold", type=float, show_default="the model's", help="Score below which it ends."),
+    click.option("--gap", type=float, show_default="the model's", help="Seconds; events closer than this become one."),
+    click.option("--shortest", type=float, show_default="the model's", help="Seconds; shorter events are dropped."),
 )
-@click.option(
-    "--span",
-    default="auto",
-    show_default=True,
-    help="video: segments over the whole; window: windows of 64 clips; auto: windows beyond two minutes.",
-)
-@click.option("--threshold", type=float, show_default="the model's", help="Score at which an event begins.")
-@click.option("--end-threshold", type=float, show_default="the model's", help="Score below which it ends.")
-@click.option("--gap", type=float, show_default="the model's", help="Seconds; events closer than this become one.")
-@click.option("--shortest", type=float, show_default="the model's", help="Seconds; shorter events are dropped.")
-@with_options(device_options)
-def score(
-    videos,
-    sample,
-    model,
-    output,
-    plot,
-    as_csv,
-    as_json,
-    span,
-    threshold,
-    end_threshold,
-    gap,
-    shortest,
-    device,
-    precision,
-) -> None:
-    """Score every frame of VIDEOS (files, folders or feature files) and find the events."""
+@device_options
+@talk_options
+def score(videos, sample, model, span, output, as_json, sheet, truth, device, precision, **flags) -> None:
+    """Score every frame of VIDEOS and find the events.
+
+    \b
+      anomalycli score clip.mp4 --plot
+      anomalycli score camera/ --html -o report/
+      anomalycli score 'camera/**/*.mp4' -f srt -f edl --threshold 0.7
+      find /camera -name '*.mp4' | anomalycli score - --json > scores.jsonl
+
+    VIDEOS are files, folders, feature files (.npz), patterns, - (a list on stdin) or @list.txt.
+    """
     from .features import SUFFIX
-    from .inputs import find_inputs
+    from .inputs import expand, find_inputs
     from .score import Scorer
+    from .truth import read_truth
     from .video import SUFFIXES
-    from .writers import to_json, write_csv
+    from .writers import to_json
 
     if sample:
         from .sample import sample_clip
@@ -290,54 +351,134 @@ def score(
         videos = (*videos, sample_clip())
     if not videos:
         raise UsageError("Name a video, a folder or a feature file, or give --sample.")
-    inputs = find_inputs(videos, SUFFIXES | {SUFFIX})
+    if sheet and sheet.suffix[1:].lower() not in PICTURES:
+        raise UsageError(f"{sheet}: a sheet is one of {', '.join(PICTURES)}.")
+    inputs = find_inputs(expand(videos), SUFFIXES | {SUFFIX})
     if not inputs:
         raise AnomalyError(f"{', '.join(map(str, videos))}: there is no video in it.")
+    truths = read_truth(truth) if truth else {}
+    formats = [*flags["formats"]]
+    formats += [
+        name for name, asked in (("png", flags["plot"]), ("csv", flags["as_csv"]), ("html", flags["html"])) if asked
+    ]
+    with_index = "html" in formats and len(inputs) > 1
+    index = output_base(output, "index").with_name("index.html")
+    if with_index and any(output_base(output, item.name).with_suffix(".html") == index for item in inputs):
+        raise UsageError("A video named 'index' and the index of all would be one page: rename the video.")
     scorer = Scorer.load(model, device, precision)
-    rule = changed_rule(scorer.info.events, start=threshold, end=end_threshold, gap=gap, shortest=shortest)
-    results, failed = [], 0
-    with clip_progress() as (on_clips, say):
+    rule = changed_rule(
+        scorer.info.events,
+        start=flags["threshold"],
+        end=flags["end_threshold"],
+        gap=flags["gap"],
+        shortest=flags["shortest"],
+    )
+    results, pages, failures = [], [], []
+    written: Counter[str] = Counter()
+    with clip_progress() as (on_clips, _):
         for item in inputs:
+            video = item.path if item.path.suffix.lower() != SUFFIX else None
+            base = output_base(output, item.name)
+            spans = truths.get(item.name, truths.get(Path(item.name).name))
             try:
                 result = scorer.score(item.path, span, rule, on_clips)
-                if as_csv:
-                    write_csv(result, output / f"{item.name}.csv")
-                if plot:
-                    from .plot import plot_result
+                for kind in dict.fromkeys(formats):
+                    page = write_output(result, base, kind, video, spans, flags["embed"])
+                    if page:
+                        pages.append(page)
+                    written[kind] += 1
+                if flags["clips"] and video:
+                    from .clips import cut_events
 
-                    is_video = item.path.suffix.lower() != SUFFIX
-                    plot_result(result, output / f"{item.name}.png", item.path if is_video else None)
+                    written["event*"] += len(cut_events(result, base, flags["margin"]))
             except UsageError:
                 raise
             except (AnomalyError, OSError) as error:
-                failed += 1
-                say(f"[red]failed[/]  {escape(str(error))}")
+                failures.append(str(error))
+                complain(f"[red]failed[/]  {escape(str(error))}")
                 continue
+            if result.note:
+                say(escape(result.note))
             if result.warning:
-                failed += 1
-                say(f"[red]partial[/]  {escape(result.warning)}")
+                failures.append(result.warning)
+                complain(f"[red]partial[/]  {escape(result.warning)}")
             if as_json:
                 click.echo(to_json(result))
-            results.append(result)
+            results.append((result, spans))
+    if sheet and results:
+        from .plot import plot_sheet
+
+        plot_sheet([result for result, _ in results], sheet, [spans for _, spans in results])
+        say(escape(f"Written: {sheet}"))
+    if with_index and pages:
+        from .report import write_index
+
+        write_index(pages, index, failures)
+        say(escape(f"Written: {index}"))
     if results and not as_json:
-        print_summary(results)
-        for kind, asked in (("png", plot), ("csv", as_csv)):
-            if asked:
-                words.print(f"Written: {output}/" + (f"{inputs[0].name}.{kind}" if len(inputs) == 1 else f"*.{kind}"))
-    finish(failed=failed, done=len(results))
+        print_summary([result for result, _ in results])
+    for kind, count in written.items():
+        where = output_base(output, inputs[0].name if len(inputs) == 1 else "*")
+        say(escape(f"Written: {where}.{kind}") + (f" ({count})" if count > 1 else ""))
+    finish(failed=len(failures), done=len(results))
 
 
-def read_settings(path: Path) -> dict:
-    """A flat TOML file of settings, named as the flags are, with _ or -."""
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: not a TOML file that can be read ({cause(error)}).") from error
-    return {name.replace("-", "_"): value for name, value in settings.items()}
+@cli.group()
+def weights() -> None:
+    """Published weights: what there is, and how to get it."""
+
+
+@weights.command("list")
+def weights_list() -> None:
+    """What there is, from where, under which licence, and whether it is here."""
+    from .weights import registry
+
+    print_weights(registry().values())
+    say("mc3 needs no download: its weights come with the installation.")
+
+
+@weights.command("fetch", no_args_is_help=True)
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+def weights_fetch(names) -> None:
+    """Download weights into the cache and verify them; a download that was cut off goes on."""
+    from .weights import fetch, published
+
+    for item in [published(name) for name in names]:
+        with byte_progress() as on_bytes:
+            path = fetch(item.name, on_bytes)
+        say(escape(f"{item.name}: {path}"))
+        if not item.sha256:
+            say(f"No hash of {item.name} is published: what came is recorded, and compared from now on.")
+
+
+@weights.command("verify")
+def weights_verify() -> None:
+    """Compare the weights in the cache with their hashes."""
+    from .weights import registry, verify
+
+    right = wrong = 0
+    for item in registry().values():
+        if not item.path.exists():
+            say(f"{item.name}: not here")
+            continue
+        try:
+            verify(item, item.path)
+        except AnomalyError as error:
+            wrong += 1
+            say(f"[red]{item.name}: wrong[/]  {escape(str(error))}")
+        else:
+            right += 1
+            say(f"{item.name}: right")
+    finish(failed=wrong, done=right)
+
+
+@weights.command("path", no_args_is_help=True)
+@click.argument("name")
+def weights_path(name) -> None:
+    """Where a file of weights is, or belongs if you bring it yourself."""
+    from .weights import published
+
+    click.echo(published(name).path)
 
 
 def preset_of(name: str | None) -> dict:
@@ -350,7 +491,7 @@ def preset_of(name: str | None) -> dict:
 
 def say_warnings(bags) -> None:
     for warning in bags.warnings:
-        words.print(f"[yellow]note[/]  {escape(warning)}")
+        say(f"[yellow]note[/]  {escape(warning)}")
 
 
 def changed_rule(rule, **flags):
@@ -377,15 +518,15 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        words.print("Interrupted. What is written is whole; the same command goes on (train: with --resume).")
+        complain("Interrupted. What is written is whole; the same command goes on (train: with --resume).")
         sys.exit(INTERRUPTED)
     except Exception as error:
         if debug:
             raise
         if isinstance(error, AnomalyError):
-            words.print(f"[red]Error:[/] {escape(str(error))}")
+            complain(f"[red]Error:[/] {escape(str(error))}")
             sys.exit(error.exit_code)
-        words.print(f"[red]Error:[/] {escape(cause(error))}. This is a bug: ANOMALYCLI_DEBUG=1 shows where.")
+        complain(f"[red]Error:[/] {escape(cause(error))}. This is a bug: ANOMALYCLI_DEBUG=1 shows where.")
         sys.exit(NOTHING_DONE)
 
 

@@ -5,35 +5,33 @@ from pathlib import Path
 
 import click
 
-from .cli import (
-    FILE,
-    PATH,
-    cli,
-    device_options,
-    feature_options,
-    preset_of,
-    read_settings,
-    say_warnings,
-    truth_options,
-    with_options,
-    words,
-)
+from .cli import cli, preset_of, say_warnings
 from .errors import UsageError
-from .terminal import compare_progress, print_comparison, print_evaluation
+from .options import (
+    PATH,
+    Command,
+    feature_options,
+    label_options,
+    talk_options,
+    truth_options,
+)
+from .terminal import compare_progress, print_comparison, print_evaluation, say
+
+DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 
 
-@cli.command(no_args_is_help=True)
+@cli.command(cls=Command, no_args_is_help=True)
 @click.argument("model", type=PATH)
 @click.argument("features", type=PATH)
-@with_options(truth_options)
-@click.option("--vggish", type=PATH, help="Folder of NAME__vggish.npy: sound for published features.")
-@click.option("--only", type=FILE, help="List of the videos to take, one a line, as authors publish splits.")
+@truth_options
+@feature_options
 @click.option("--span", default="video", show_default=True, help="video, as the paper; window or auto: see score.")
 @click.option("--resamples", default=1000, show_default=True, help="Draws of videos for the 95% intervals.")
 @click.option("-o", "--output", type=PATH, help="Folder for videos.csv, curves.png (PR and ROC) and metrics.json.")
 @click.option("--sheet", multiple=True, help="Video to draw in sheet.png: scores and ground truth.  [repeatable]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
-@with_options(device_options[:1])
+@DEVICE
+@talk_options
 def evaluate(
     model,
     features,
@@ -93,26 +91,26 @@ def evaluate(
     else:
         print_evaluation(evaluation, told["checkpoint"])
     if output:
-        words.print(f"Written: {output}/videos.csv, metrics.json, curves.png" + (", sheet.png" if sheet else ""))
+        say(f"Written: {output}/videos.csv, metrics.json, curves.png" + (", sheet.png" if sheet else ""))
 
 
-@cli.command(no_args_is_help=True)
+@cli.command(cls=Command, no_args_is_help=True)
 @click.argument("features", type=PATH)
 @click.option("--test", type=PATH, help="Folder of test features.  [default: videos held out of FEATURES]")
-@with_options(truth_options)
-@with_options(feature_options)
-@click.option("--groups", type=FILE, help="CSV of video,group: groups (sources, cameras) are held out whole.")
+@truth_options
+@feature_options
+@label_options
 @click.option("--methods", default=None, show_default="all", help="Names with commas between, as below.")
 @click.option("--seeds", default=5, show_default=True, help="How many; they are 0, 1, 2 ...")
 @click.option("--preset", help="The paper's settings: xd-violence, xd-violence-audio, ucf-crime or tad.")
-@click.option("--config", type=FILE, help="TOML file of settings; a table [METHOD] has those of one method.")
 @click.option(
     "--set", "changes", multiple=True, help="NAME=VALUE or METHOD.NAME=VALUE, named as for train.  [repeatable]"
 )
 @click.option("--sweep", multiple=True, help="NAME=V1,V2,...: DE-Net with each value, as in Fig. 3.  [repeatable]")
 @click.option("-o", "--output", type=PATH, default="comparison", show_default=True, help="Folder to write to.")
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
-@with_options(device_options[:1])
+@DEVICE
+@talk_options
 def compare(
     features,
     test,
@@ -127,7 +125,6 @@ def compare(
     methods,
     seeds,
     preset,
-    config,
     changes,
     sweep,
     output,
@@ -154,10 +151,10 @@ def compare(
     from .methods import METHODS
     from .sampling import read_groups
 
-    everyone, of_method = settings_of(preset, config, changes)
+    everyone, of_method = settings_of(preset, changes)
     dim = everyone.pop("feature_dim", None)
     names = methods.split(",") if methods else [] if sweep else list(METHODS)
-    sweeps = {name: [value_of(word) for word in words.split(",")] for name, words in map(pair_of, sweep)}
+    sweeps = {name: [value_of(word) for word in values.split(",")] for name, values in map(pair_of, sweep)}
     segments, crops = everyone.get("segments", 64), everyone.get("crops", "mean")
     entries(names, 8, everyone, of_method, sweeps)  # mistakes in the settings, before the features are read
     bags = load_bags(features, segments, crops=crops, vggish=vggish, only=only, labels=labels)
@@ -168,7 +165,7 @@ def compare(
     judge = load_judge(test, segments, dataset, ground_truth, frames, last_frame, vggish) if test else None
     truth = load_ground_truth("csv", ground_truth) if ground_truth and not test else None
     outcomes = []
-    with compare_progress(rows, seeds) as (on_step, say):
+    with compare_progress(rows, seeds) as (on_step, on_outcome):
         for outcome in run(
             rows,
             range(seeds),
@@ -181,7 +178,7 @@ def compare(
             on_step=on_step,
         ):
             outcomes.append(outcome)
-            say(outcome)
+            on_outcome(outcome)
     table = summary(rows, outcomes)
     words_of_table = (
         f"Trained on {features}; evaluated on {test or 'videos held out of it'}, {dataset} ground truth; "
@@ -193,18 +190,13 @@ def compare(
         click.echo(json.dumps({"on": words_of_table, "rows": table}))
     else:
         print_comparison(table)
-    words.print(f"Written: {output}/table.md, .csv, .json and pictures")
+    say(f"Written: {output}/table.md, .csv, .json and pictures")
 
 
-def settings_of(preset: str | None, config, changes: tuple[str, ...]) -> tuple[dict, dict[str, dict]]:
-    """Everyone's settings, and those of single methods, from a preset, a TOML file and NAME=VALUE."""
+def settings_of(preset: str | None, changes: tuple[str, ...]) -> tuple[dict, dict[str, dict]]:
+    """Everyone's settings, and those of single methods, from a preset and NAME=VALUE."""
     everyone = preset_of(preset)
     of_method: dict[str, dict] = {}
-    for name, value in (read_settings(config) if config else {}).items():
-        if isinstance(value, dict):
-            of_method[name.replace("_", "-")] = {key.replace("-", "_"): v for key, v in value.items()}
-        else:
-            everyone[name] = value
     for name, value in map(pair_of, changes):
         method, _, setting = name.rpartition(".")
         place = of_method.setdefault(method, {}) if method else everyone

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+EPSILON = 1e-6  # seconds; times are quotients, and a gap of exactly `gap` must not depend on their rounding
+
 
 @dataclass(frozen=True)
 class EventRule:
@@ -35,22 +37,35 @@ class Event:
     score: float
 
 
-def find_events(scores: np.ndarray, fps: float, rule: EventRule = EventRule()) -> list[Event]:
-    """Events in scores (n_frames,) at `fps` frames a second, in order of time."""
-    spans = []
+def find_events(
+    scores: np.ndarray, fps: float, rule: EventRule = EventRule(), times: np.ndarray | None = None
+) -> list[Event]:
+    """Events in scores (n_frames,) at `fps` frames a second, in order of time.
+
+    `times`, seconds (n_frames,), is there where the frame rate is variable.
+    """
+    at = frame_edges(len(scores), fps, times)
+    spans: list[list[int]] = []
     for start, end in _runs(scores >= rule.end):
         if scores[start:end].max() < rule.start:
             continue
-        if spans and start - spans[-1][1] < rule.gap * fps:
+        if spans and at[start] - at[spans[-1][1]] < rule.gap - EPSILON:
             spans[-1][1] = end
         else:
             spans.append([start, end])
     events = []
     for start, end in spans:
-        if end - start >= rule.shortest * fps:
+        if at[end] - at[start] >= rule.shortest - EPSILON:
             peak = start + int(scores[start:end].argmax())
             events.append(Event(start, end, peak, float(scores[peak])))
     return events
+
+
+def frame_edges(n_frames: int, fps: float, times: np.ndarray | None = None) -> np.ndarray:
+    """When each frame begins, and the last one ends, in seconds: float64 (n_frames + 1,)."""
+    if times is None:
+        return np.arange(n_frames + 1) / fps
+    return np.append(times, times[-1] + 1 / fps)
 
 
 def _runs(above: np.ndarray) -> list[tuple[int, int]]:

@@ -2,30 +2,39 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from . import __version__
+from .audio import Sound
 from .backbones import Extractor
 from .errors import AnomalyError, FeatureError, UsageError, VideoError
-from .features import SUFFIX, Features, load_features
+from .features import Features
+from .formats import check_format, load_made, save, target
 from .inputs import Input, find_inputs
 from .labels import FILE, label_videos, write_labels
-from .video import CLIP_LENGTH, SUFFIXES, Video
+from .vggish import LENGTH, SECONDS, VGGish
+from .video import CLIP_LENGTH, SUFFIXES, Video, frame_times
 
 BATCH = 4  # clips that go through the network at once
+SOUND_BATCH = 32  # windows of sound that do
 
 OnClips = Callable[[Path, int, int | None], None]  # path, clips done, clips in all (None: not known)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one input. status: done, skipped (was there already), partial (damaged), failed."""
+    """What became of one input. status: done, skipped (was there already), partial (damaged), failed.
+
+    reason: why it is partial or failed. note: what else is worth knowing, such as missing sound.
+    """
 
     path: Path
     status: str
     reason: str | None = None
+    note: str | None = None
 
 
 def extract(
@@ -33,41 +42,47 @@ def extract(
     output: str | Path,
     extractor: Extractor,
     *,
+    layout: str = "npz",
     overwrite: bool = False,
     on_clips: OnClips | None = None,
 ) -> Iterator[Outcome]:
     """Write OUTPUT/name.npz for each video in `paths` (files and folders), yielding each one's outcome.
 
+    `layout` is npz, or what other programs read (formats.py): xd or rtfm.
     Labels that stand beside the videos are carried along as OUTPUT/labels.csv. A feature file of
     the same source and settings is kept.
 
     Raises VideoError where there is no video, and UsageError, before any work, where labels
     contradict each other or OUTPUT holds features made with other settings (unless `overwrite`).
     """
-    paths, output = [Path(path) for path in paths], Path(output)
-    inputs = find_inputs(paths, SUFFIXES)
+    folders, output = [Path(path) for path in paths], Path(output)
+    inputs = find_inputs(folders, SUFFIXES)
     if not inputs:
-        raise VideoError(f"{', '.join(map(str, paths))}: there is no video in it.")
-    there = set() if overwrite else {item for item in inputs if _is_done(item, output, extractor)}
-    _carry_labels(paths, inputs, output)
+        raise VideoError(f"{', '.join(map(str, folders))}: there is no video in it.")
+    check_format(layout, extractor.kind.audio)
+    targets = {item: target(output, item.name, layout) for item in inputs}
+    there = set() if overwrite else {item for item in inputs if _is_done(item, targets[item], extractor)}
+    _carry_labels(folders, inputs, output)
     for item in inputs:
         if item in there:
             yield Outcome(item.path, "skipped")
             continue
         try:
             features = extract_video(item.path, extractor, on_clips)
-            features.save(_target(item, output))
+            save(features, targets[item], layout)
         except (AnomalyError, OSError) as error:
             yield Outcome(item.path, "failed", str(error))
         else:
-            yield Outcome(item.path, "partial" if features.damage else "done", features.warning)
+            status = "partial" if features.damage else "done"
+            yield Outcome(item.path, status, features.warning, features.sound_missing)
 
 
 def extract_video(path: Path, extractor: Extractor, on_clips: OnClips | None = None) -> Features:
     """The features of one video. Raises VideoError where it has no readable frame."""
     video = Video(path, extractor.size, extractor.multiple)
     n_clips = -(-video.n_declared // CLIP_LENGTH) if video.n_declared else None
-    rows, batch = [], []
+    rows: list[np.ndarray] = []
+    batch: list[np.ndarray] = []
 
     def flush() -> None:
         if batch:
@@ -81,39 +96,60 @@ def extract_video(path: Path, extractor: Extractor, on_clips: OnClips | None = N
         if len(batch) == BATCH:
             flush()
     flush()
+    audio, sound = None, None
+    if extractor.vggish:
+        sound = Sound(path)
+        audio = extract_sound(sound, video.clip_ends(), extractor.vggish)
     stat = path.stat()
     return Features(
         visual=np.concatenate(rows),
+        audio=audio,
         kind=extractor.kind,
         n_frames=video.n_frames,
         fps=video.fps,
+        times=frame_times(path, video.fps, video.n_frames),
         source=path.name,
         source_bytes=stat.st_size,
         source_mtime=stat.st_mtime,
         precision=extractor.precision,
+        crops=extractor.crops,
+        sound_track=sound and sound.track,
+        sound_missing=sound and sound.missing,
         damage=video.damage,
         lost=video.n_lost,
         tool=f"anomalycli {__version__}",
     )
 
 
-def _target(item: Input, output: Path) -> Path:
-    return output / f"{item.name}{SUFFIX}"
+def extract_sound(sound: Sound, ends: np.ndarray, vggish: VGGish) -> np.ndarray:
+    """float32 (n_clips, 128): clip i has the window that ends with it, at `ends`[i] seconds; zeros without sound."""
+    rows = []
+    windows = sound.windows(ends - SECONDS, LENGTH)
+    while batch := list(islice(windows, SOUND_BATCH)):
+        batch = np.stack(batch)
+        row = vggish(np.nan_to_num(batch)).cpu().numpy()
+        row[np.isnan(batch).all(1)] = 0
+        rows.append(row)
+    return np.concatenate(rows)
 
 
-def _is_done(item: Input, output: Path, extractor: Extractor) -> bool:
+def _is_done(item: Input, target: Path, extractor: Extractor) -> bool:
     """Whether the feature file is there, whole, and of this very video. UsageError if made otherwise."""
-    target = _target(item, output)
     if not target.exists():
         return False
     try:
-        features = load_features(target)
+        features = load_made(target)
     except FeatureError:
         return False
     if difference := features.kind.difference(extractor.kind):
         setting, before, now = difference
         raise UsageError(
             f"{target} was made with {setting} {before}, and this run has {now}: "
+            "give --overwrite to make it again, or another --output."
+        )
+    if features.crops != extractor.crops:
+        raise UsageError(
+            f"{target} was made with the crops {features.crops}, and this run has {extractor.crops}: "
             "give --overwrite to make it again, or another --output."
         )
     if not item.path.exists():
@@ -123,7 +159,7 @@ def _is_done(item: Input, output: Path, extractor: Extractor) -> bool:
 
 
 def _carry_labels(paths: list[Path], inputs: list[Input], output: Path) -> None:
-    labels = {}
+    labels: dict[str, int] = {}
     for folder in {path if path.is_dir() else path.parent for path in paths}:
         names = [item.name for item in inputs if item.path.is_relative_to(folder.absolute())]
         labels |= label_videos(names, folder)

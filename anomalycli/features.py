@@ -1,7 +1,8 @@
 """Feature files: what a backbone saw in one video, and how it was made.
 
 One `.npz` a video, without pickles: `visual` (n_clips, n_crops, D) float32, `audio` (n_clips, 128)
-where there is sound, and `meta`, a JSON object as UTF-8 bytes.
+where there is sound, `times` (n_frames,) where the frame rate is variable, and `meta`, a JSON object
+as UTF-8 bytes.
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ from .errors import FeatureError, cause
 
 VERSION = 1
 SUFFIX = ".npz"
+AUDIO_DIM = 128
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,14 @@ class FeatureKind:
     preprocessing: str
     size: int  # short side of the picture, pixels
     dim: int
-    audio: str | None = None
+    audio: str | None = None  # vggish-raw or vggish-pca
     clip_length: int = 16  # frames
     stride: int = 16  # frames
+
+    @property
+    def width(self) -> int:
+        """D of what enters the network: picture and, where it is asked for, sound."""
+        return self.dim + (AUDIO_DIM if self.audio else 0)
 
     def difference(self, other: "FeatureKind") -> tuple[str, object, object] | None:
         """The first setting in which the two differ, as (name, ours, theirs), or None."""
@@ -45,8 +52,11 @@ class Features:
     """The features of one video.
 
     visual: float32 (n_clips, n_crops, D). audio: float32 (n_clips, 128) or None.
+    times: seconds, float64 (n_frames,), or None where frames follow one another at `fps`.
     n_frames and fps are the video's; source is its name, source_bytes and source_mtime its file's
-    size and time. lost is how many frames damage took (None: unknown), damage what it was.
+    size and time. lost is how many frames damage took (None: unknown), damage what it was. crops are
+    named in their order. sound_track is the track that audio comes from, sound_missing what of it was
+    not there: a clip without sound has zeros.
     """
 
     visual: np.ndarray
@@ -55,10 +65,13 @@ class Features:
     fps: float
     source: str
     audio: np.ndarray | None = None
+    times: np.ndarray | None = None
     source_bytes: int = 0
     source_mtime: float = 0.0
     precision: str = "fp32"
     crops: str = "whole frame"
+    sound_track: str | None = None
+    sound_missing: str | None = None
     damage: str | None = None
     lost: int | None = 0
     tool: str = ""
@@ -72,26 +85,30 @@ class Features:
         return f"{self.source}: {self.n_frames} frames were read and {lost} lost ({self.damage})."
 
     @property
+    def sound_warning(self) -> str | None:
+        """A sentence about sound that was asked for and was not there."""
+        return self.sound_missing and f"{self.source}: {self.sound_missing}; zeros stand in its place."
+
+    @property
     def duration(self) -> float:
         """Seconds."""
         return self.n_frames / self.fps
 
+    def metadata(self) -> str:
+        """All but the arrays, as a JSON object."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        del fields["visual"], fields["audio"], fields["times"]
+        return json.dumps({"version": VERSION} | fields | {"kind": dataclasses.asdict(self.kind)}, sort_keys=True)
+
     def save(self, path: Path) -> None:
         """Write beside and rename: a killed run leaves whole files only."""
         arrays = {"visual": self.visual}
-        if self.audio is not None:
-            arrays["audio"] = self.audio
-        meta = {"version": VERSION} | {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(self)
-            if field.name not in ("visual", "audio", "kind")
-        }
-        meta["kind"] = dataclasses.asdict(self.kind)
-        arrays["meta"] = np.frombuffer(json.dumps(meta, sort_keys=True).encode(), np.uint8)
+        arrays |= {name: array for name in ("audio", "times") if (array := getattr(self, name)) is not None}
+        arrays["meta"] = np.frombuffer(self.metadata().encode(), np.uint8)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(path.name + ".part")
         with open(partial, "wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, allow_pickle=False, **arrays)
         partial.replace(path)
 
 
@@ -105,14 +122,21 @@ def load_features(path: Path) -> Features:
         raise FeatureError(f"{path}: there is no such file.") from error
     except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         raise FeatureError(f"{path}: not a whole feature file ({cause(error)}); extract it again.") from error
+    features = from_metadata(path, meta, **arrays)
+    if features.visual.ndim != 3 or features.visual.shape[2] != features.kind.dim or not len(features.visual):
+        raise FeatureError(f"{path}: {features.visual.shape} features where (n, crops, {features.kind.dim}) belong.")
+    if features.kind.audio and (features.audio is None or features.audio.shape != (len(features.visual), AUDIO_DIM)):
+        raise FeatureError(f"{path}: the sound that its metadata promise is not whole; extract it again.")
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        raise FeatureError(f"{path}: some of its features are not finite numbers; extract it again.")
+    return features
+
+
+def from_metadata(path: Path, meta: dict, **arrays: np.ndarray) -> Features:
+    """Raises FeatureError where `meta`, read from `path`, is not what `Features.metadata` gave."""
     if meta.pop("version", None) != VERSION:
         raise FeatureError(f"{path}: written in a format that this version does not read; extract it again.")
     try:
-        features = Features(kind=FeatureKind(**meta.pop("kind")), **meta, **arrays)
+        return Features(kind=FeatureKind(**meta.pop("kind")), **meta, **arrays)
     except (TypeError, KeyError) as error:
         raise FeatureError(f"{path}: its metadata are not complete ({cause(error)}); extract it again.") from error
-    if features.visual.ndim != 3 or features.visual.shape[2] != features.kind.dim or not len(features.visual):
-        raise FeatureError(f"{path}: {features.visual.shape} features where (n, crops, {features.kind.dim}) belong.")
-    if not np.isfinite(features.visual).all():
-        raise FeatureError(f"{path}: some of its features are not finite numbers; extract it again.")
-    return features

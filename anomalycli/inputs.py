@@ -1,5 +1,9 @@
 """What the user named on the command line, as a list of files with names that are safe to write to."""
 
+import glob
+import os
+import re
+import sys
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -14,6 +18,40 @@ class Input:
 
     path: Path
     name: str
+
+
+def expand(words: Iterable[str | Path]) -> list[Path]:
+    """Files and folders as a shell user names them.
+
+    `*`, `?`, `[...]` and `**` match files; `-` reads a list of files from stdin, a line each (or split
+    by NUL, as `find -print0` does); `@list.txt` reads one from a file. A file of that very name wins.
+
+    Raises UsageError where a pattern matches nothing or a list cannot be read.
+    """
+    paths: list[Path] = []
+    for word in map(str, words):
+        if os.path.lexists(word):
+            paths.append(Path(word))
+        elif word == "-":
+            paths += _listed(sys.stdin.buffer.read())
+        elif word.startswith("@"):
+            try:
+                paths += _listed(Path(word[1:]).read_bytes())
+            except OSError as error:
+                raise UsageError(f"{word[1:]}: the list cannot be read ({error.strerror}).") from error
+        elif glob.has_magic(word):
+            found = sorted(glob.glob(word, recursive=True))  # noqa: PTH207  (Path.glob takes no absolute pattern)
+            if not found:
+                raise UsageError(f"{word}: no file is of that pattern.")
+            paths += map(Path, found)
+        else:
+            paths.append(Path(word))
+    return paths
+
+
+def _listed(content: bytes) -> list[Path]:
+    lines = re.split(b"\0" if b"\0" in content else b"\r?\n", content.removeprefix(b"\xef\xbb\xbf"))
+    return [Path(os.fsdecode(line)) for line in lines if line.strip()]
 
 
 def find_inputs(paths: Iterable[str | Path], suffixes: Collection[str]) -> list[Input]:

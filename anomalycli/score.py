@@ -1,7 +1,9 @@
 """A video or its features in, a score for every frame and events out."""
 
 import importlib.resources
+import logging
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +14,13 @@ from .checkpoint import ModelInfo, load_model
 from .datasets import joined
 from .denet import DENet
 from .errors import UsageError
-from .events import Event, EventRule, find_events
+from .events import Event, EventRule, find_events, frame_edges
 from .extract import OnClips, extract_video
 from .features import SUFFIX, Features, load_features
 from .segments import pool, spread
 
 BUNDLED = "street-fights.safetensors"
+log = logging.getLogger(__name__)
 SPANS = ("auto", "video", "window")
 LONG = 3  # clips a segment beyond which `auto` takes windows: at 64 segments and 25 fps, two minutes
 
@@ -27,7 +30,9 @@ class Result:
     """What the model says of one video.
 
     scores: float32 (n_frames,), in [0, 1]. events: half-open frame intervals, in order. span: video
-    or window. warning: a sentence where the video was damaged.
+    or window. warning: a sentence where the video was damaged. note: one where the model expects
+    sound and there was none, or not throughout. times: float64 (n_frames,), seconds, where the frame
+    rate is variable; `fps` is then its mean.
     """
 
     path: Path
@@ -37,11 +42,34 @@ class Result:
     span: str
     rule: EventRule
     warning: str | None = None
+    note: str | None = None
+    times: np.ndarray | None = None
+
+    @cached_property
+    def edges(self) -> np.ndarray:
+        """When each frame begins, and the last one ends, in seconds: float64 (n_frames + 1,)."""
+        return frame_edges(len(self.scores), self.fps, self.times)
 
     @property
     def duration(self) -> float:
         """Seconds."""
-        return len(self.scores) / self.fps
+        return float(self.edges[-1])
+
+    def highlights(self, most: int) -> list[int]:
+        """Frames worth a look: the peaks of the strongest events, or the highest frame where there are none."""
+        strongest = sorted(self.events, key=lambda event: -event.score)[:most]
+        return sorted(event.peak for event in strongest) or [int(self.scores.argmax())]
+
+    def to_dataframe(self):
+        """A row a frame: frame, time (seconds), score, event (its number from 1, or 0). Needs pandas."""
+        import pandas as pd
+
+        event = np.zeros(len(self.scores), np.int64)
+        for number, found in enumerate(self.events, 1):
+            event[found.start : found.end] = number
+        return pd.DataFrame(
+            {"frame": np.arange(len(event)), "time": self.edges[:-1], "score": self.scores, "event": event}
+        )
 
 
 class Scorer:
@@ -86,7 +114,13 @@ class Scorer:
             features = extract_video(path, self.extractor, on_clips)
         scores, span = self.score_features(features, span)
         rule = rule or self.info.events
-        return Result(path, scores, features.fps, find_events(scores, features.fps, rule), span, rule, features.warning)
+        events = find_events(scores, features.fps, rule, features.times)
+        rate = "variable, mean " if features.times is not None else ""
+        log.debug(
+            f"{path}: {len(features.visual)} clips, {rate}{features.fps:.3f} frames/s, {features.precision}, {span}"
+        )
+        notes = features.warning, features.sound_warning
+        return Result(path, scores, features.fps, events, span, rule, *notes, features.times)
 
     def score_features(self, features: Features, span: str = "auto") -> tuple[np.ndarray, str]:
         """Scores of the frames, float32 (n_frames,), and the span that was used; crops are averaged."""
@@ -107,7 +141,7 @@ class Scorer:
         """The backbone that the model was trained on, loaded when a video first needs it."""
         if self._extractor is None:
             kind = self.info.kind
-            extractor = Extractor(kind.backbone, str(self.device), self.precision, kind.size)
+            extractor = Extractor(kind.backbone, str(self.device), self.precision, kind.size, audio=kind.audio)
             if difference := kind.difference(extractor.kind):
                 setting, ours, theirs = difference
                 raise UsageError(f"The model was trained with {setting} {ours}, and this version has {theirs}.")
@@ -134,6 +168,11 @@ class Scorer:
 
     def check_kind(self, path: Path, features: Features) -> None:
         """Raises UsageError where the model does not know features of this kind."""
+        if self.info.kind.audio and not features.kind.audio:
+            raise UsageError(
+                f"{path}: it holds no sound, and the model needs it ({self.info.kind.audio}). Extract it again with "
+                "--audio vggish, or take a model that was trained without."
+            )
         if difference := self.info.kind.difference(features.kind):
             setting, ours, theirs = difference
             raise UsageError(f"{path}: its {setting} is {theirs}, and the model was trained with {ours}.")

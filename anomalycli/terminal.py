@@ -1,15 +1,68 @@
 """What people see in the terminal: words and progress on stderr, tables on stdout."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
+from rich.text import Text
+
+from .curve import sparkline
+from .errors import UsageError
 
 words = Console(stderr=True, highlight=False, soft_wrap=True)
+log = logging.getLogger("anomalycli")
+SPARK, WIDE = 24, 100  # columns of a sparkline, and of a terminal that has room for it
+
+
+def say(markup: str) -> None:
+    """Tell what happened; -q hushes it, a log file has it all the same."""
+    words.print(markup)
+    log.info(Text.from_markup(markup).plain)
+
+
+def complain(markup: str) -> None:
+    """Tell what went wrong, -q or not."""
+    (Console(stderr=True, highlight=False, soft_wrap=True) if words.quiet else words).print(markup)
+    log.error(Text.from_markup(markup).plain)
+
+
+def set_up_words(quiet: bool = False, verbose: bool = False, log_file: Path | None = None) -> None:
+    """Hush `say`, show what modules log, or log all of it to a file. Raises UsageError where that cannot be."""
+    if quiet:
+        words.quiet = True
+    if verbose:
+        handler = _Words()
+        handler.addFilter(lambda record: record.levelno == logging.DEBUG)  # the rest is said already
+        _listen(handler, "%(message)s")
+    if log_file:
+        try:
+            _listen(logging.FileHandler(log_file, encoding="utf-8"), "%(asctime)s %(levelname)s %(message)s")
+        except OSError as error:
+            raise UsageError(f"{log_file}: the log cannot be written there ({error.strerror}).") from error
+
+
+class _Words(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        words.print(escape(self.format(record)), style="dim")
+
+
+def _listen(handler: logging.Handler, form: str) -> None:
+    handler.setFormatter(logging.Formatter(form))
+    log.addHandler(handler)
+    log.setLevel(logging.DEBUG)
 
 
 def clock(seconds: float) -> str:
@@ -20,29 +73,44 @@ def clock(seconds: float) -> str:
 
 
 def print_summary(results) -> None:
+    console = Console(highlight=False)
+    curve = ("scores",) if console.width >= WIDE else ()
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("video", "duration", "peak", "at", "span", "events"):
+    for column in ("video", "duration", *curve, "peak", "at", "span", "events"):
         table.add_column(column, overflow="fold", justify="right" if column in ("duration", "peak", "at") else "left")
     for result in results:
         peak = int(result.scores.argmax())
         events = [
-            f"{clock(event.start / result.fps)}-{clock(event.end / result.fps)} [dim]{event.score:.2f}[/]"
+            f"{clock(result.edges[event.start])}-{clock(result.edges[event.end])} [dim]{event.score:.2f}[/]"
             for event in result.events
         ]
         table.add_row(
             escape(result.path.name),
             clock(result.duration),
+            *(sparkline(result.scores, SPARK) for _ in curve),
             f"{result.scores[peak]:.2f}",
-            clock(peak / result.fps),
+            clock(result.edges[peak]),
             result.span,
             "  ".join(events) or "[dim]none[/]",
         )
-    Console(highlight=False).print(table)
+    console.print(table)
+
+
+def print_weights(items) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    for item in items:
+        here = f"[green]{escape(str(item.path))}[/]" if item.path.exists() else "not here"
+        size = f"{item.size / 1e6:.0f} MB, " if item.size else ""
+        console.print(f"[bold]{item.name}[/]: {here}")
+        console.print(f"    {item.what}")
+        console.print(f"    {size}{item.licence}, sha256 {item.sha256 or 'not published'}")
+        console.print(f"    {item.url}")
+        console.print(f"    {item.source}")
 
 
 @contextmanager
-def clip_progress() -> Iterator[tuple[Callable, Callable]]:
-    """Yields `on_clips(path, done, total)`, and `say(markup)` that prints above the bar."""
+def clip_progress() -> Iterator[Callable]:
+    """Yields `on_clips(path, done, total)`."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -50,19 +118,34 @@ def clip_progress() -> Iterator[tuple[Callable, Callable]]:
         TextColumn("clips"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=words, transient=True, disable=not words.is_terminal) as progress:
+    with Progress(*columns, console=words, transient=True, disable=words.quiet or not words.is_terminal) as progress:
         task = progress.add_task("", total=None)
 
         def on_clips(path: Path, done: int, total: int | None) -> None:
             progress.update(task, description=escape(path.name), completed=done, total=total)
 
-        yield on_clips, words.print
+        yield on_clips
+
+
+@contextmanager
+def byte_progress() -> Iterator[Callable]:
+    """Yields `on_bytes(name, done, total)` for downloads; the bar shows once there is one."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=words, transient=True, disable=not words.is_terminal) as progress:
+        tasks = {}
+
+        def on_bytes(name: str, done: int, total: int | None) -> None:
+            if name not in tasks:
+                tasks[name] = progress.add_task(name)
+            progress.update(tasks[name], completed=done, total=total)
+
+        yield on_bytes
 
 
 @contextmanager
 def train_progress(steps: int, n_videos: int) -> Iterator[Callable]:
     """Yields `on_progress`: a bar on a terminal, a line at each validation elsewhere and for the record."""
-    words.print(f"{n_videos} videos, {steps} steps")
+    say(f"{n_videos} videos, {steps} steps")
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -70,7 +153,7 @@ def train_progress(steps: int, n_videos: int) -> Iterator[Callable]:
         TextColumn("steps"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=words, transient=True, disable=not words.is_terminal) as progress:
+    with Progress(*columns, console=words, transient=True, disable=words.quiet or not words.is_terminal) as progress:
         task = progress.add_task("", total=steps)
         every = max(1, steps // 20)
 
@@ -79,7 +162,7 @@ def train_progress(steps: int, n_videos: int) -> Iterator[Callable]:
             text = f"loss {now.loss:.3f}  erased {now.erased:.0%}  validation AP {ap}"
             progress.update(task, description=text, completed=now.step)
             if now.step % every == 0 or now.step == steps:
-                words.print(f"step {now.step:>6}  {text}")
+                say(f"step {now.step:>6}  {text}")
 
         yield on_progress
 
@@ -103,13 +186,13 @@ def print_evaluation(evaluation, checkpoint: str | None) -> None:
     table.add_row("normal videos", "-", "-", "-", cell(metrics.false_alarms))
     Console(highlight=False).print(table)
     n_frames = sum(video.n_frames for video in evaluation.videos)
-    words.print(f"{len(evaluation.videos)} videos, {n_frames:,} frames; checkpoint: {checkpoint or 'not said'}")
+    say(f"{len(evaluation.videos)} videos, {n_frames:,} frames; checkpoint: {checkpoint or 'not said'}")
 
 
 @contextmanager
 def compare_progress(rows, seeds: int) -> Iterator[tuple[Callable, Callable]]:
-    """Yields `on_step(entry, seed, step)`, and `say(outcome)`, a line a run."""
-    words.print(f"{len(rows)} rows, {seeds} seeds")
+    """Yields `on_step(entry, seed, step)`, and `on_outcome(outcome)`, a line a run."""
+    say(f"{len(rows)} rows, {seeds} seeds")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"))
     with Progress(*columns, console=words, transient=True, disable=not words.is_terminal) as progress:
         task = progress.add_task("", total=None)
@@ -118,13 +201,11 @@ def compare_progress(rows, seeds: int) -> Iterator[tuple[Callable, Callable]]:
             text = f"{escape(entry.label)}, seed {seed}"
             progress.update(task, description=text, completed=step, total=entry.config.steps)
 
-        def say(outcome) -> None:
+        def on_outcome(outcome) -> None:
             auc, ap = outcome.metrics["auc"], outcome.metrics["ap"]
-            words.print(
-                f"{escape(outcome.label)}, seed {outcome.seed}: AUC {auc:.4f}  AP {ap:.4f}  step {outcome.step}"
-            )
+            say(f"{escape(outcome.label)}, seed {outcome.seed}: AUC {auc:.4f}  AP {ap:.4f}  step {outcome.step}")
 
-        yield on_step, say
+        yield on_step, on_outcome
 
 
 def print_comparison(table: list[dict]) -> None:

@@ -4,6 +4,7 @@ decord reads. Where it cannot (AV1, no duration in the header, damage), PyAV goe
 same frame. Both scale through the same libswscale filter, so a frame does not depend on its reader.
 """
 
+import contextlib
 import os
 from collections.abc import Generator, Iterable, Iterator
 from fractions import Fraction
@@ -115,6 +116,29 @@ class Video:
         last = wanted[-1] if wanted else -1
         return {number: frame for number, frame in enumerate(islice(self.frames(), last + 1)) if number in wanted}
 
+    def clip_ends(self, length: int = CLIP_LENGTH) -> np.ndarray:
+        """When each clip that was read ends, in seconds on the file's own clock: float64 (n_clips,).
+
+        That is when the frame after its last begins, by the stream's timestamps; where those do not
+        account for every frame, and beyond the last frame, frames are 1/fps apart.
+        """
+        n_needed = -(-self.n_frames // length) * length + 1
+        times = self._timestamps()
+        if len(times) != self.n_frames and not (self.damage and len(times) > self.n_frames):
+            times = (times[0] if len(times) else 0.0) + np.arange(self.n_frames) / self.fps
+        times = times[:n_needed]
+        beyond = times[-1] + np.arange(1, n_needed - len(times) + 1) / self.fps
+        return np.concatenate((times, beyond))[length::length]
+
+    def _timestamps(self) -> np.ndarray:
+        """When the frames begin, in the order they are shown, without decoding them: seconds, float64."""
+        times = []
+        with contextlib.suppress(av.error.FFmpegError), av.open(_url(self.path)) as container:
+            for packet in container.demux(_video_stream(container, self.path)):
+                if packet.pts is not None and not packet.is_discard:
+                    times.append(float(packet.pts * packet.time_base))
+        return np.sort(np.array(times, np.float64))
+
     @property
     def n_lost(self) -> int | None:
         """Frames that the container promises and damage took; None where it does not say how many."""
@@ -144,7 +168,7 @@ class Video:
         """Frames from number `skip` on."""
         with av.open(_url(self.path)) as container:
             stream = _video_stream(container, self.path)
-            graph, source = None, None
+            source = None
             for frame in islice(container.decode(stream), skip, None):
                 if source != (frame.width, frame.height, frame.format.name):
                     source = frame.width, frame.height, frame.format.name
@@ -168,6 +192,27 @@ class Video:
         ]
         graph.link_nodes(*nodes).configure()
         return graph
+
+
+def frame_times(path: str | os.PathLike, fps: float, n_frames: int) -> np.ndarray | None:
+    """When each of the first `n_frames` frames is shown, in seconds from the first: float64 (n_frames,).
+
+    None where they follow one another at `fps` (to less than half a frame), and where the container
+    does not say. The file is read, not decoded.
+    """
+    try:
+        with av.open(_url(Path(path))) as container:
+            stream = _video_stream(container, Path(path))
+            stamps = [packet.pts for packet in container.demux(stream) if packet.pts is not None]
+            time_base = stream.time_base
+    except av.error.FFmpegError:
+        return None
+    if len(stamps) < n_frames or time_base is None:
+        return None
+    ticks = np.sort(np.array(stamps, np.int64))[:n_frames]
+    times = (ticks - ticks[0]) * float(time_base)
+    steady = np.abs(times * fps - np.arange(n_frames)).max() < 0.5
+    return None if steady else times
 
 
 def scaled_size(width: int, height: int, short_side: int | None, multiple: int = 1) -> tuple[int, int]:

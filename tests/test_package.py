@@ -24,11 +24,18 @@ def test_the_code_is_linted_and_formatted(arguments):
     subprocess.run([sys.executable, "-m", *arguments, "."], cwd=ROOT, check=True)
 
 
+def test_the_types_are_right():
+    pytest.importorskip("mypy")
+    subprocess.run([sys.executable, "-m", "mypy"], cwd=ROOT, check=True)
+
+
 def test_the_wheel_carries_the_model_and_scores_from_elsewhere(tmp_path):
     wheel = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path, ROOT]
     subprocess.run(wheel, check=True)
     (built,) = tmp_path.glob("*.whl")
-    assert f"anomalycli/bundled/{MODEL}" in zipfile.ZipFile(built).namelist()
+    held = zipfile.ZipFile(built).namelist()
+    for name in (f"bundled/{MODEL}", "py.typed", "templates/report.html", "templates/report.js", "templates/style.css"):
+        assert f"anomalycli/{name}" in held
     place = tmp_path / "place"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", place, built], check=True)
     done = subprocess.run(

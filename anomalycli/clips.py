@@ -1,0 +1,78 @@
+"""Events cut out of a video into files of their own."""
+
+import os
+from pathlib import Path
+
+import av
+
+from .errors import VideoError, cause
+from .score import Result
+
+
+def cut_events(result: Result, base: Path, margin: float = 1.0) -> list[Path]:
+    """Write each event, with `margin` seconds before and after, to `base`.event1.mp4 and so on.
+
+    The streams are copied as they are, sound too, so a clip begins at the key frame before the
+    margin. What an MP4 file cannot hold is put into a Matroska file (.mkv) instead.
+
+    Raises VideoError where the video cannot be cut.
+    """
+    paths = []
+    for number, event in enumerate(result.events, 1):
+        start = max(0.0, result.edges[event.start] - margin)
+        end = result.edges[event.end] + margin
+        try:
+            paths.append(_cut(result.path, base.with_name(f"{base.name}.event{number}"), start, end))
+        except (av.error.FFmpegError, ValueError) as error:
+            raise VideoError(f"{result.path}: event {number} cannot be cut out ({cause(error)}).") from error
+    return paths
+
+
+def _cut(video: Path, base: Path, start: float, end: float) -> Path:
+    base.parent.mkdir(parents=True, exist_ok=True)
+    for suffix, container in ((".mp4", "mp4"), (".mkv", "matroska")):
+        path = base.with_name(base.name + suffix)
+        partial = path.with_name(path.name + ".part")
+        try:
+            _copy(video, partial, container, start, end)
+        except (av.error.FFmpegError, ValueError):
+            partial.unlink(missing_ok=True)
+            if suffix == ".mkv":
+                raise
+        else:
+            return partial.replace(path)
+    raise AssertionError
+
+
+def _copy(video: Path, target: Path, container: str, start: float, end: float) -> None:
+    """Copy the packets from the key frame before `start` to `end`, seconds from the first frame."""
+    with av.open(os.fspath(video.absolute())) as source, av.open(os.fspath(target), "w", format=container) as output:
+        picture = source.streams.best("video")
+        if picture is None or picture.time_base is None:
+            raise ValueError("it has no picture")
+        sound = source.streams.best("audio")
+        streams = [picture] if sound is None else [picture, sound]
+        begin = (picture.start_time or 0) * picture.time_base
+        source.seek(int((start + begin) / picture.time_base), stream=picture)
+        copies = {stream.index: output.add_stream_from_template(stream, opaque=True) for stream in streams}
+        first = None  # seconds; the key frame that the clip begins with
+        ended = set()
+        for packet in source.demux(streams):
+            if packet.dts is None or packet.stream.index in ended:
+                continue
+            time = packet.dts * packet.time_base
+            if first is None:
+                if packet.stream is not picture:
+                    continue
+                first = time if packet.pts is None else packet.pts * packet.time_base
+            if time - begin >= end:
+                ended.add(packet.stream.index)
+                if len(ended) == len(streams):
+                    break
+                continue
+            shift = int(first / packet.time_base)
+            packet.dts -= shift
+            if packet.pts is not None:
+                packet.pts -= shift
+            packet.stream = copies[packet.stream.index]
+            output.mux(packet)

@@ -1,0 +1,45 @@
+"""Seconds as SMPTE time codes (SMPTE ST 12-1) and as subtitles write them."""
+
+from fractions import Fraction
+
+# Rates that editors know, frames a second.
+RATES = tuple(
+    Fraction(*rate)
+    for rate in ((24000, 1001), (24, 1), (25, 1), (30000, 1001), (30, 1), (50, 1), (60000, 1001), (60, 1))
+)
+
+
+def timeline_rate(fps: float) -> Fraction:
+    """The rate of a timeline that holds a video of `fps`: the one of RATES that is nearest."""
+    return min(RATES, key=lambda rate: abs(rate - fps))
+
+
+def is_dropped(rate: Fraction) -> bool:
+    """Whether a rate is counted in drop-frame time code: 29.97 and 59.94 are, 23.976 is not."""
+    return rate.denominator == 1001 and round(rate) % 30 == 0
+
+
+def timecode(frame: int, rate: Fraction) -> str:
+    """Frame number -> HH:MM:SS:FF; with `;` before the frames where numbers are dropped.
+
+    Drop-frame skips the numbers (not frames) 0 and 1 at 29.97, 0 to 3 at 59.94, in each minute but
+    every tenth, so that the code keeps up with the clock.
+    """
+    base, mark = round(rate), ":"
+    if is_dropped(rate):
+        mark, dropped = ";", base // 15
+        tens, rest = divmod(frame, 600 * base - 9 * dropped)
+        minutes = max(0, rest - dropped) // (60 * base - dropped)
+        frame += dropped * (9 * tens + minutes)
+    seconds, frames = divmod(frame, base)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours % 24:02}:{minutes:02}:{seconds:02}{mark}{frames:02}"
+
+
+def subtitle_time(seconds: float, mark: str) -> str:
+    """HH:MM:SS, `mark`, milliseconds."""
+    total, milliseconds = divmod(round(seconds * 1000), 1000)
+    minutes, whole = divmod(total, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{whole:02}{mark}{milliseconds:03}"

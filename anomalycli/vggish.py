@@ -1,0 +1,96 @@
+"""VGGish: 0.96 s of sound -> 128 features, with torchvggish's own log-mel front end and network."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .errors import AnomalyError, UsageError, cause
+from .features import AUDIO_DIM
+from .weights import OnBytes, fetch, load_weights
+
+SECONDS = 0.96  # a patch is 96 frames of the spectrogram, 10 ms apart
+HOP, STFT, FRAMES, BANDS = 160, 400, 96, 64  # samples, samples, frames a patch, mel bands
+LENGTH = (FRAMES - 1) * HOP + STFT  # samples of a window: 0.96 s, and the 15 ms that its last frame reaches over
+MODES = ("vggish-raw", "vggish-pca")
+
+# What torch.load may build besides tensors: the published PCA parameters may be NumPy arrays, of any NumPy version.
+_reconstruct = np.empty(0).__reduce__()[0]
+NUMPY_ARRAYS = [
+    np.ndarray,
+    np.dtype,
+    type(np.dtype("f4")),
+    type(np.dtype("f8")),
+    (_reconstruct, "numpy.core.multiarray._reconstruct"),
+    (_reconstruct, "numpy._core.multiarray._reconstruct"),
+]
+
+
+class VGGish(nn.Module):
+    """Windows of 16 kHz mono sound, (B, LENGTH) -> (B, 128).
+
+    mode `vggish-raw`: the network's output. `vggish-pca`: after PCA, whitening and quantisation to
+    0..255, as AudioSet's features are. Hershey et al., "CNN Architectures for Large-Scale Audio
+    Classification" (ICASSP 2017).
+    """
+
+    def __init__(self, mode: str = "vggish-raw"):
+        from torchvggish.torchvggish import VGG, make_layers
+
+        if mode not in MODES:
+            raise UsageError(f"There is no audio mode '{mode}'; there are: {', '.join(MODES)}.")
+        super().__init__()
+        self.mode = mode
+        self.net = VGG(make_layers(), postprocess=False)  # its own loader always downloads
+        self.register_buffer("eigenvectors", torch.eye(AUDIO_DIM))
+        self.register_buffer("means", torch.zeros(AUDIO_DIM))
+
+    def load(self, on_bytes: OnBytes | None = None) -> "VGGish":
+        """Raises AnomalyError where the weights cannot be had or are not VGGish's."""
+        load_weights(self.net, fetch("vggish", on_bytes))
+        if self.mode == "vggish-pca":
+            self._load_pca(fetch("vggish-pca", on_bytes))
+        return self
+
+    def _load_pca(self, path: Path) -> None:
+        try:
+            with torch.serialization.safe_globals(NUMPY_ARRAYS):
+                params = torch.load(path, map_location="cpu", weights_only=True)
+            self.eigenvectors.copy_(torch.as_tensor(params["pca_eigen_vectors"]))
+            self.means.copy_(torch.as_tensor(params["pca_means"]).reshape(AUDIO_DIM))
+        except (OSError, RuntimeError, pickle.UnpicklingError, KeyError, ValueError, TypeError) as error:
+            raise AnomalyError(f"{path}: not the PCA parameters of VGGish ({cause(error)}).") from error
+
+    @torch.inference_mode()
+    def forward(self, windows: np.ndarray) -> Tensor:  # (B, LENGTH)
+        x = self.net(torch.from_numpy(log_mel(windows)).to(self.means.device))  # (B, 128)
+        if self.mode == "vggish-raw":
+            return x
+        x = (x - self.means) @ self.eigenvectors.T
+        return torch.round((x.clamp(-2, 2) + 2) * (255 / 4))
+
+
+def log_mel(windows: np.ndarray) -> np.ndarray:
+    """(B, LENGTH) -> float32 (B, 1, 96, 64), through torchvggish's spectrogram in a single call.
+
+    The windows lie behind one another, filled up to whole hops; frames that reach from one into the
+    next are left out.
+    """
+    from torchvggish import mel_features, vggish_params
+
+    hops = -(-LENGTH // HOP)  # frames that begin in one window: 98, of which 96 lie within it
+    row = np.pad(windows, ((0, 0), (0, hops * HOP - LENGTH))).ravel()
+    frames = mel_features.log_mel_spectrogram(
+        np.pad(row, (0, STFT)),
+        audio_sample_rate=vggish_params.SAMPLE_RATE,
+        log_offset=vggish_params.LOG_OFFSET,
+        window_length_secs=vggish_params.STFT_WINDOW_LENGTH_SECONDS,
+        hop_length_secs=vggish_params.STFT_HOP_LENGTH_SECONDS,
+        num_mel_bins=BANDS,
+        lower_edge_hertz=vggish_params.MEL_MIN_HZ,
+        upper_edge_hertz=vggish_params.MEL_MAX_HZ,
+    )
+    frames = frames[: len(windows) * hops].reshape(len(windows), hops, BANDS)
+    return frames[:, None, :FRAMES].astype(np.float32)

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+from conftest import kind
+
+from anomalycli.errors import UsageError
+from anomalycli.features import Features
+from anomalycli.formats import check_format, load_made, save, target
+
+
+def made(n_frames=40, audio=True) -> Features:
+    rng = np.random.default_rng(0)
+    n_clips = -(-n_frames // 16)
+    visual = rng.normal(size=(n_clips, 10, 32)).astype(np.float32)
+    sound = rng.normal(size=(n_clips, 128)).astype(np.float32) if audio else None
+    return Features(visual, kind(audio="vggish-raw" if audio else None), n_frames, 25.0, "a.b.mp4", sound)
+
+
+def names(folder) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_xd_is_a_file_a_crop_and_one_of_sound(tmp_path):
+    features = made()
+    save(features, target(tmp_path, "x/a.b_label_A", "xd"), "xd")
+    files = [f"x/a.b_label_A__{part}.npy" for part in [*range(10), "vggish"]]
+    assert names(tmp_path) == ["x/a.b_label_A.json", *files]
+    for i in range(10):
+        crop = np.load(tmp_path / files[i], allow_pickle=False)
+        assert crop.dtype == np.float32
+        assert np.array_equal(crop, features.visual[:2, i])  # 40 frames are two whole clips
+    assert np.array_equal(np.load(tmp_path / files[10]), features.audio[:2])
+    again = load_made(tmp_path / "x/a.b_label_A.json")
+    assert (again.kind, again.n_frames, again.source) == (features.kind, 40, "a.b.mp4")
+
+
+@pytest.mark.parametrize(("n_frames", "n_clips"), [(48, 3), (47, 2), (5, 1)])
+def test_rtfm_is_one_file_of_all_crops(tmp_path, n_frames, n_clips):
+    features = made(n_frames, audio=False)
+    save(features, target(tmp_path, "a", "rtfm"), "rtfm")
+    assert names(tmp_path) == ["a.json", "a_i3d.npy"]
+    assert np.array_equal(np.load(tmp_path / "a_i3d.npy"), features.visual[:n_clips])
+
+
+def test_a_format_without_a_place_for_sound_refuses_it():
+    with pytest.raises(UsageError, match="no place for sound"):
+        check_format("rtfm", "vggish-raw")
+    with pytest.raises(UsageError, match="npz, xd, rtfm"):
+        check_format("csv", None)
+
+
+def test_extraction_into_another_format_goes_on_and_refuses_other_settings(run, make_video, tmp_path):
+    make_video("videos/a.mp4", 40)
+    options = ("--format", "xd", "-o", "xd", "--size", "32")
+    run("extract", "videos", *options)
+    assert names(tmp_path / "xd") == ["a.json", "a__0.npy"]
+    assert np.load(tmp_path / "xd" / "a__0.npy").shape == (2, 1024)
+    make_video("videos/b.mp4", 20)
+    assert "1 done, 1 skipped" in run("extract", "videos", *options).stderr
+    assert "size 32" in run("extract", "videos", *options[:-1], "48", code=2).stderr

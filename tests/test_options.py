@@ -1,0 +1,184 @@
+"""The command line as people know it: inputs, outputs, words, settings from a file."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from conftest import kind
+
+from anomalycli.checkpoint import ModelInfo, save_model
+from anomalycli.cli import cli
+from anomalycli.denet import DENet, DENetConfig
+from anomalycli.errors import UsageError
+from anomalycli.inputs import expand
+from anomalycli.outputs import FORMATS, PICTURES, output_base
+from anomalycli.plot import SUFFIXES
+from anomalycli.writers import WRITERS
+
+
+@pytest.fixture
+def features(make_features, tmp_path) -> Path:
+    """Feature files of six videos, and model.safetensors that knows them and finds an event in each."""
+    folder = make_features(normal=3, abnormal=3)
+    config = DENetConfig(32, heads=2, feedforward=16)
+    from anomalycli.events import EventRule
+
+    info = ModelInfo(config, kind(), EventRule(0.001, 0.001, 0, 0))
+    save_model(tmp_path / "model.safetensors", DENet(config), info)
+    return folder
+
+
+def names(run, *words, **keywords) -> list[str]:
+    done = run("score", *words, "--model", "model.safetensors", "--json", **keywords)
+    return [Path(json.loads(line)["video"]).name for line in done.stdout.splitlines()]
+
+
+def test_inputs_are_files_folders_patterns_and_lists(run, features, tmp_path):
+    everything = [f"video{i:02}.npz" for i in range(6)]
+    assert names(run, "features") == everything
+    assert names(run, "features/video0[0-2].npz") == everything[:3]
+    assert names(run, "**/video05.npz") == everything[5:]
+    (tmp_path / "list.txt").write_text("features/video03.npz\n\nfeatures/video01.npz\n")
+    assert names(run, "@list.txt") == ["video03.npz", "video01.npz"]
+    assert "no file is of that pattern" in run("score", "nothing*.mp4", code=2).stderr
+    assert "gone.txt" in run("score", "@gone.txt", code=2).stderr
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\0"])
+def test_a_list_comes_on_stdin(features, tmp_path, end):
+    done = subprocess.run(
+        [sys.executable, "-m", "anomalycli", "score", "-", "--model", "model.safetensors", "--json"],
+        input=end.join((b"features/video02.npz", b"features/video04.npz", b"")),
+        cwd=tmp_path,
+        capture_output=True,
+    )
+    assert [Path(json.loads(line)["video"]).stem for line in done.stdout.splitlines()] == ["video02", "video04"]
+
+
+def test_a_file_of_that_very_name_is_no_pattern(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("clip[1].mp4", "@x.mp4", "clip1.mp4"):
+        Path(name).touch()
+    assert expand(["clip[1].mp4", "@x.mp4"]) == [Path("clip[1].mp4"), Path("@x.mp4")]
+    with pytest.raises(UsageError):
+        expand(["clop*"])
+
+
+def test_output_is_a_folder_or_a_template(run, features, tmp_path):
+    assert output_base(Path("out"), "a/b") == Path("out/a/b")
+    assert output_base(Path("out/{name}/x-{name}"), "b") == Path("out/b/x-b")
+    run("score", "features", "--model", "model.safetensors", "--csv", "-f", "srt", "-o", "out/{name}-scores")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
+        f"video{i:02}-scores.{suffix}" for i in range(6) for suffix in ("csv", "srt")
+    )
+
+
+def test_every_format_is_written_by_its_name(run, features, tmp_path):
+    words = [word for name in FORMATS for word in ("-f", name)]
+    run("score", "features/video05.npz", "--model", "model.safetensors", *words, "-o", "out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {f"video05.{name}" for name in FORMATS}
+    assert set(FORMATS) == {*WRITERS, *SUFFIXES, "html"} and PICTURES == SUFFIXES
+
+
+def test_pages_of_a_folder_have_an_index_and_a_sheet(run, features, tmp_path):
+    (tmp_path / "truth.csv").write_text("video,n_frames,start,end\nvideo00,155,,\nvideo05,155,48,80\n")
+    (features / "broken.npz").write_bytes(b"PK")
+    done = run(
+        *("score", "features", "--model", "model.safetensors", "--html", "--sheet", "out/all.svg"),
+        *("--truth", "truth.csv", "-o", "out"),
+        code=3,
+    )
+    index = (tmp_path / "out" / "index.html").read_text()
+    assert re.findall(r'href="(video\d\d)\.html"', index) and index.count('class="card"') == 6
+    assert "broken.npz: not a whole feature file" in index
+    assert '"truth": [[48, 80]]' in (tmp_path / "out" / "video05.html").read_text()
+    assert (tmp_path / "out" / "all.svg").exists()
+    assert "index.html" in done.stderr
+    assert "a sheet is one of" in run("score", "features", "--sheet", "x.jpg", code=2).stderr
+
+
+def test_quiet_says_only_what_went_wrong(run, features):
+    (features / "broken.npz").write_bytes(b"PK")
+    loud = run("score", "features", "--model", "model.safetensors", "--csv", "-o", "out", code=3).stderr
+    quiet = run("score", "features", "--model", "model.safetensors", "--csv", "-o", "out", "-q", code=3).stderr
+    assert "Written" in loud and "Written" not in quiet
+    assert "broken.npz" in quiet
+    assert "Error" in run("score", "gone.mp4", "-q", "--model", "gone.safetensors", code=1).stderr
+
+
+def test_verbose_and_the_log_say_more(run, features, tmp_path):
+    words = ("score", "features/video00.npz", "--model", "model.safetensors", "--csv", "-o", "out")
+    assert "10 clips" not in run(*words).stderr
+    assert "10 clips" in run(*words, "-v").stderr
+    run(*words, "-q", "--log-file", "log.txt")
+    log = (tmp_path / "log.txt").read_text()
+    assert re.search(r"^\d{4}-\d\d-\d\d .* DEBUG .*10 clips", log, re.M)
+    assert re.search(r"INFO Written: .*video00\.csv", log)
+    assert "cannot be written" in run(*words, "--log-file", "no/such/log.txt", code=2).stderr
+
+
+def test_a_config_file_is_under_the_flags(run, features, tmp_path):
+    def threshold(*words):
+        done = run("score", "features/video00.npz", "--model", "model.safetensors", "--json", *words)
+        return json.loads(done.stdout)["rule"]["start"]
+
+    (tmp_path / "flat.toml").write_text(
+        "threshold = 0.9\nend-threshold = 0.2\nformat = ['srt', 'vtt']\noutput = 'out'\n"
+    )
+    (tmp_path / "tables.toml").write_text("[train]\nsteps = 3\n[score]\nthreshold = 0.7\n")
+    assert threshold("--config", "flat.toml") == 0.9
+    assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".srt", ".vtt"}
+    assert threshold("--config", "flat.toml", "--threshold", "0.4") == 0.4
+    assert threshold("--config", "tables.toml") == 0.7
+    (tmp_path / "typo.toml").write_text("treshold = 0.9\n")
+    assert "Did you mean 'threshold'?" in run("score", "x.mp4", "--config", "typo.toml", code=2).stderr
+    assert "no.toml: not a TOML file" in run("score", "x.mp4", "--config", "no.toml", code=2).stderr
+
+
+def test_typos_are_answered_with_the_nearest(run):
+    assert "score" in run("scroe", code=2).stderr
+    assert "--threshold" in run("score", "x.mp4", "--treshold", "1", code=2).stderr
+    assert "events.csv" in run("score", "x.mp4", "-f", "event.csv", code=2).stderr
+
+
+def test_the_version_is_what_a_report_of_a_bug_needs(run):
+    lines = run("--version").stdout.splitlines()
+    assert re.fullmatch(r"anomalycli \d+\.\d+\.\d+", lines[0])
+    assert lines[1].startswith("Python 3.")
+    assert {line.split()[0] for line in lines[2:]} >= {"torch", "av", "numpy"}
+
+
+def test_no_colour_and_narrow_terminals(run, features):
+    words = ("score", "features/video00.npz", "--model", "model.safetensors")
+    wide = run(*words, NO_COLOR="1", FORCE_COLOR="", COLUMNS="120").stdout
+    assert "\x1b" not in wide and re.search("[▁▂▃▄▅▆▇█]{10}", wide)
+    narrow = run(*words, COLUMNS="40").stdout
+    assert max(map(len, narrow.splitlines())) <= 40
+    assert "0:06" in narrow
+
+
+def test_shell_completion_knows_the_commands(tmp_path):
+    environment = os.environ | {
+        "_ANOMALYCLI_COMPLETE": "bash_complete",
+        "COMP_WORDS": "anomalycli sc",
+        "COMP_CWORD": "1",
+    }
+    code = "from anomalycli.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == "plain,score"
+
+
+def test_help_shows_each_option_once_in_its_section():
+    command = cli.commands["score"]
+    told = command.get_help(click.Context(command, info_name="score", max_content_width=200))
+    told = told[told.index("What to score") :]
+    sections = re.findall(r"^(\w.*):$", told, re.M)
+    assert sections[-1] == "Options" and "Files to write" in sections
+    for parameter in command.params:
+        if parameter.param_type_name == "option":
+            assert len(re.findall(rf"^  .*{parameter.opts[-1]}\b", told, re.M)) == 1, parameter.name

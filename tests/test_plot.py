@@ -1,0 +1,65 @@
+"""Plots: what is drawn can be read back from the file."""
+
+import xml.etree.ElementTree as ElementTree
+
+import matplotlib.image
+import numpy as np
+import pytest
+from test_times import write_video
+from test_writers import result_of
+
+from anomalycli.curve import min_max, sparkline
+from anomalycli.plot import plot_result, plot_sheet
+
+
+def test_the_suffix_chooses_the_format(tmp_path):
+    result = result_of([(10, 35)], 100, 25)
+    plot_result(result, tmp_path / "a.png")
+    plot_result(result, tmp_path / "a.svg")
+    plot_result(result, tmp_path / "a.pdf")
+    assert matplotlib.image.imread(tmp_path / "a.png").shape[1] > 1000
+    assert ElementTree.parse(tmp_path / "a.svg").getroot().tag.endswith("svg")
+    assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_ground_truth_is_drawn_where_it_lies(tmp_path):
+    result = result_of([(10, 35)], 100, 25)
+    plot_result(result, tmp_path / "without.png")
+    plot_result(result, tmp_path / "with.png", truth=[(50, 100)])
+    green = np.array([0x15, 0x80, 0x3D]) / 255
+
+    def columns(path):
+        picture = matplotlib.image.imread(path)[..., :3]
+        return np.flatnonzero((np.abs(picture - green).max(2) < 0.01).sum(0) > 12)
+
+    assert len(columns(tmp_path / "without.png")) == 0
+    drawn = columns(tmp_path / "with.png")
+    assert drawn.max() - drawn.min() == pytest.approx(1320 * 0.42, rel=0.15)  # half of the axes
+
+
+def test_glimpses_come_from_the_video(tmp_path):
+    film = write_video(tmp_path / "film.mp4", list(range(0, 4000, 40)))
+    result = result_of([(10, 35)], 100, 25, str(film))
+    plot_result(result, tmp_path / "a.png", film)
+    plot_result(result, tmp_path / "b.png")
+    heights = [matplotlib.image.imread(tmp_path / name).shape[0] for name in ("a.png", "b.png")]
+    assert heights[0] > heights[1]
+
+
+def test_a_sheet_grows_with_its_videos(tmp_path):
+    results = [result_of([(10, 35)], 100, 25, f"$x_{i}$.mp4") for i in range(5)]
+    plot_sheet(results[:2], tmp_path / "two.png", [[(5, 9)], None])
+    plot_sheet(results, tmp_path / "five.png")
+    heights = [matplotlib.image.imread(tmp_path / name).shape[0] for name in ("two.png", "five.png")]
+    assert heights[1] > 2 * heights[0]
+
+
+def test_no_peak_is_lost_in_a_long_curve():
+    scores = np.zeros(180_000, np.float32)
+    scores[123_457] = 1
+    starts, low, high = min_max(scores, 300)
+    assert len(starts) == 300 and high.max() == 1 and low.max() == 0
+    assert starts[high.argmax()] <= 123_457 < starts[high.argmax() + 1]
+    line = sparkline(scores, 30)
+    assert len(line) == 30 and line.count("█") == 1 and line.count("▁") == 29
+    assert sparkline(np.array([0, 0.5, 1]), 30) == "▁▅█"

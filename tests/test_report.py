@@ -1,0 +1,344 @@
+"""The report page, in a real browser."""
+
+import csv
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_times import write_video
+from test_writers import result_of
+
+from anomalycli.errors import UsageError
+from anomalycli.events import EventRule, find_events
+from anomalycli.report import EMBED_LIMIT, write_index, write_report
+from anomalycli.score import Result
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+EVIL = "<img src=x onerror=alert(1)>.mp4"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """Chromium through selenium; `browser.downloads` is where it saves files."""
+    if not BROWSER:
+        if os.environ.get("ANOMALYCLI_REQUIRE_BROWSER") == "1":
+            pytest.fail("ANOMALYCLI_REQUIRE_BROWSER=1, and there is no Chromium or Chrome.")
+        pytest.skip("there is no Chromium or Chrome on this machine")
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1200,900"):
+        options.add_argument(argument)
+    downloads = tmp_path_factory.mktemp("downloads")
+    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    driver.downloads = downloads
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A film of 20 s with three events, under a hostile name, and its page."""
+    folder = tmp_path_factory.mktemp("pages")
+    film = write_video(folder / EVIL, list(range(0, 20_000, 40)), size=64)
+    write_report(film_result(film), folder / "film.html", film, truth=[(100, 140)])
+    return folder
+
+
+def film_result(path: Path) -> Result:
+    scores = np.full(500, 0.05, np.float32)
+    scores[100:150], scores[250:300], scores[400:420] = 0.9, 0.6, 0.75
+    return Result(path, scores, 25.0, find_events(scores, 25.0), "video", EventRule())
+
+
+@pytest.fixture
+def page(browser, folder):
+    opened(browser, folder / "film.html")
+    until(lambda: browser.execute_script("return video.readyState >= 2"))
+    yield browser
+    assert complaints(browser) == []
+
+
+def opened(browser, path: Path) -> None:
+    browser.get_log("browser"), browser.get_log("performance")
+    browser.get(path.as_uri())
+
+
+def complaints(browser) -> list[str]:
+    return [entry["message"] for entry in browser.get_log("browser")]
+
+
+def until(condition, seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
+
+
+def rows(browser) -> list[str]:
+    return [row.text for row in browser.find_elements("css selector", "tbody tr")]
+
+
+def video_time(browser) -> float:
+    until(lambda: browser.execute_script("return !video.seeking"))
+    return browser.execute_script("return video.currentTime")
+
+
+def press(browser, key: str) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    ActionChains(browser).send_keys(key).perform()
+
+
+def drag(browser, start: float, end: float | None = None) -> None:
+    """Click on the curve at a share of its width, or drag from there to another."""
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    curve = browser.find_element("id", "curve")
+    x = [round((share - 0.5) * curve.size["width"]) for share in (start, end) if share is not None]
+    actions = ActionChains(browser, duration=50).move_to_element_with_offset(curve, x[0], 0).click_and_hold()
+    if end is not None:
+        actions.move_to_element_with_offset(curve, x[1], 0)
+    actions.release().perform()
+
+
+def test_events_of_the_page_are_those_of_the_result(page):
+    assert page.find_element("id", "events-title").text == "3 events"
+    assert rows(page)[0].replace("\u2013", "to").split() == ["0:04", "to", "0:06", "2.0", "s", "0.90"]
+    images = page.find_elements("css selector", "tbody img")
+    assert len(images) == 3
+    assert all(page.execute_script("return arguments[0].naturalWidth", image) > 0 for image in images)
+
+
+def test_click_and_drag_on_the_curve_seek(page):
+    drag(page, 0.5)
+    assert video_time(page) == pytest.approx(10, abs=0.1)
+    drag(page, 0.2, 0.8)
+    assert video_time(page) == pytest.approx(16, abs=0.1)
+    assert page.find_element("id", "curve").get_attribute("aria-valuetext").startswith("0:1")
+
+
+def test_keys_go_from_event_to_event(page):
+    from selenium.webdriver.common.keys import Keys
+
+    for key, expected in (("j", 4), (Keys.ARROW_RIGHT, 10), ("j", 16), ("k", 10), (Keys.ARROW_LEFT, 4)):
+        press(page, key)
+        assert video_time(page) == pytest.approx(expected, abs=0.05), key
+    assert page.find_element("id", "announce").get_attribute("textContent").startswith("Event 1 of 3")
+    assert page.find_element("css selector", "tr[aria-current]").text.startswith("0:04")
+    press(page, "k")
+    assert page.find_element("id", "announce").get_attribute("textContent") == "No earlier event"
+    press(page, ".")
+    assert "frame 101" in page.find_element("id", "readout").text
+
+
+def test_the_playhead_moves_with_the_video(page):
+    page.execute_script("video.play()")
+    until(lambda: video_time(page) > 0.3)
+    page.execute_script("video.pause()")
+    where = "return new DOMMatrix(getComputedStyle(head).transform).m41 / box.clientWidth"
+    until(lambda: page.execute_script(where) == pytest.approx(video_time(page) / 20, abs=0.01))
+
+
+def test_the_slider_finds_events_anew(page, folder):
+    result = film_result(folder / EVIL)
+    slider = page.find_element("id", "threshold")
+    for threshold in (0.02, 0.2, 0.61, 0.76, 0.95):
+        page.execute_script(
+            "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input'))", slider, threshold
+        )
+        rule = EventRule(start=threshold, end=min(0.3, threshold))
+        expected = [(e.start, e.end, e.peak) for e in find_events(result.scores, 25.0, rule)]
+        assert page.execute_script("return events.map(e => [e.start, e.end, e.peak])") == [list(e) for e in expected]
+        assert len(rows(page)) == len(expected)
+    assert page.find_element("id", "events-title").text == "No events"
+    page.find_element("id", "reset").click()
+    assert len(rows(page)) == 3
+
+
+def test_arrow_keys_stay_with_the_slider_while_it_has_the_focus(page):
+    from selenium.webdriver.common.keys import Keys
+
+    page.find_element("id", "threshold").send_keys(Keys.ARROW_RIGHT)
+    assert page.find_element("id", "value").text == "0.51"
+    assert video_time(page) == 0
+
+
+def test_a_button_of_the_table_goes_there(page):
+    page.find_elements("css selector", "tbody button")[1].click()
+    assert video_time(page) == pytest.approx(10, abs=0.05)
+
+
+def test_events_download_as_csv(page):
+    page.find_element("id", "download").click()
+    until(lambda: any(path.stat().st_size for path in page.downloads.glob("*.csv")))
+    (path,) = page.downloads.glob("*.csv")
+    with open(path, newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [(line["start"], line["end"]) for line in lines] == [("100", "150"), ("250", "300"), ("400", "420")]
+    assert lines[0]["start_time"] == "4.000"
+
+
+def test_a_hostile_name_is_text(page):
+    assert page.find_element("tag name", "h1").text == EVIL
+    assert page.execute_script("return document.querySelectorAll('img[src=x]').length") == 0
+
+
+def test_the_page_asks_nobody_for_anything(browser, folder):
+    opened(browser, folder / "film.html")
+    time.sleep(0.5)
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    urls = {e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"}
+    assert any(url.endswith("film.html") for url in urls)
+    assert all(url.startswith(("data:", folder.as_uri())) for url in urls), urls
+
+
+def test_an_embedded_video_plays_without_its_file(browser, folder, tmp_path):
+    film = tmp_path / "gone.mp4"
+    film.write_bytes((folder / EVIL).read_bytes())
+    write_report(film_result(film), tmp_path / "page.html", film, embed=True)
+    film.unlink()
+    opened(browser, tmp_path / "page.html")
+    until(lambda: browser.execute_script("return video.readyState >= 2"))
+    press(browser, "j")
+    assert video_time(browser) == pytest.approx(4, abs=0.05)
+    assert complaints(browser) == []
+
+
+def test_a_missing_video_leaves_a_page_that_works_and_says_so(browser, folder, tmp_path):
+    film = tmp_path / "lost.mp4"
+    film.write_bytes((folder / EVIL).read_bytes())
+    write_report(film_result(film), tmp_path / "page.html", film)
+    film.unlink()
+    opened(browser, tmp_path / "page.html")
+    until(lambda: browser.find_element("id", "unplayable").is_displayed())
+    press(browser, "j")
+    assert "frame 100" in browser.find_element("id", "readout").text
+
+
+def test_variable_rate_seeks_to_true_times(browser, tmp_path):
+    stamps = [*range(0, 2000, 40), *range(2000, 12_000, 200)]
+    film = write_video(tmp_path / "vfr.mp4", stamps)
+    times = np.array(stamps) / 1000
+    result = result_of([(60, 70)], 100, 100 / 12, str(film), times)
+    write_report(result, tmp_path / "page.html", film)
+    opened(browser, tmp_path / "page.html")
+    until(lambda: browser.execute_script("return video.readyState >= 2"))
+    press(browser, "j")
+    assert 4.0 <= video_time(browser) < 4.2
+    assert "frame 60" in browser.find_element("id", "readout").text
+    assert complaints(browser) == []
+
+
+def test_two_hours_stay_light_and_quick(browser, tmp_path):
+    n = 180_000
+    rng = np.random.default_rng(0)
+    scores = rng.uniform(0, 0.25, n).astype(np.float32)
+    for start in rng.integers(0, n - 500, 200):
+        scores[start : start + 400] = 0.8
+    peak = 123_457
+    scores[peak] = 1.0
+    times = np.cumsum(rng.uniform(0.03, 0.05, n))
+    result = Result(Path("long.mp4"), scores, 25.0, find_events(scores, 25.0), "window", EventRule(), None, times)
+    path = tmp_path / "long.html"
+    write_report(result, path)
+    assert path.stat().st_size < 3e6
+    opened(browser, path)
+    column = browser.execute_script("return Math.floor(toX(edge(arguments[0])))", peak)
+    assert browser.execute_script(
+        "const from = frameAt(toSeconds(arguments[0])); return extremes(from, frameAt(toSeconds(arguments[0] + 1)))[1]",
+        column,
+    ) == pytest.approx(1.0)
+    timed = "const t = performance.now(); for (let i = 0; i < 20; i++) {} return (performance.now() - t) / 20"
+    paint, seek, zoomed = (
+        browser.execute_script(timed.replace("{}", f"{{ {work} }}"))
+        for work in ("paint()", "goTo((i * 8999) % n)", "zoom(i % 2 ? 2 : 0.5); paint()")
+    )
+    assert max(paint, seek, zoomed) < 100, (paint, seek, zoomed)  # ms; a budget that a slow shared machine keeps
+    assert complaints(browser) == []
+
+
+@pytest.mark.parametrize(("width", "height"), [(360, 740), (1200, 900)])
+def test_nothing_is_cut_off_at_any_width(browser, folder, width, height):
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500},
+    )
+    try:
+        opened(browser, folder / "film.html")
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_every_control_has_a_name_and_every_text_contrast(page):
+    unnamed = page.execute_script(
+        "return [...document.querySelectorAll('button, input, video, [role=slider]')].filter(e =>"
+        " !(e.textContent.trim() || e.ariaLabel || e.labels?.length)).map(e => e.outerHTML)"
+    )
+    assert unnamed == []
+    for scheme in ("light", "dark"):
+        page.execute_cdp_cmd(
+            "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        )
+        colours = page.execute_script(
+            "const s = getComputedStyle(document.documentElement);"
+            "return Object.fromEntries(['paper', 'card', 'ink', 'soft', 'curve', 'event', 'truth', 'focus']"
+            ".map(n => [n, s.getPropertyValue('--' + n).trim()]))"
+        )
+        for name, least in (("ink", 7), ("soft", 4.5), ("curve", 3), ("event", 3), ("truth", 3), ("focus", 3)):
+            for ground in ("paper", "card"):
+                assert contrast(colours[name], colours[ground]) >= least, (scheme, name, ground)
+
+
+def contrast(a: str, b: str) -> float:
+    """The contrast ratio of two colours, WCAG 2.2."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    high, low = sorted((luminance(a), luminance(b)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_the_index_sorts_by_peak_and_leads_to_the_pages(browser, folder, tmp_path):
+    film = folder / EVIL
+    quiet = Result(tmp_path / "quiet.mp4", np.full(100, 0.1, np.float32), 25.0, [], "video", EventRule())
+    pages = [
+        write_report(quiet, tmp_path / "sub" / "quiet.html"),
+        write_report(film_result(film), tmp_path / "sub" / "a?b#c%.html", film),
+    ]
+    write_index(pages, tmp_path / "index.html", ["<b>bad</b>.mp4: the file is empty."])
+    opened(browser, tmp_path / "index.html")
+    names = [element.text for element in browser.find_elements("css selector", ".name")]
+    assert names == [EVIL, "quiet.mp4"]
+    assert "<b>bad</b>.mp4" in browser.find_element("class name", "warning").text
+    assert len(browser.find_elements("css selector", "svg rect")) == 3
+    browser.find_element("css selector", ".list a").click()
+    until(lambda: browser.find_elements("id", "readout"))
+    assert browser.find_element("tag name", "h1").text == EVIL
+    assert complaints(browser) == []
+
+
+def test_a_name_cannot_end_the_script(tmp_path):
+    path = tmp_path / "x.html"
+    write_report(result_of([], 10, 25, "</script><script>alert(1)</script>\udcff.mp4"), path)
+    assert "</script><script>alert" not in path.read_text()
+
+
+def test_a_video_too_large_to_embed_is_refused(tmp_path, monkeypatch):
+    film = write_video(tmp_path / "film.mp4", list(range(0, 1000, 40)))
+    monkeypatch.setattr("anomalycli.report.EMBED_LIMIT", 10)
+    with pytest.raises(UsageError, match=r"film\.mp4.*too large to embed"):
+        write_report(result_of([], 25, 25, str(film)), tmp_path / "x.html", film, embed=True)
+    assert EMBED_LIMIT > 100 << 20 and not (tmp_path / "x.html").exists()
