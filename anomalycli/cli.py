@@ -9,7 +9,18 @@ import click
 from rich.markup import escape
 
 from .errors import AnomalyError, UsageError, cause
-from .options import Command, device_options, print_version, section, talk_options
+from .options import (
+    FILE,
+    PATH,
+    Command,
+    device_options,
+    feature_options,
+    label_options,
+    print_version,
+    section,
+    talk_options,
+    truth_options,
+)
 from .outputs import FORMATS, PICTURES, output_base, write_output
 from .terminal import byte_progress, clip_progress, complain, print_summary, print_weights, say, train_progress
 
@@ -131,6 +142,17 @@ def extract(
     show_default=True,
     help="Model file to write.",
 )
+@click.option("--preset", help="The paper's settings: xd-violence, xd-violence-audio, ucf-crime or tad.")
+@feature_options
+@label_options
+@section(
+    "What to record, and what to pick a state on",
+    click.option("--validation-truth", type=FILE, help="CSV of video,n_frames,start,end: validate on frames."),
+    click.option("--watch", multiple=True, help="Video whose erased segments are recorded, and drawn.  [repeatable]"),
+    click.option("--keep", show_default="last", help="last, or the best on validation or test: what is written."),
+    click.option("--test", type=PATH, help="Folder of test features, for --keep test only."),
+)
+@truth_options
 @click.option("--resume", is_flag=True, help="Go on with a run that was stopped.")
 @click.option("--overwrite", is_flag=True, help="Replace a model of the same name.")
 @click.option("--half", is_flag=True, help="Write the weights as fp16.")
@@ -153,13 +175,34 @@ def extract(
 @click.option("--alpha2", type=float, show_default="0.0001", help="Weight of the feature loss, Eq. 14-15.")
 @click.option("--lambda1", type=float, show_default="1.0", help="Weight of the un-erased loss, Eq. 16.")
 @click.option("--lambda2", type=float, show_default="1.0", help="Weight of the erased loss, Eq. 16.")
+@click.option("--crops", show_default="mean", help="mean, draw (any one each time) or all (each is a video).")
 @click.option("--validation", type=float, show_default="0.2", help="Share of the videos held out to validate on.")
 @click.option(
     "--validate-every", type=int, show_default="50", help="Steps between validations; the state is saved as often."
 )
 @click.option("--seed", type=int, show_default="0", help="The same seed gives the same model.")
 @talk_options
-def train(features, output, resume, overwrite, half, device, **flags) -> None:
+def train(
+    features,
+    output,
+    preset,
+    vggish,
+    only,
+    labels,
+    groups,
+    validation_truth,
+    watch,
+    test,
+    dataset,
+    ground_truth,
+    frames,
+    last_frame,
+    resume,
+    overwrite,
+    half,
+    device,
+    **flags,
+) -> None:
     """Learn from FEATURES (a folder of feature files) and their video-level labels.
 
     \b
@@ -167,34 +210,58 @@ def train(features, output, resume, overwrite, half, device, **flags) -> None:
       anomalycli train features/ --width 256 --lr 1e-4 --steps 300 -o weights/mine.safetensors
 
     Labels come from labels.csv (video,label; 1 = abnormal) in that folder, from folders normal/ and
-    abnormal/, or from names as XD-Violence gives them. Settings default to the paper's.
+    abnormal/, or from names as XD-Violence, UCF-Crime and TAD give them. Settings default to the
+    paper's.
     """
     from .backbones import pick_device
     from .datasets import load_bags
     from .denet import DENetConfig
+    from .ground_truth import load_ground_truth
+    from .judging import load_judge
+    from .sampling import read_groups
     from .train import TrainConfig
     from .train import train as run
 
-    settings = {name: value for name, value in flags.items() if value is not None}
+    settings = preset_of(preset) | {name: value for name, value in flags.items() if value is not None}
+    dim = settings.pop("feature_dim", None)
     try:
         train_config = TrainConfig(**{k: v for k, v in settings.items() if k in TrainConfig.__dataclass_fields__})
         network = {k: v for k, v in settings.items() if k in DENetConfig.__dataclass_fields__}
-        bags = load_bags(features, network.get("segments", DENetConfig.segments))
-        model_config = DENetConfig(bags.kind.width, **network)
+        segments = network.get("segments", DENetConfig.segments)
+        bags = load_bags(features, segments, crops=train_config.crops, vggish=vggish, only=only, labels=labels)
+        model_config = DENetConfig(bags.dim, **network)
     except (TypeError, ValueError) as error:
         raise UsageError(f"These settings do not fit together: {error}") from error
+    if dim not in (None, bags.dim):
+        raise UsageError(f"{features}: features of width {bags.dim}, and the preset {preset} is for those of {dim}.")
+    say_warnings(bags)
+    validation = load_ground_truth("csv", validation_truth) if validation_truth else None
+    judge = None
+    if test:
+        judge = load_judge(test, segments, dataset, ground_truth, frames, last_frame, vggish)
     with train_progress(train_config.steps, len(bags.names)) as on_progress:
         run(
             bags,
             output,
             model_config,
             train_config,
+            groups=read_groups(groups) if groups else None,
+            truth=validation,
+            test=judge,
+            watch=watch,
             device=pick_device(device),
             resume=resume,
             overwrite=overwrite,
             half=half,
             on_progress=on_progress,
         )
+    if watch:
+        from .erasures import read_erasures
+        from .figures import plot_erasures
+
+        table = output.with_name(output.name + ".erasing.csv")
+        plot_erasures(read_erasures(table), table.with_suffix(".png"), validation)
+        say(f"{table}, .png: what was erased")
     say(f"{output}: trained. Use it with: anomalycli score VIDEO --model {escape(str(output))}")
 
 
@@ -414,6 +481,19 @@ def weights_path(name) -> None:
     click.echo(published(name).path)
 
 
+def preset_of(name: str | None) -> dict:
+    from .presets import PRESETS
+
+    if name is not None and name not in PRESETS:
+        raise UsageError(f"There is no preset '{name}': give {', '.join(PRESETS)}.")
+    return dict(PRESETS[name]) if name else {}
+
+
+def say_warnings(bags) -> None:
+    for warning in bags.warnings:
+        say(f"[yellow]note[/]  {escape(warning)}")
+
+
 def changed_rule(rule, **flags):
     """The model's event rule with the flags that were given."""
     from dataclasses import replace
@@ -448,3 +528,6 @@ def main() -> None:
             sys.exit(error.exit_code)
         complain(f"[red]Error:[/] {escape(cause(error))}. This is a bug: ANOMALYCLI_DEBUG=1 shows where.")
         sys.exit(NOTHING_DONE)
+
+
+from . import cli_experiments  # noqa: E402, F401  (it adds its commands to `cli`)

@@ -1,7 +1,8 @@
 """Video-level labels: 1 where a video holds an anomaly somewhere, 0 where it does not.
 
 They come from `labels.csv` (video,label), from folders `normal/` and `abnormal/`, or from names as
-XD-Violence gives them (`..._label_A` is normal, any other letter is not).
+XD-Violence (`..._label_A` is normal, any other letter is not), UCF-Crime (`Normal_Videos_003_x264`,
+`Abuse028_x264`) and TAD (`Normal_012`, `01_Accident_004`) give them.
 """
 
 import csv
@@ -15,21 +16,31 @@ FILE = "labels.csv"
 _FOLDERS = {"normal": 0, "abnormal": 1}
 _XD = re.compile(r"_label_(?P<kinds>[ABG]\d?(?:-[0ABG]\d?)*)(?:__|$)")
 
+_UCF_OR_TAD = re.compile(
+    r"(?P<ucf>Normal|Abuse|Arrest|Arson|Assault|Burglary|Explosion|Fighting|RoadAccidents|Robbery|Shooting|Shoplifting"
+    r"|Stealing|Vandalism)(_Videos_?)?\d{3}_x264|(?P<tad>Normal|\d\d_[A-Za-z]+)_\d{3}"
+)
 
-def label_videos(names: Iterable[str], folder: Path) -> dict[str, int]:
+
+def label_videos(names: Iterable[str], folder: Path, file: Path | None = None) -> dict[str, int]:
     """Labels of the videos `names` (paths below `folder`, no suffix), as far as there are any.
+
+    `file` is read instead of the folder's `labels.csv`.
 
     Raises UsageError where two sources disagree or `labels.csv` cannot be understood.
     """
-    table = read_labels(folder / FILE) if (folder / FILE).exists() else {}
+    file = file or folder / FILE
+    table = read_labels(file) if file.exists() else {}
     labels = {}
     for name in names:
         said = {f"folder '{part}/'": _FOLDERS[part] for part in PurePosixPath(name).parts[:-1] if part in _FOLDERS}
         if match := _XD.search(name):
             said["name"] = int(match["kinds"] != "A")
+        elif match := _UCF_OR_TAD.fullmatch(PurePosixPath(name).name):
+            said["name"] = int("Normal" not in (match["ucf"], match["tad"]))
         for key in (name, PurePosixPath(name).name):
             if key in table:
-                said[str(folder / FILE)] = table[key]
+                said[str(file)] = table[key]
                 break
         if len(set(said.values())) > 1:
             sides = ", ".join(f"{source} says {label}" for source, label in said.items())
@@ -40,10 +51,15 @@ def label_videos(names: Iterable[str], folder: Path) -> dict[str, int]:
 
 
 def read_labels(path: Path) -> dict[str, int]:
-    """`labels.csv` -> label by video; a video's suffix, where it has one, is dropped."""
+    """`labels.csv` -> label by video; a video's suffix, where it has one, is dropped.
+
+    Ground truth (video,n_frames,start,end) tells labels too: 1 where a video has an interval.
+    """
     labels: dict[str, int] = {}
     with open(path, newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
+        if {"video", "start"} <= set(reader.fieldnames or ()):
+            return {row["video"]: int(bool(row["start"])) for row in reader}
         if not {"video", "label"} <= set(reader.fieldnames or ()):
             raise UsageError(f"{path}: the first line must be 'video,label'.")
         for row in reader:

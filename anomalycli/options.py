@@ -98,6 +98,27 @@ def _talk(ctx: click.Context, parameter: click.Parameter, value) -> None:
         set_up_words(**{str(parameter.name): value})
 
 
+PATH, FILE = click.Path(path_type=Path), click.Path(path_type=Path, exists=True, dir_okay=False)
+
+feature_options = section(
+    "Features",
+    click.option("--vggish", type=PATH, help="Folder of NAME__vggish.npy: sound for published features."),
+    click.option("--only", type=FILE, help="List of the videos to take, one a line, as authors publish splits."),
+)
+label_options = section(
+    "Labels",
+    click.option(
+        "--labels", type=FILE, show_default="FEATURES/labels.csv", help="labels.csv or ground truth from elsewhere."
+    ),
+    click.option("--groups", type=FILE, help="CSV of video,group: groups (sources, cameras) are held out whole."),
+)
+truth_options = section(
+    "Ground truth of the test set",
+    click.option("--dataset", default="csv", show_default=True, help="xd-violence, ucf-crime, tad or csv."),
+    click.option("--ground-truth", type=FILE, help="The authors' annotation file, or CSV: video,n_frames,start,end."),
+    click.option("--frames", type=FILE, show_default="as long as the features", help="CSV of video,n_frames."),
+    click.option("--last-frame", is_flag=True, help="Annotated intervals hold their last frame too."),
+)
 device_options = section(
     "Machine",
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps."),

@@ -113,7 +113,7 @@ class Scorer:
         path = Path(path)
         if path.suffix.lower() == SUFFIX:
             features = load_features(path)
-            self._check_kind(path, features)
+            self.check_kind(path, features)
         else:
             features = extract_video(path, self.extractor, on_clips)
         scores, span = self.score_features(features, span)
@@ -170,7 +170,8 @@ class Scorer:
         bags = torch.from_numpy(x).float().to(self.device).transpose(1, 2).flatten(0, 1)  # (B * n_crops, T, D)
         return self.model(bags)[1].unflatten(0, (batch, crops)).mean(1).cpu().numpy()
 
-    def _check_kind(self, path: Path, features: Features) -> None:
+    def check_kind(self, path: Path, features: Features) -> None:
+        """Raises UsageError where the model does not know features of this kind."""
         if self.info.kind.audio and not features.kind.audio:
             raise UsageError(
                 f"{path}: it holds no sound, and the model needs it ({self.info.kind.audio}). Extract it again with "

@@ -167,3 +167,58 @@ def train_progress(steps: int, n_videos: int) -> Iterator[Callable]:
                 say(f"step {now.step:>6}  {text}")
 
         yield on_progress
+
+
+def print_evaluation(evaluation, checkpoint: str | None) -> None:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("frames of")
+    for column in ("AUC", "AP", "auc(recall, precision)", "false alarms"):
+        table.add_column(column, justify="right")
+    metrics, intervals = evaluation.metrics, evaluation.intervals
+
+    def cell(value: float | None, interval: tuple[float, float] | None = None) -> str:
+        if value is None:
+            return "-"
+        return f"{value:.4f}" + (f" [dim]{interval[0]:.4f}-{interval[1]:.4f}[/]" if interval else "")
+
+    everything = ("auc", "ap", "pr_auc")
+    abnormal = ("abnormal_auc", "abnormal_ap", "abnormal_pr_auc")
+    table.add_row("all videos", *(cell(getattr(metrics, name), intervals.get(name)) for name in everything), "-")
+    table.add_row("abnormal videos", *(cell(getattr(metrics, name)) for name in abnormal), "-")
+    table.add_row("normal videos", "-", "-", "-", cell(metrics.false_alarms))
+    Console(highlight=False).print(table)
+    n_frames = sum(video.n_frames for video in evaluation.videos)
+    say(f"{len(evaluation.videos)} videos, {n_frames:,} frames; checkpoint: {checkpoint or 'not said'}")
+
+
+@contextmanager
+def compare_progress(rows, seeds: int) -> Iterator[tuple[Callable, Callable]]:
+    """Yields `on_step(entry, seed, step)`, and `on_outcome(outcome)`, a line a run."""
+    say(f"{len(rows)} rows, {seeds} seeds")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"))
+    with Progress(*columns, console=words, transient=True, disable=not words.is_terminal) as progress:
+        task = progress.add_task("", total=None)
+
+        def on_step(entry, seed: int, step: int) -> None:
+            text = f"{escape(entry.label)}, seed {seed}"
+            progress.update(task, description=text, completed=step, total=entry.config.steps)
+
+        def on_outcome(outcome) -> None:
+            auc, ap = outcome.metrics["auc"], outcome.metrics["ap"]
+            say(f"{escape(outcome.label)}, seed {outcome.seed}: AUC {auc:.4f}  AP {ap:.4f}  step {outcome.step}")
+
+        yield on_step, on_outcome
+
+
+def print_comparison(table: list[dict]) -> None:
+    from .compare import COLUMNS, mean_and_spread
+
+    grid = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("method", "seeds", "checkpoint"):
+        grid.add_column(column)
+    for column in COLUMNS.values():
+        grid.add_column(column, justify="right")
+    for line in table:
+        cells = [mean_and_spread(line[name], line[f"{name}_std"]) for name in COLUMNS]
+        grid.add_row(escape(line["method"]), str(line["seeds"]), line["checkpoint"], *cells)
+    Console(highlight=False).print(grid)

@@ -1,24 +1,29 @@
 """Algorithm 1 of the paper: train DE-Net on bags with video-level labels."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.metrics import average_precision_score
-from torch import Tensor
+from torch import Tensor, nn
 
 from . import __version__
-from .checkpoint import ModelInfo, load_tensors, save_model, save_tensors
-from .datasets import Bags
+from .checkpoint import ModelInfo, save_model
+from .datasets import CROPS, Bags
 from .denet import DENet, DENetConfig
 from .erasing import erase
-from .errors import CheckpointError, UsageError
+from .erasures import Erasure, write_erasures
+from .errors import UsageError
+from .judging import Judge, judge_of
 from .losses import ranking_loss, variation_loss
+from .resuming import Run, load_state, save_state
+from .sampling import Batches, split
 
 ERASING = ("dynamic", "always", "never")
+CHECKPOINTS = {"last": "last", "validation": "best on validation", "test": "best on test"}
+CHUNK = 64  # steps whose batches are drawn at once, so that a device need not wait for each
 
 
 @dataclass(frozen=True)
@@ -38,13 +43,19 @@ class TrainConfig:
     alpha2: float = 1e-4
     lambda1: float = 1.0  # Eq. 16
     lambda2: float = 1.0
+    crops: str = "mean"  # of features that have several; all: each is a video, draw: any one each time
     validation: float = 0.2  # share of the videos held out, of each label
     validate_every: int = 50  # steps; the state that --resume needs is saved as often
+    keep: str = "last"  # the state that is written: last, or the best on validation or on test
     seed: int = 0
 
     def __post_init__(self):
         if self.erasing not in ERASING:
             raise ValueError(f"Erasing is {', '.join(ERASING)}; not '{self.erasing}'.")
+        if self.crops not in CROPS:
+            raise ValueError(f"Crops are {', '.join(CROPS)}; not '{self.crops}'.")
+        if self.keep not in CHECKPOINTS:
+            raise ValueError(f"What is kept is {', '.join(CHECKPOINTS)}; not '{self.keep}'.")
         if min(self.steps, self.batch, self.validate_every) < 1:
             raise ValueError("Steps, batch and the steps between validations must be 1 or more.")
         if not 0 <= self.validation < 1:
@@ -55,14 +66,23 @@ class TrainConfig:
 class Progress:
     """Where training stands after `step` steps.
 
-    erased: share of the batch's abnormal segments that were erased. validation_ap: average precision
-    of the videos held out, a video's score being its highest; None where none are held out.
+    validation_ap: average precision on what is held out; None where nothing is.
     """
 
     step: int
-    loss: float
-    erased: float
+    raw_loss: Tensor
+    mask: Tensor  # which abnormal segments of the batch were erased
     validation_ap: float | None
+
+    @property
+    def loss(self) -> float:
+        """Asking for it waits for the device."""
+        return self.raw_loss.item()
+
+    @property
+    def erased(self) -> float:
+        """Share of the batch's abnormal segments that were erased. Asking for it waits for the device."""
+        return self.mask.float().mean().item()
 
 
 def train(
@@ -71,79 +91,137 @@ def train(
     model_config: DENetConfig,
     config: TrainConfig = TrainConfig(),
     *,
+    groups: Mapping[str, str] | None = None,
+    truth: Mapping[str, np.ndarray] | None = None,
+    test: Judge | None = None,
+    watch: Sequence[str] = (),
     device: str | torch.device = "cpu",
     resume: bool = False,
     overwrite: bool = False,
     half: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> ModelInfo:
-    """Train and write the last state of the network to `output` (safetensors; fp16 with `half`).
+    """Train and write the network to `output` (safetensors; fp16 with `half`), in the state `config.keep`.
+
+    `groups` (group by video) keeps groups together where videos are held out; `truth`, bool (n_frames,)
+    by video, makes validation a matter of frames. `test` is looked at only to keep the best on it.
+    Of the videos in `watch`, what was erased is written to `output` + ".erasing.csv".
 
     Every `validate_every` steps the whole state goes to `output` + ".state", from which `resume` goes
     on to the very result of an uninterrupted run: each step draws its videos and its dropout from
     (seed, step) alone.
 
     Raises UsageError where there is only one class, where `output` is there already and neither
-    `resume` nor `overwrite` is given, or where the run to resume had other settings or data.
+    `resume` nor `overwrite` is given, where the run to resume had other settings or data, or where
+    nothing is there to pick the best on.
     """
     output = Path(output)
     state = output.with_name(output.name + ".state")
     device = torch.device(device)
     if not resume and not overwrite:
         _refuse_to_replace(output, state)
-    held_out, kept = _split(bags.labels, config)
-    abnormal, normal = (kept[bags.labels[kept] == label] for label in (1, 0))
-    if not len(abnormal) or not len(normal):
-        only = "abnormal" if len(abnormal) else "normal"
-        raise UsageError(f"Every training video is {only}: DE-Net learns from the difference, so give both kinds.")
+    held_out, kept = split(bags.names, bags.labels, config.validation, config.seed, groups)
+    check_classes(bags.labels[kept])
+    validation = judge_of(bags[held_out], truth) if len(held_out) else None
+    judge = {"last": None, "validation": validation, "test": test}[config.keep]
+    if config.keep != "last" and judge is None:
+        raise UsageError(f"There is nothing to pick the best state on: no video is set apart for {config.keep}.")
+    if unknown := sorted(set(watch) - set(bags.names)):
+        raise UsageError(f"There is no video '{unknown[0]}' to watch.")
     identity = {
         "model": dataclasses.asdict(model_config),
         "train": {name: value for name, value in dataclasses.asdict(config).items() if name != "steps"},
         "data": bags.fingerprint(),
+        "held_out": [bags.names[i] for i in held_out],
+        "watch": sorted(watch),
     }
-    x = torch.from_numpy(bags.x).to(device)
 
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         model = DENet(model_config).to(device)
-        optimizer = torch.optim.Adam(model.parameters(), config.lr, weight_decay=config.weight_decay, fused=True)
-        step, ap = 0, None
+        run = Run(model, make_optimizer(model, config))
         if resume and state.exists():
-            step, ap = _load_state(state, model, optimizer, identity)
-        while step < config.steps:
-            torch.manual_seed(_step_seed(config.seed, step))
-            x_a = x[draw(abnormal, step, config.batch, (config.seed, 1))]
-            x_n = x[draw(normal, step, config.batch, (config.seed, 0))]
-            model.train()
-            loss, erased = total_loss(model, x_a, x_n, config)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            step += 1
-            if step % config.validate_every == 0 or step == config.steps:
-                if len(held_out):
-                    ap = _validation_ap(model, x[held_out], bags.labels[held_out])
-                _save_state(state, model, optimizer, identity, step, ap)
-            if on_progress:
-                on_progress(Progress(step, loss.item(), erased.float().mean().item(), ap))
+            load_state(state, run, identity)
+        batches = Batches(bags.labels, kept, bags.x.shape[1], config.crops, config.batch, config.seed)
+        x = torch.from_numpy(bags.x).flatten(0, 1).to(device)
 
+        def loss_of(x_a: Tensor, x_n: Tensor) -> tuple[Tensor, Tensor]:
+            return total_loss(model, x_a, x_n, config)
+
+        for step, loss, erased in steps(model, loss_of, run.optimizer, x, batches, config, run.step):
+            run.step = step
+            run.erasures += _watched(bags, batches, step, erased, watch)
+            if step % config.validate_every == 0 or step == config.steps:
+                if validation:
+                    run.ap = validation.ap(model, device)
+                if judge:
+                    run.keep_best(run.ap if judge is validation else judge.ap(model, device))
+                save_state(state, run, identity)
+            if on_progress:
+                on_progress(Progress(step, loss, erased, run.ap))
+
+    if run.best:
+        model.load_state_dict(run.best)
     info = ModelInfo(
         model_config,
         bags.kind,
         training=dataclasses.asdict(config)
         | {
             "data": identity["data"],
-            "abnormal_videos": len(abnormal),
-            "normal_videos": len(normal),
+            "abnormal_videos": int((bags.labels[kept] == 1).sum()),
+            "normal_videos": int((bags.labels[kept] == 0).sum()),
             "validation_videos": len(held_out),
-            "validation_ap": ap,
-            "checkpoint": "last",
+            "validation_ap": run.ap,
+            "validated_on": "frames" if truth is not None else "videos",
+            "checkpoint": CHECKPOINTS[config.keep],
+            "checkpoint_step": run.best_step if run.best else run.step,
+            "checkpoint_ap": run.best_ap,
             "tool": f"anomalycli {__version__}",
         },
     )
     save_model(output, model, info, half)
+    if watch:
+        write_erasures(output.with_name(output.name + ".erasing.csv"), run.erasures)
     state.unlink(missing_ok=True)
     return info
+
+
+def steps(
+    model: nn.Module,
+    loss_of: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+    optimizer: torch.optim.Optimizer,
+    x: Tensor,
+    batches: Batches,
+    config: TrainConfig,
+    start: int = 0,
+) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Train from step `start` to config.steps, yielding steps done, loss and what was erased after each.
+
+    x: (N * C, T, D), all bags, on the device of the model. `loss_of` takes abnormal and normal bags,
+    (batch, T, D) each.
+    """
+    for first in range(start, config.steps, CHUNK):
+        chunk = range(first, min(first + CHUNK, config.steps))
+        rows = torch.from_numpy(np.stack([batches(step) for step in chunk])).to(x.device)
+        for step, (abnormal, normal) in zip(chunk, rows, strict=True):
+            torch.manual_seed(_step_seed(config.seed, step))
+            model.train()
+            loss, erased = loss_of(x[abnormal].float(), x[normal].float())
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            yield step + 1, loss.detach(), erased
+
+
+def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    return torch.optim.Adam(model.parameters(), config.lr, weight_decay=config.weight_decay, fused=True)
+
+
+def check_classes(labels: np.ndarray) -> None:
+    """Raises UsageError where the videos to train on are of one class."""
+    if len(set(labels)) < 2:
+        only = "abnormal" if labels.any() else "normal"
+        raise UsageError(f"Every training video is {only}: DE-Net learns from the difference, so give both kinds.")
 
 
 def total_loss(model: DENet, x_a: Tensor, x_n: Tensor, config: TrainConfig) -> tuple[Tensor, Tensor]:
@@ -165,30 +243,15 @@ def total_loss(model: DENet, x_a: Tensor, x_n: Tensor, config: TrainConfig) -> t
     return unerased + config.lambda2 * loss(*model(torch.cat((x_e, x_n)))), erased  # the erase step, Eq. 16
 
 
-def draw(videos: np.ndarray, step: int, batch: int, seed: tuple[int, ...]) -> np.ndarray:
-    """The videos of one step: all are seen once, in an order shuffled anew, before any comes again."""
-    at = np.arange(step * batch, (step + 1) * batch)
-    rounds = {r: np.random.default_rng((*seed, r)).permutation(videos) for r in np.unique(at // len(videos))}
-    return np.array([rounds[i // len(videos)][i % len(videos)] for i in at])
-
-
-def _split(labels: np.ndarray, config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the videos held out, `validation` of each label, and of those to train on."""
-    parts = [np.empty(0, int)]
-    for label in (0, 1):
-        videos = np.random.default_rng((config.seed, label)).permutation(np.flatnonzero(labels == label))
-        parts.append(videos[: int(len(videos) * config.validation)])
-    if any(len(part) == 0 for part in parts[1:]):
-        parts = parts[:1]  # one class alone has no AP
-    held_out = np.sort(np.concatenate(parts))
-    return held_out, np.setdiff1d(np.arange(len(labels)), held_out)
-
-
-@torch.inference_mode()
-def _validation_ap(model: DENet, x: Tensor, labels: np.ndarray) -> float:
-    model.eval()
-    scores = torch.cat([model(part)[1].amax(1) for part in x.split(64)])
-    return float(average_precision_score(labels, scores.cpu()))
+def _watched(bags: Bags, batches: Batches, step: int, erased: Tensor, watch: Sequence[str]) -> list[Erasure]:
+    if not watch:
+        return []
+    rows = [(row, bags.names[bag // bags.x.shape[1]]) for row, bag in enumerate(batches(step - 1)[0])]
+    return [
+        Erasure(batches.epoch(step - 1, row), step, name, erased.shape[1], tuple(erased[row].nonzero()[:, 0].tolist()))
+        for row, name in rows
+        if name in watch
+    ]
 
 
 def _step_seed(seed: int, step: int) -> int:
@@ -200,31 +263,3 @@ def _refuse_to_replace(output: Path, state: Path) -> None:
         raise UsageError(f"{state}: a run stopped on the way is there. Give --resume to go on, or --overwrite.")
     if output.exists():
         raise UsageError(f"{output}: there is a model of this name. Give --overwrite, or another --output.")
-
-
-def _save_state(path: Path, model: DENet, optimizer, identity: dict, step: int, ap: float | None) -> None:
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    for i, moments in optimizer.state_dict()["state"].items():
-        tensors |= {f"adam.{i}.{name}": tensor for name, tensor in moments.items()}
-    save_tensors(path, {k: v.cpu().contiguous() for k, v in tensors.items()}, {"run": identity, "step": step, "ap": ap})
-
-
-def _load_state(path: Path, model: DENet, optimizer, identity: dict) -> tuple[int, float | None]:
-    tensors, meta = load_tensors(path)
-    for part, sentence in (
-        ("data", "other features or labels"),
-        ("model", "another network"),
-        ("train", "other settings"),
-    ):
-        if meta["run"][part] != identity[part]:
-            raise UsageError(f"{path}: that run had {sentence}. Resume it as it was begun, or give --overwrite.")
-    try:
-        model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
-        moments: dict[int, dict[str, Tensor]] = {}
-        for key in (key for key in tensors if key.startswith("adam.")):
-            _, i, name = key.split(".")
-            moments.setdefault(int(i), {})[name] = tensors[key]
-        optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})
-    except (RuntimeError, ValueError) as error:
-        raise CheckpointError(f"{path}: not a state to go on from; give --overwrite.") from error
-    return meta["step"], meta["ap"]

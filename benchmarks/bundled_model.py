@@ -20,8 +20,9 @@ from sklearn.metrics import average_precision_score
 
 from anomalycli.denet import DENet, DENetConfig
 from anomalycli.features import load_features
+from anomalycli.sampling import draw
 from anomalycli.segments import parts, pool
-from anomalycli.train import TrainConfig, draw, total_loss
+from anomalycli.train import TrainConfig, total_loss
 
 FOLDS, TRAIN_BAGS, HELD_OUT_BAGS = 3, 80, 30  # bags of each label
 

@@ -10,8 +10,12 @@ from safetensors import safe_open
 from anomalycli.checkpoint import load_model
 from anomalycli.datasets import load_bags
 from anomalycli.denet import DENetConfig
+from anomalycli.erasures import read_erasures
 from anomalycli.errors import CheckpointError, UsageError
-from anomalycli.train import TrainConfig, draw, train
+from anomalycli.judging import judge_of
+from anomalycli.presets import PRESETS
+from anomalycli.sampling import Batches, draw, split
+from anomalycli.train import TrainConfig, train
 
 NETWORK = ("--width", "16", "--heads", "2", "--feedforward", "16", "--segments", "8", "--scales", "2")
 SMALL = (*NETWORK, "--batch", "4", "--lr", "1e-3", "--device", "cpu", "--validate-every", "5")
@@ -193,3 +197,117 @@ def test_settings_come_from_a_file_and_flags_win(make_features, run, tmp_path):
     _, info = load_model(tmp_path / "weights" / "denet.safetensors")
     assert (info.training["steps"], info.training["weight_decay"], info.training["lr"]) == (2, 0.5, 1e-5)
     assert info.config == network(width=16)
+
+
+def truth_of(bags):
+    truth = {name: np.zeros(n, bool) for name, n in zip(bags.names, bags.n_frames)}
+    for name, label in zip(bags.names, bags.labels):
+        truth[name][48:80] = label
+    return truth
+
+
+def test_the_best_state_is_kept_only_where_asked_for_and_says_so(make_features, tmp_path):
+    bags = load_bags(make_features(normal=10, abnormal=10), 8)
+    told = []
+    settings = {"steps": 20, "validate_every": 1, "lr": 3e-2, "validation": 0.4}
+    info = train(
+        bags, tmp_path / "m", network(), small(**settings, keep="validation"), truth=truth_of(bags),
+        on_progress=told.append,
+    )  # fmt: skip
+    aps = [now.validation_ap for now in told]
+    assert info.training["checkpoint"] == "best on validation"
+    assert info.training["validated_on"] == "frames"
+    assert info.training["checkpoint_ap"] == max(aps)
+    assert info.training["checkpoint_step"] == aps.index(max(aps)) + 1
+
+    held_out, _ = split(bags.names, bags.labels, 0.4, 0)
+    model, _ = load_model(tmp_path / "m")
+    assert judge_of(bags[held_out], truth_of(bags)).ap(model, "cpu") == pytest.approx(max(aps))
+
+    test = judge_of(load_bags(make_features("test"), 8), truth_of(bags) | truth_of(load_bags(make_features("test"), 8)))
+    info = train(bags, tmp_path / "t", network(), small(keep="test"), test=test)
+    assert info.training["checkpoint"] == "best on test"
+    assert test.ap(load_model(tmp_path / "t")[0], "cpu") == pytest.approx(info.training["checkpoint_ap"])
+    for keep, told in (("test", "set apart for test"), ("validation", "set apart for validation")):
+        with pytest.raises(UsageError, match=told):
+            train(bags, tmp_path / "n", network(), small(keep=keep, validation=0))
+    few = {name: frames for name, frames in truth_of(bags).items() if name not in bags.names[::2]}
+    with pytest.raises(UsageError, match="no ground truth"):
+        train(bags, tmp_path / "n", network(), small(), truth=few)
+
+
+def test_a_resumed_run_has_the_same_best_state_and_the_same_record_of_erasing(make_features, tmp_path):
+    class Stop(Exception):
+        pass
+
+    def stop(now):
+        if now.step == 18:
+            raise Stop
+
+    bags = load_bags(make_features(), 8)
+    config = small(steps=30, keep="validation", lr=1e-2, threshold=0.0, erasing="always", validate_every=4)
+    for name in ("whole", "stopped"):
+        try:
+            train(
+                bags,
+                tmp_path / name,
+                network(),
+                config,
+                watch=["video11"],
+                on_progress=stop if name != "whole" else None,
+            )
+        except Stop:
+            train(bags, tmp_path / name, network(), config, watch=["video11"], resume=True)
+    for ending in ("", ".erasing.csv"):
+        assert (tmp_path / f"whole{ending}").read_bytes() == (tmp_path / f"stopped{ending}").read_bytes()
+    record = read_erasures(tmp_path / "whole.erasing.csv")
+    assert [row.epoch for row in record] == list(range(1, len(record) + 1))
+    assert len(record) in (30 * 4 // 5, 30 * 4 // 5 + 1, 30 * 4 // 6)  # it comes once an epoch of the abnormal videos
+    assert all(row.segments == tuple(range(8)) for row in record)  # above 0 is everything
+
+
+@pytest.mark.parametrize("crops", ["draw", "all"])
+def test_crops_are_drawn_or_all_trained_on(tmp_path, crops):
+    for name, value in (("v_label_A", 0.0), ("w_label_B1-0-0", 1.0)):
+        for crop in range(3):
+            np.save(tmp_path / f"{name}__{crop}.npy", np.full((9, 8), value + crop, np.float32))
+    bags = load_bags(tmp_path, 8, crops=crops)
+    batches = Batches(bags.labels, np.arange(2), 3, crops, 6, seed=0)
+    abnormal = np.concatenate([batches(step)[0] for step in range(20)])
+    assert set(abnormal) == {3, 4, 5}
+    if crops == "all":
+        assert np.bincount(abnormal)[3:].tolist() == [40, 40, 40]
+    info = train(bags, tmp_path / "m", network(feature_dim=8), small(crops=crops))
+    assert info.training["crops"] == crops
+
+
+def test_presets_are_the_paper_s_and_refuse_other_features(make_features, run, tmp_path):
+    make_features()
+    assert (
+        "width 32, and the preset tad is for those of 2048"
+        in run("train", "features", "--preset", "tad", code=2).stderr
+    )
+    assert "no preset 'xd'" in run("train", "features", "--preset", "xd", code=2).stderr
+    assert {name: preset["feature_dim"] for name, preset in PRESETS.items()} == {
+        "xd-violence": 1024,
+        "xd-violence-audio": 1152,
+        "ucf-crime": 2048,
+        "tad": 2048,
+    }
+    for preset in PRESETS.values():
+        known = {k: v for k, v in preset.items() if k in TrainConfig.__dataclass_fields__}
+        rest = {k: v for k, v in preset.items() if k not in known}
+        config, net = TrainConfig(**known), DENetConfig(**rest)
+        assert (net.segments, net.scales, net.heads, net.layers, net.dropout) == (64, 3, 8, 1, 0.6)
+        assert (config.lr, config.weight_decay, config.batch, config.threshold) == (1e-5, 1e-3, 32, 0.8)
+        assert (config.alpha1, config.alpha2, config.lambda1, config.lambda2) == (1, 1e-4, 1, 1)
+
+
+def test_the_command_records_and_draws_erasing(make_features, run, tmp_path):
+    make_features()
+    small = (*SMALL, "--steps", "6", "--threshold", "0", "--erasing", "always", "--validation", "0")
+    run("train", "features", *small, "--watch", "video11", "--watch", "video07", "-o", "m")
+    record = read_erasures(tmp_path / "m.erasing.csv")
+    assert {row.video for row in record} == {"video07", "video11"}
+    assert (tmp_path / "m.erasing.png").read_bytes()[:4] == b"\x89PNG"
+    assert "no video 'video99'" in run("train", "features", *small, "--watch", "video99", "-o", "n", code=2).stderr

@@ -1,0 +1,233 @@
+"""The commands of researchers: evaluate and compare."""
+
+import json
+from pathlib import Path
+
+import click
+
+from .cli import cli, preset_of, say_warnings
+from .errors import UsageError
+from .options import (
+    PATH,
+    Command,
+    feature_options,
+    label_options,
+    talk_options,
+    truth_options,
+)
+from .terminal import compare_progress, print_comparison, print_evaluation, say
+
+DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+
+
+@cli.command(cls=Command, no_args_is_help=True)
+@click.argument("model", type=PATH)
+@click.argument("features", type=PATH)
+@truth_options
+@feature_options
+@click.option("--span", default="video", show_default=True, help="video, as the paper; window or auto: see score.")
+@click.option("--resamples", default=1000, show_default=True, help="Draws of videos for the 95% intervals.")
+@click.option("-o", "--output", type=PATH, help="Folder for videos.csv, curves.png (PR and ROC) and metrics.json.")
+@click.option("--sheet", multiple=True, help="Video to draw in sheet.png: scores and ground truth.  [repeatable]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
+@DEVICE
+@talk_options
+def evaluate(
+    model,
+    features,
+    dataset,
+    ground_truth,
+    frames,
+    last_frame,
+    vggish,
+    only,
+    span,
+    resamples,
+    output,
+    sheet,
+    as_json,
+    device,
+) -> None:
+    """How well MODEL finds the abnormal frames of FEATURES (a folder), by their ground truth.
+
+    Frame-level ROC AUC, AP and auc(recall, precision), over all videos and over the abnormal ones
+    alone, and the share of normal frames that score .5 or more.
+    """
+    from .datasets import find_features
+    from .evaluate import evaluate as run
+    from .evaluate import score_videos, write_videos
+    from .ground_truth import fitted, load_ground_truth, slack_of
+    from .score import Scorer
+
+    if ground_truth is None:
+        raise UsageError("Give --ground-truth: the data set's annotation file, or a CSV of video,n_frames,start,end.")
+    if sheet and output is None:
+        raise UsageError("--sheet draws into a folder: give --output.")
+    scorer = Scorer.load(model, device)
+    scores, kind = score_videos(scorer, find_features(features, vggish, only), span)
+    lengths = {name: len(video) for name, video in scores.items()}
+    truth = load_ground_truth(dataset, ground_truth, lengths, frames, last_frame)
+    scores = fitted(scores, truth, slack_of(kind, dataset))
+    if unknown := sorted(set(sheet) - scores.keys()):
+        raise UsageError(f"{features}: there is no video '{unknown[0]}' to draw.")
+    evaluation = run(scores, truth, resamples=resamples)
+    told = {
+        "model": str(model),
+        "checkpoint": scorer.info.training.get("checkpoint"),
+        "dataset": dataset,
+        "last_frame": last_frame,
+        "span": span,
+    } | evaluation.as_dict()
+    if output:
+        from .figures import plot_curves, plot_sheet
+
+        write_videos(evaluation.videos, output / "videos.csv")
+        (output / "metrics.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        plot_curves(evaluation, output / "curves.png")
+        if sheet:
+            plot_sheet({name: scores[name] for name in sheet}, truth, output / "sheet.png")
+    if as_json:
+        click.echo(json.dumps(told))
+    else:
+        print_evaluation(evaluation, told["checkpoint"])
+    if output:
+        say(f"Written: {output}/videos.csv, metrics.json, curves.png" + (", sheet.png" if sheet else ""))
+
+
+@cli.command(cls=Command, no_args_is_help=True)
+@click.argument("features", type=PATH)
+@click.option("--test", type=PATH, help="Folder of test features.  [default: videos held out of FEATURES]")
+@truth_options
+@feature_options
+@label_options
+@click.option("--methods", default=None, show_default="all", help="Names with commas between, as below.")
+@click.option("--seeds", default=5, show_default=True, help="How many; they are 0, 1, 2 ...")
+@click.option("--preset", help="The paper's settings: xd-violence, xd-violence-audio, ucf-crime or tad.")
+@click.option(
+    "--set", "changes", multiple=True, help="NAME=VALUE or METHOD.NAME=VALUE, named as for train.  [repeatable]"
+)
+@click.option("--sweep", multiple=True, help="NAME=V1,V2,...: DE-Net with each value, as in Fig. 3.  [repeatable]")
+@click.option("-o", "--output", type=PATH, default="comparison", show_default=True, help="Folder to write to.")
+@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
+@DEVICE
+@talk_options
+def compare(
+    features,
+    test,
+    dataset,
+    ground_truth,
+    frames,
+    last_frame,
+    vggish,
+    only,
+    labels,
+    groups,
+    methods,
+    seeds,
+    preset,
+    changes,
+    sweep,
+    output,
+    as_json,
+    device,
+) -> None:
+    """Train several methods with several seeds on FEATURES (a folder), and evaluate all alike.
+
+    \b
+    mil-rank, rtfm                      the peers
+    baseline, mstm, mstm+eo, de-net     Table 4 of the paper
+    rtfm-mtn, ms-tct                    Table 5: other temporal modules in DE-Net
+
+    Runs that are finished are kept in OUTPUT/runs: the same command goes on where it was stopped. Without
+    --test, videos held out of FEATURES are evaluated on: that is the way to tune settings. The table says
+    which checkpoint it is of: the last, or, with --set keep=validation, the best on videos held out.
+    """
+    from .backbones import pick_device
+    from .compare import compare as run
+    from .compare import entries, summary, write_table
+    from .datasets import load_bags
+    from .ground_truth import load_ground_truth
+    from .judging import load_judge
+    from .methods import METHODS
+    from .sampling import read_groups
+
+    everyone, of_method = settings_of(preset, changes)
+    dim = everyone.pop("feature_dim", None)
+    names = methods.split(",") if methods else [] if sweep else list(METHODS)
+    sweeps = {name: [value_of(word) for word in values.split(",")] for name, values in map(pair_of, sweep)}
+    segments, crops = everyone.get("segments", 64), everyone.get("crops", "mean")
+    entries(names, 8, everyone, of_method, sweeps)  # mistakes in the settings, before the features are read
+    bags = load_bags(features, segments, crops=crops, vggish=vggish, only=only, labels=labels)
+    if dim not in (None, bags.dim):
+        raise UsageError(f"{features}: features of width {bags.dim}, and the preset {preset} is for those of {dim}.")
+    say_warnings(bags)
+    rows = entries(names, bags.dim, everyone, of_method, sweeps)
+    judge = load_judge(test, segments, dataset, ground_truth, frames, last_frame, vggish) if test else None
+    truth = load_ground_truth("csv", ground_truth) if ground_truth and not test else None
+    outcomes = []
+    with compare_progress(rows, seeds) as (on_step, on_outcome):
+        for outcome in run(
+            rows,
+            range(seeds),
+            bags,
+            output,
+            test=judge,
+            truth=truth,
+            groups=read_groups(groups) if groups else None,
+            device=pick_device(device),
+            on_step=on_step,
+        ):
+            outcomes.append(outcome)
+            on_outcome(outcome)
+    table = summary(rows, outcomes)
+    words_of_table = (
+        f"Trained on {features}; evaluated on {test or 'videos held out of it'}, {dataset} ground truth; "
+        f"mean ± standard deviation over {seeds} seeds."
+    )
+    write_table(table, output, words_of_table)
+    plot_comparison(rows, table, output)
+    if as_json:
+        click.echo(json.dumps({"on": words_of_table, "rows": table}))
+    else:
+        print_comparison(table)
+    say(f"Written: {output}/table.md, .csv, .json and pictures")
+
+
+def settings_of(preset: str | None, changes: tuple[str, ...]) -> tuple[dict, dict[str, dict]]:
+    """Everyone's settings, and those of single methods, from a preset and NAME=VALUE."""
+    everyone = preset_of(preset)
+    of_method: dict[str, dict] = {}
+    for name, value in map(pair_of, changes):
+        method, _, setting = name.rpartition(".")
+        place = of_method.setdefault(method, {}) if method else everyone
+        place[setting.replace("-", "_")] = value_of(value)
+    return everyone, of_method
+
+
+def pair_of(word: str) -> tuple[str, str]:
+    name, equals, value = word.partition("=")
+    if not equals:
+        raise UsageError(f"'{word}' is not NAME=VALUE.")
+    return name.strip(), value.strip()
+
+
+def value_of(word: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(word)
+        except ValueError:
+            continue
+    return word
+
+
+def plot_comparison(rows, table: list[dict], output: Path) -> None:
+    from .figures import plot_sweep, plot_table
+
+    for metric, title in (("auc", "AUC"), ("ap", "AP")):
+        known = [(line, entry) for line, entry in zip(table, rows, strict=True) if line[metric] is not None]
+        spread = f"{metric}_std"
+        if methods := [(e.label, line[metric], line[spread] or 0.0) for line, e in known if e.setting is None]:
+            plot_table(methods, title, output / f"{metric}.png")
+        for setting in {entry.setting for entry in rows} - {None}:
+            curve = [(e.value, line[metric], line[spread] or 0.0) for line, e in known if e.setting == setting]
+            plot_sweep(setting, curve, title, output / f"{setting}-{metric}.png")

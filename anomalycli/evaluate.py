@@ -1,0 +1,184 @@
+"""How well scores find the frames that are abnormal: the metrics of the field, over all test frames at once."""
+
+import csv
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
+
+from .datasets import Source, load_all
+from .errors import UsageError
+from .features import FeatureKind
+
+ALARM = 0.5  # a frame that scores at least this is an alarm
+BINS = 2048  # of the scores in the bootstrap; more change its intervals by less than 1e-3
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Of frames. None where there is only one class, or no normal video.
+
+    auc: area under the ROC curve. ap: `average_precision_score`. pr_auc: `auc(recall, precision)`,
+    by trapezoids, which most papers print as AP. abnormal_...: over the frames of videos that hold an
+    anomaly. false_alarms: share of the frames of normal videos that score ALARM or more.
+    """
+
+    auc: float | None
+    ap: float | None
+    pr_auc: float | None
+    abnormal_auc: float | None
+    abnormal_ap: float | None
+    abnormal_pr_auc: float | None
+    false_alarms: float | None
+
+
+@dataclass(frozen=True)
+class VideoMetrics:
+    """One video: its frames, how many of them are abnormal, metrics within it, its highest and mean score."""
+
+    video: str
+    n_frames: int
+    abnormal_frames: int
+    auc: float | None
+    ap: float | None
+    highest: float
+    mean: float
+    alarms: float  # share of all its frames that score ALARM or more
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """metrics of all frames, their 95% intervals (low, high) over videos, and each video by itself.
+
+    roc: false and true positive rate; pr: recall and precision; float64 (n, 2) each.
+    """
+
+    metrics: Metrics
+    intervals: dict[str, tuple[float, float]]
+    videos: list[VideoMetrics]
+    roc: np.ndarray
+    pr: np.ndarray
+
+    def as_dict(self) -> dict:
+        """For JSON: metrics and intervals."""
+        n_frames = sum(video.n_frames for video in self.videos)
+        return {
+            "videos": len(self.videos),
+            "frames": n_frames,
+            "metrics": dataclasses.asdict(self.metrics),
+            "intervals": {name: list(interval) for name, interval in self.intervals.items()},
+        }
+
+
+def evaluate(
+    scores: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray], *, resamples: int = 1000, seed: int = 0
+) -> Evaluation:
+    """Scores (n_frames,) against truth, bool (n_frames,), of the same videos.
+
+    The intervals are percentiles of `resamples` draws of videos with replacement (bootstrap).
+
+    Raises UsageError where videos or lengths differ, or all frames are of one class.
+    """
+    for name in sorted(scores.keys() ^ truth.keys()):
+        raise UsageError(f"{name}: there are scores or ground truth of it, but not both.")
+    for name, video in truth.items():
+        if len(scores[name]) != len(video):
+            raise UsageError(f"{name}: {len(scores[name])} scores, and ground truth of {len(video)} frames.")
+    names = list(truth)
+    all_scores = np.concatenate([scores[name] for name in names])
+    all_truth = np.concatenate([truth[name] for name in names]).astype(bool)
+    if all_truth.all() or not all_truth.any():
+        raise UsageError("The ground truth has one class only: there must be normal frames and abnormal ones.")
+    abnormal = [name for name in names if truth[name].any()]
+    normal = [name for name in names if not truth[name].any()]
+    within = (np.concatenate([part[name] for name in abnormal]) for part in (scores, truth))
+    quiet = np.concatenate([scores[name] for name in normal]) if normal else None
+    metrics = Metrics(
+        *_metrics(all_scores, all_truth),
+        *_metrics(*within),
+        None if quiet is None else float((quiet >= ALARM).mean()),
+    )
+    precision, recall, _ = precision_recall_curve(all_truth, all_scores)
+    return Evaluation(
+        metrics,
+        _bootstrap(scores, truth, resamples, seed) if resamples else {},
+        [_of_video(name, scores[name], truth[name]) for name in names],
+        np.stack(roc_curve(all_truth, all_scores)[:2], 1),
+        np.stack((recall, precision), 1),
+    )
+
+
+def score_videos(scorer, sources: list[Source], span: str = "video") -> tuple[dict[str, np.ndarray], FeatureKind]:
+    """Scores of all frames by video, with an `anomalycli.Scorer`, and the kind of the features.
+
+    Raises UsageError where the model does not know such features or two videos have one name.
+    """
+    scores: dict[str, np.ndarray] = {}
+    for source, features in load_all(sources):
+        scorer.check_kind(source.paths[0], features)
+        if source.stem in scores:
+            raise UsageError(f"{source.paths[0]}: there are two videos of this name.")
+        scores[source.stem], _ = scorer.score_features(features, span)
+    return scores, features.kind
+
+
+def write_videos(videos: list[VideoMetrics], path: Path) -> None:
+    """A line a video."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(VideoMetrics)])
+        writer.writeheader()
+        for video in videos:
+            row = dataclasses.asdict(video)
+            writer.writerow({name: f"{x:.5f}" if isinstance(x, float) else x for name, x in row.items()})
+
+
+def _metrics(scores: np.ndarray, truth: np.ndarray) -> tuple[float | None, float | None, float | None]:
+    """auc, ap and pr_auc."""
+    if truth.all() or not truth.any():
+        return None, None, None
+    precision, recall, _ = precision_recall_curve(truth, scores)
+    ap = average_precision_score(truth, scores)
+    return float(roc_auc_score(truth, scores)), float(ap), float(auc(recall, precision))
+
+
+def _of_video(name: str, scores: np.ndarray, truth: np.ndarray) -> VideoMetrics:
+    area, ap, _ = _metrics(scores, truth)
+    alarms = float((scores >= ALARM).mean())
+    return VideoMetrics(name, len(truth), int(truth.sum()), area, ap, float(scores.max()), float(scores.mean()), alarms)
+
+
+def _bootstrap(scores: Mapping, truth: Mapping, resamples: int, seed: int) -> dict[str, tuple[float, float]]:
+    """95% intervals of auc, ap and pr_auc.
+
+    Each video is a histogram of its scores, abnormal and normal frames apart, so that a draw of
+    videos is a sum of histograms: a test set of millions of frames takes seconds.
+    """
+    edges = np.unique(np.quantile(np.concatenate(list(scores.values())), np.linspace(0, 1, BINS + 1)[1:-1]))
+    counts = np.zeros((2, len(truth), len(edges) + 1))
+    for i, name in enumerate(truth):
+        bins = np.searchsorted(edges, scores[name], side="right")
+        for label in (0, 1):
+            counts[label, i] = np.bincount(bins[truth[name] == label], minlength=len(edges) + 1)
+    draws = np.random.default_rng(seed).multinomial(len(truth), np.full(len(truth), 1 / len(truth)), resamples)
+    negative, positive = (
+        np.cumsum((draws @ part)[:, ::-1], axis=1) for part in counts
+    )  # (resamples, bins), from above
+    whole = (positive[:, -1] > 0) & (negative[:, -1] > 0)
+    negative, positive = negative[whole], positive[whole]
+    start = np.zeros((len(positive), 1))
+    recall = np.hstack((start, positive / positive[:, -1:]))
+    false = np.hstack((start, negative / negative[:, -1:]))
+    total = positive + negative
+    precision = np.divide(positive, total, out=np.ones_like(total), where=total > 0)
+    padded = np.hstack((start + 1, precision))
+    steps = np.diff(recall, axis=1)
+    values = {
+        "auc": (np.diff(false, axis=1) * (recall[:, 1:] + recall[:, :-1]) / 2).sum(1),
+        "ap": (steps * precision).sum(1),
+        "pr_auc": (steps * (padded[:, 1:] + padded[:, :-1]) / 2).sum(1),
+    }
+    return {name: tuple(float(v) for v in np.percentile(value, (2.5, 97.5))) for name, value in values.items()}

@@ -1,0 +1,111 @@
+"""The pictures of experiments: ROC and PR curves, and Fig. 3, 4 and 5 of the paper."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from .erasures import Erasure
+from .evaluate import Evaluation
+
+INK, CURVE, TRUTH, QUIET = "#22303c", "#2563a8", "#f0a35e", "#8a97a3"
+
+
+def plot_curves(evaluation: Evaluation, path: Path) -> None:
+    """ROC and precision-recall curve, side by side."""
+    figure = _figure(9, 4.4)
+    left, right = figure.subplots(1, 2)
+    metrics, n = evaluation.metrics, evaluation.pr
+    left.plot(*evaluation.roc.T, color=CURVE, lw=1.8)
+    left.plot((0, 1), (0, 1), color=QUIET, lw=1, ls=":")
+    left.set(xlabel="false positive rate", ylabel="true positive rate", title=f"ROC   AUC {metrics.auc:.4f}")
+    right.plot(*n.T, color=CURVE, lw=1.8)
+    share = sum(video.abnormal_frames for video in evaluation.videos) / sum(v.n_frames for v in evaluation.videos)
+    right.axhline(share, color=QUIET, lw=1, ls=":")
+    right.set(xlabel="recall", ylabel="precision", title=f"Precision-recall   AP {metrics.ap:.4f}")
+    for axes in (left, right):
+        axes.set(xlim=(0, 1), ylim=(0, 1.02))
+        axes.set_aspect("equal")
+    _save(figure, path)
+
+
+def plot_sheet(scores: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray], path: Path, columns: int = 2) -> None:
+    """Fig. 5: the score of every frame of several videos, abnormal frames shaded."""
+    rows = -(-len(scores) // columns)
+    figure = _figure(5.2 * columns, 1.9 * rows + 0.3)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes, name in zip(grid.flat, scores, strict=False):
+        for start, end in _runs(truth[name]):
+            axes.axvspan(start, end, color=TRUTH, alpha=0.45, lw=0)
+        axes.plot(np.arange(len(scores[name])) + 0.5, scores[name], color=CURVE, lw=1.4)
+        axes.set(xlim=(0, len(scores[name])), ylim=(0, 1.02))
+        axes.set_title(name, fontsize=9, loc="left")
+    for axes in grid.flat[len(scores) :]:
+        axes.set_visible(False)
+    figure.supxlabel("frame", fontsize=9)
+    figure.supylabel("anomaly score", fontsize=9)
+    _save(figure, path)
+
+
+def plot_erasures(erasures: Sequence[Erasure], path: Path, truth: Mapping[str, np.ndarray] | None = None) -> None:
+    """Fig. 4: which segments are erased, epoch by epoch, of each video that was watched.
+
+    `truth`, bool (n_frames,) by video, is drawn as a strip above, where there is any.
+    """
+    truth = truth or {}
+    names = sorted({erasure.video for erasure in erasures})
+    figure = _figure(9, 2.6 * len(names) + 0.3)
+    for axes, name in zip(figure.subplots(len(names), 1, squeeze=False)[:, 0], names, strict=True):
+        rows = [erasure for erasure in erasures if erasure.video == name]
+        picture = np.full((max(row.epoch for row in rows), rows[0].n_segments), np.nan)
+        for row in rows:
+            picture[row.epoch - 1] = np.isin(np.arange(row.n_segments), row.segments)
+        extent = (0, rows[0].n_segments, len(picture) + 0.5, 0.5)
+        axes.imshow(picture, aspect="auto", cmap="Blues", vmin=0, vmax=1.2, extent=extent, interpolation="nearest")
+        axes.set(xlabel="segment", ylabel="epoch")
+        axes.set_title(name, fontsize=9, loc="left")
+        if name in truth:
+            axes.set_ylim(len(picture) + 0.5, 0.5 - max(1, len(picture) / 8))
+            for start, end in _runs(truth[name]):
+                scale = rows[0].n_segments / len(truth[name])
+                axes.axvspan(start * scale, end * scale, ymin=0.9, color=TRUTH, lw=0)
+    _save(figure, path)
+
+
+def plot_sweep(name: str, rows: Sequence[tuple[float, float, float]], metric: str, path: Path) -> None:
+    """Fig. 3: the mean and spread of `metric` over the values of one setting; rows are value, mean, std."""
+    values, means, spreads = np.array(rows).T
+    figure = _figure(4.8, 3.4)
+    axes = figure.subplots()
+    axes.errorbar(values, means, spreads, color=CURVE, marker="o", capsize=3)
+    axes.set(xlabel=name, ylabel=metric, xticks=values)
+    _save(figure, path)
+
+
+def plot_table(rows: Sequence[tuple[str, float, float]], metric: str, path: Path) -> None:
+    """Methods, best last, with the spread over seeds; rows are name, mean, std."""
+    names, means, spreads = zip(*rows, strict=True)
+    figure = _figure(6.4, 0.42 * len(rows) + 1)
+    axes = figure.subplots()
+    axes.errorbar(means, range(len(rows)), xerr=spreads, color=CURVE, marker="o", ls="", capsize=3)
+    axes.set(yticks=range(len(rows)), yticklabels=names, xlabel=f"{metric}, mean and standard deviation")
+    axes.invert_yaxis()
+    _save(figure, path)
+
+
+def _figure(width: float, height: float) -> Figure:
+    return Figure(figsize=(width, height), dpi=120, layout="constrained")
+
+
+def _save(figure: Figure, path: Path) -> None:
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(colors=INK, labelsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def _runs(frames: np.ndarray) -> list[tuple[int, int]]:
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], frames.astype(np.int8), [0]))))
+    return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]

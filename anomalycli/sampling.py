@@ -1,0 +1,80 @@
+"""Which videos are held out, and which bags each step takes: a function of the seed and the step alone."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from .errors import UsageError, cause
+
+
+def split(
+    names: tuple[str, ...], labels: np.ndarray, share: float, seed: int, groups: Mapping[str, str] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the videos held out, at most `share` of each label, and of those to train on.
+
+    Videos of one group (a source, a camera) stay together; a group with an abnormal video counts as
+    abnormal. None is held out where one label would have none: one class alone has no AP.
+    """
+    members: dict[str, list[int]] = {}
+    for i, name in enumerate(names):
+        members.setdefault((groups or {}).get(name, name), []).append(i)
+    held_out = []
+    for label in (0, 1):
+        stratum = [videos for videos in members.values() if labels[videos].max() == label]
+        order = np.random.default_rng((seed, label)).permutation(len(stratum))
+        room = int(sum(map(len, stratum)) * share)
+        for i in order:
+            if len(stratum[i]) > room:
+                break
+            room -= len(stratum[i])
+            held_out += stratum[i]
+    held_out = np.sort(np.array(held_out, int))
+    if len(set(labels[held_out])) < 2:
+        held_out = held_out[:0]
+    return held_out, np.setdiff1d(np.arange(len(labels)), held_out)
+
+
+def read_groups(path: Path) -> dict[str, str]:
+    """Group by video, from a CSV of `video,group`. Raises UsageError where it is not one."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            return {row["video"]: row["group"] for row in csv.DictReader(file)}
+    except (OSError, ValueError, KeyError) as error:
+        raise UsageError(f"{path}: not a table of video,group ({cause(error)}).") from error
+
+
+def draw(videos: np.ndarray, step: int, batch: int, seed: tuple[int, ...]) -> np.ndarray:
+    """The videos of one step: all are seen once, in an order shuffled anew, before any comes again."""
+    at = np.arange(step * batch, (step + 1) * batch)
+    rounds = {r: np.random.default_rng((*seed, r)).permutation(videos) for r in np.unique(at // len(videos))}
+    return np.array([rounds[i // len(videos)][i % len(videos)] for i in at])
+
+
+class Batches:
+    """What step k takes: rows of bags.x.flatten(0, 1), int64 (2, batch): abnormal ones, then normal ones.
+
+    Of several crops, "all" takes each as a video of its own, "draw" any one each time a video comes.
+    """
+
+    def __init__(self, labels: np.ndarray, kept: np.ndarray, n_crops: int, crops: str, batch: int, seed: int):
+        self.n_crops, self.batch, self.seed = n_crops, batch, seed
+        self.each = crops == "all"
+        videos = [kept[labels[kept] == label] for label in (1, 0)]
+        if self.each:
+            videos = [(part[:, None] * n_crops + np.arange(n_crops)).ravel() for part in videos]
+        self.abnormal, self.normal = videos
+
+    def __call__(self, step: int) -> np.ndarray:
+        rows = np.stack(
+            [draw(part, step, self.batch, (self.seed, label)) for label, part in ((1, self.abnormal), (0, self.normal))]
+        )
+        if self.each:
+            return rows
+        crops = np.random.default_rng((self.seed, 2, step)).integers(self.n_crops, size=rows.shape)
+        return rows * self.n_crops + crops
+
+    def epoch(self, step: int, row: int) -> int:
+        """How often what stands in `row` of the abnormal half of step `step` has come, from 1."""
+        return (step * self.batch + row) // len(self.abnormal) + 1

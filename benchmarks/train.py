@@ -1,0 +1,136 @@
+"""Steps of training a second, beside what the machine could do, and beside a plain loop over files.
+
+    python benchmarks/train.py                       # D = 1024, T = 64, 32 + 32 videos, with erasing
+    python benchmarks/train.py --dim 256 --erasing never
+
+Three figures: the steps a second of `anomalycli.train.steps`; those of the same step fed by a
+DataLoader that opens each video's features with `np.load`; and the bound, the step's floating-point
+operations over the rate that this machine multiplies matrices of the step's own shapes at. The
+operations are counted by torch while a step runs, forward and backward. Each figure is the median over
+`--repeats` of `--steps` steps; features are random, for speed does not depend on what they say.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.flop_counter import FlopCounterMode
+
+from anomalycli.denet import DENet, DENetConfig
+from anomalycli.sampling import Batches
+from anomalycli.segments import pool
+from anomalycli.train import TrainConfig, make_optimizer, steps, total_loss
+
+VIDEOS = 64  # of each label
+
+
+class Files(Dataset):
+    """One label's videos, read from disk each time they are asked for."""
+
+    def __init__(self, paths, segments):
+        self.paths, self.segments = paths, segments
+
+    def __len__(self):
+        return len(self.paths)
+
+    def __getitem__(self, i):
+        return torch.from_numpy(pool(np.load(self.paths[i]), self.segments))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dim", type=int, default=1024)
+    parser.add_argument("--segments", type=int, default=64)
+    parser.add_argument("--feedforward", type=int, default=2048)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--clips", type=int, default=300, help="clips a video on disk")
+    parser.add_argument("--erasing", default="dynamic", choices=("dynamic", "always", "never"))
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--device", default="cpu")
+    args = parser.parse_args()
+    config = TrainConfig(steps=args.steps, batch=args.batch, erasing=args.erasing)
+    network = DENetConfig(args.dim, segments=args.segments, feedforward=args.feedforward)
+    model = DENet(network).to(args.device)
+    optimizer = make_optimizer(model, config)
+    millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+    print(f"D {args.dim}, T {args.segments}, {args.batch} + {args.batch} videos, erasing {args.erasing}")
+    print(f"{millions:.1f} M parameters, {torch.get_num_threads()} threads")
+
+    def loss_of(x_a, x_n):
+        return total_loss(model, x_a, x_n, config)
+
+    x = torch.randn(2 * VIDEOS, args.segments, args.dim, device=args.device)
+    batches = Batches(np.repeat([1, 0], VIDEOS), np.arange(2 * VIDEOS), 1, "mean", args.batch, 0)
+
+    def ours():
+        for _ in steps(model, loss_of, optimizer, x, batches, config):
+            pass
+
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{i}.npy" for i in range(2 * VIDEOS)]
+        for path in paths:
+            np.save(path, np.random.default_rng(0).normal(size=(args.clips, args.dim)).astype(np.float32))
+        halves = [Files(part, args.segments) for part in (paths[:VIDEOS], paths[VIDEOS:])]
+
+        def plain():
+            loaders = [DataLoader(half, args.batch, shuffle=True, drop_last=True) for half in halves]
+            done = 0
+            while done < args.steps:
+                for x_a, x_n in zip(*loaders):
+                    loss, _ = loss_of(x_a.to(args.device), x_n.to(args.device))
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+                    done += 1
+                    if done == args.steps:
+                        break
+
+        ours_seconds, plain_seconds = (median(run, args) / args.steps for run in (ours, plain))
+
+    with FlopCounterMode(display=False) as counter:
+        loss, _ = loss_of(x[: args.batch], x[-args.batch :])
+        loss.backward()
+    flops = counter.get_total_flops()
+    rate = matmul_rate(args)
+    bound = flops / rate
+    print(f"a step        {ours_seconds:8.3f} s   {1 / ours_seconds:8.2f} steps/s")
+    print(f"plain loop    {plain_seconds:8.3f} s   {1 / plain_seconds:8.2f} steps/s")
+    print(f"bound         {bound:8.3f} s   {1 / bound:8.2f} steps/s   "
+          f"({flops / 1e9:.1f} GFLOP a step at {rate / 1e9:.0f} GFLOP/s)")  # fmt: skip
+    print(f"a step runs at {bound / ours_seconds:.0%} of the bound; the plain loop takes "
+          f"{plain_seconds / ours_seconds:.2f} times as long")  # fmt: skip
+
+
+def matmul_rate(args):
+    """FLOP/s of the step's largest product: (2 * batch * T, D) by (D, feedforward)."""
+    a = torch.randn(2 * args.batch * args.segments, args.dim, device=args.device)
+    b = torch.randn(args.dim, args.feedforward, device=args.device)
+    seconds = median(lambda: [a @ b for _ in range(args.steps)], args) / args.steps
+    return 2 * a.shape[0] * a.shape[1] * b.shape[1] / seconds
+
+
+def median(run, args):
+    run()  # warm up
+    times = []
+    for _ in range(args.repeats):
+        synchronize(args.device)
+        start = time.perf_counter()
+        run()
+        synchronize(args.device)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def synchronize(device):
+    if device != "cpu":
+        torch.accelerator.synchronize()
+
+
+if __name__ == "__main__":
+    main()
