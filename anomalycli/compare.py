@@ -67,9 +67,9 @@ def entries(
     Raises UsageError for a method or setting that there is not, or where settings do not fit together.
     """
     of_method, sweeps = of_method or {}, sweeps or {}
-    rows = [(name, name, {}, None, None) for name in methods]
-    for setting, values in sweeps.items():
-        rows += [(f"{setting}={value}", "de-net", {setting: value}, setting, value) for value in values]
+    rows: list[tuple[str, str, dict, str | None, float | None]] = [(name, name, {}, None, None) for name in methods]
+    for swept, values in sweeps.items():
+        rows += [(f"{swept}={value}", "de-net", {swept: value}, swept, value) for value in values]
     for name in {*methods, *of_method} - METHODS.keys():
         raise UsageError(f"There is no method '{name}': give {', '.join(METHODS)}.")
     made = []
@@ -148,12 +148,11 @@ def summary(rows: Sequence[Entry], outcomes: Sequence[Outcome]) -> list[dict]:
     table = []
     for entry in rows:
         mine = [outcome for outcome in outcomes if outcome.label == entry.label]
-        line = {"method": entry.label, "seeds": len(mine), "checkpoint": CHECKPOINTS[entry.config.keep]}
+        line: dict = {"method": entry.label, "seeds": len(mine), "checkpoint": CHECKPOINTS[entry.config.keep]}
         for name in COLUMNS:
-            values = [outcome.metrics[name] for outcome in mine]
-            known = None not in values and values
-            line[name] = statistics.mean(values) if known else None
-            line[f"{name}_std"] = statistics.stdev(values) if known and len(values) > 1 else None
+            values = [value for outcome in mine if (value := outcome.metrics[name]) is not None]
+            line[name] = statistics.mean(values) if values else None
+            line[f"{name}_std"] = statistics.stdev(values) if len(values) > 1 else None
         table.append(line)
     return table
 
@@ -212,6 +211,7 @@ def _run(
                 on_step(entry, config.seed, step)
     if best:
         method.load_state_dict(best)
+    assert judge.truth is not None
     scores = judge.frames(score_bags(method, judge.bags.x, device))
     metrics: Metrics = evaluate(scores, judge.truth, resamples=0).metrics
     return Outcome(entry.label, config.seed, best_step, dataclasses.asdict(metrics))

@@ -10,6 +10,7 @@ MS-TCT is Dai et al., CVPR 2022.
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +29,7 @@ class Ours(nn.Module):
         self.config = dataclasses.replace(config, erasing=erasing)
         self.denet = DENet(network)
         if temporal is not None:
-            self.denet.mstm = temporal
+            self.denet.add_module("mstm", temporal)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.denet(x)
@@ -201,7 +202,7 @@ def sparsity(scores: Tensor) -> Tensor:
     return scores.sum(1).mean()
 
 
-Build = Callable[[DENetConfig, TrainConfig], nn.Module]
+Build = Callable[[DENetConfig, TrainConfig], Any]
 
 METHODS: dict[str, Build] = {
     "mil-rank": MILRank,

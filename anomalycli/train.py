@@ -155,7 +155,7 @@ def train(
                 if validation:
                     run.ap = validation.ap(model, device)
                 if judge:
-                    run.keep_best(run.ap if judge is validation else judge.ap(model, device))
+                    run.keep_best(judge.ap(model, device))
                 save_state(state, run, identity)
             if on_progress:
                 on_progress(Progress(step, loss, erased, run.ap))
