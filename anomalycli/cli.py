@@ -22,7 +22,7 @@ from .options import (
     truth_options,
 )
 from .outputs import FORMATS, PICTURES, output_base, write_output
-from .terminal import byte_progress, clip_progress, complain, print_summary, print_weights, say, train_progress
+from .terminal import byte_progress, clip_progress, complain, print_summary, say, train_progress
 
 # Heavy modules (torch, av, matplotlib) are imported by the commands that need them.
 
@@ -339,9 +339,9 @@ def score(videos, sample, model, span, output, as_json, sheet, truth, device, pr
     VIDEOS are files, folders, feature files (.npz), patterns, - (a list on stdin) or @list.txt.
     """
     from .features import SUFFIX
+    from .ground_truth import read_spans
     from .inputs import expand, find_inputs
     from .score import Scorer
-    from .truth import read_truth
     from .video import SUFFIXES
     from .writers import to_json
 
@@ -356,7 +356,7 @@ def score(videos, sample, model, span, output, as_json, sheet, truth, device, pr
     inputs = find_inputs(expand(videos), SUFFIXES | {SUFFIX})
     if not inputs:
         raise AnomalyError(f"{', '.join(map(str, videos))}: there is no video in it.")
-    truths = read_truth(truth) if truth else {}
+    truths = read_spans(truth) if truth else {}
     formats = [*flags["formats"]]
     formats += [
         name for name, asked in (("png", flags["plot"]), ("csv", flags["as_csv"]), ("html", flags["html"])) if asked
@@ -423,64 +423,6 @@ def score(videos, sample, model, span, output, as_json, sheet, truth, device, pr
     finish(failed=len(failures), done=len(results))
 
 
-@cli.group()
-def weights() -> None:
-    """Published weights: what there is, and how to get it."""
-
-
-@weights.command("list")
-def weights_list() -> None:
-    """What there is, from where, under which licence, and whether it is here."""
-    from .weights import registry
-
-    print_weights(registry().values())
-    say("mc3 needs no download: its weights come with the installation.")
-
-
-@weights.command("fetch", no_args_is_help=True)
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
-def weights_fetch(names) -> None:
-    """Download weights into the cache and verify them; a download that was cut off goes on."""
-    from .weights import fetch, published
-
-    for item in [published(name) for name in names]:
-        with byte_progress() as on_bytes:
-            path = fetch(item.name, on_bytes)
-        say(escape(f"{item.name}: {path}"))
-        if not item.sha256:
-            say(f"No hash of {item.name} is published: what came is recorded, and compared from now on.")
-
-
-@weights.command("verify")
-def weights_verify() -> None:
-    """Compare the weights in the cache with their hashes."""
-    from .weights import registry, verify
-
-    right = wrong = 0
-    for item in registry().values():
-        if not item.path.exists():
-            say(f"{item.name}: not here")
-            continue
-        try:
-            verify(item, item.path)
-        except AnomalyError as error:
-            wrong += 1
-            complain(f"[red]{item.name}: wrong[/]  {escape(str(error))}")
-        else:
-            right += 1
-            say(f"{item.name}: right")
-    finish(failed=wrong, done=right)
-
-
-@weights.command("path", no_args_is_help=True)
-@click.argument("name")
-def weights_path(name) -> None:
-    """Where a file of weights is, or belongs if you bring it yourself."""
-    from .weights import published
-
-    click.echo(published(name).path)
-
-
 def preset_of(name: str | None) -> dict:
     from .presets import PRESETS
 
@@ -530,4 +472,4 @@ def main() -> None:
         sys.exit(NOTHING_DONE)
 
 
-from . import cli_experiments  # noqa: E402, F401  (it adds its commands to `cli`)
+from . import cli_experiments, cli_weights  # noqa: E402, F401  (they add their commands to `cli`)

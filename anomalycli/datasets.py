@@ -54,7 +54,7 @@ class Bags:
         """A hash of names, labels and features: two runs with the same one saw the same data."""
         digest = hashlib.sha256("\n".join(self.names).encode())
         digest.update(self.labels.tobytes())
-        digest.update(np.ascontiguousarray(self.x))
+        digest.update(np.ascontiguousarray(self.x).data)
         return digest.hexdigest()
 
 
@@ -118,10 +118,12 @@ def find_features(folder: str | Path, vggish: str | Path | None = None, only: st
     sounds: dict[str, Path] = {}  # by name without folders: sound lies in a folder of its own
     for relative, path in arrays:
         name, part = _split_name(relative)
-        place, key = (sounds, Path(name).name) if part == "vggish" else (crops.setdefault(name, {}), int(part))
-        if key in place:
-            raise UsageError(f"{place[key]} and {path} are the same part of one video: name the folder of one of them.")
-        place[key] = path
+        if part == "vggish":
+            before = sounds.setdefault(Path(name).name, path)
+        else:
+            before = crops.setdefault(name, {}).setdefault(int(part), path)
+        if before != path:
+            raise UsageError(f"{before} and {path} are the same part of one video: name the folder of one of them.")
     published = [
         Source(name, tuple(parts[part] for part in sorted(parts)), sounds.get(Path(name).name))
         for name, parts in sorted(crops.items())

@@ -181,4 +181,5 @@ def _bootstrap(scores: Mapping, truth: Mapping, resamples: int, seed: int) -> di
         "ap": (steps * precision).sum(1),
         "pr_auc": (steps * (padded[:, 1:] + padded[:, :-1]) / 2).sum(1),
     }
-    return {name: tuple(float(v) for v in np.percentile(value, (2.5, 97.5))) for name, value in values.items()}
+    intervals = {name: np.percentile(value, (2.5, 97.5)) for name, value in values.items()}
+    return {name: (float(low), float(high)) for name, (low, high) in intervals.items()}

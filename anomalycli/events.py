@@ -46,7 +46,7 @@ def find_events(
     """
     at = frame_edges(len(scores), fps, times)
     spans: list[list[int]] = []
-    for start, end in _runs(scores >= rule.end):
+    for start, end in runs(scores >= rule.end):
         if scores[start:end].max() < rule.start:
             continue
         if spans and at[start] - at[spans[-1][1]] < rule.gap - EPSILON:
@@ -68,7 +68,7 @@ def frame_edges(n_frames: int, fps: float, times: np.ndarray | None = None) -> n
     return np.append(times, times[-1] + 1 / fps)
 
 
-def _runs(above: np.ndarray) -> list[tuple[int, int]]:
+def runs(above: np.ndarray) -> list[tuple[int, int]]:
     """Half-open intervals in which `above` (n,) is true."""
     edges = np.flatnonzero(np.diff(np.concatenate(([0], above.astype(np.int8), [0]))))
     return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]

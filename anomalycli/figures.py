@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from .erasures import Erasure
 from .evaluate import Evaluation
+from .events import runs
 
 INK, CURVE, TRUTH, QUIET = "#22303c", "#2563a8", "#f0a35e", "#8a97a3"
 
@@ -36,7 +37,7 @@ def plot_sheet(scores: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray]
     figure = _figure(5.2 * columns, 1.9 * rows + 0.3)
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes, name in zip(grid.flat, scores, strict=False):
-        for start, end in _runs(truth[name]):
+        for start, end in runs(truth[name]):
             axes.axvspan(start, end, color=TRUTH, alpha=0.45, lw=0)
         axes.plot(np.arange(len(scores[name])) + 0.5, scores[name], color=CURVE, lw=1.4)
         axes.set(xlim=(0, len(scores[name])), ylim=(0, 1.02))
@@ -67,7 +68,7 @@ def plot_erasures(erasures: Sequence[Erasure], path: Path, truth: Mapping[str, n
         axes.set_title(name, fontsize=9, loc="left")
         if name in truth:
             axes.set_ylim(len(picture) + 0.5, 0.5 - max(1, len(picture) / 8))
-            for start, end in _runs(truth[name]):
+            for start, end in runs(truth[name]):
                 scale = rows[0].n_segments / len(truth[name])
                 axes.axvspan(start * scale, end * scale, ymin=0.9, color=TRUTH, lw=0)
     _save(figure, path)
@@ -104,8 +105,3 @@ def _save(figure: Figure, path: Path) -> None:
         axes.tick_params(colors=INK, labelsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
-
-
-def _runs(frames: np.ndarray) -> list[tuple[int, int]]:
-    edges = np.flatnonzero(np.diff(np.concatenate(([0], frames.astype(np.int8), [0]))))
-    return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]

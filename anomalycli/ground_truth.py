@@ -24,7 +24,7 @@ from .segments import CLIP_LENGTH
 DATASETS = ("xd-violence", "ucf-crime", "tad", "csv")
 TOTALS = {"xd-violence": (800, 2_330_384), "ucf-crime": (290, 1_109_680)}  # videos, frames of the whole test set
 
-Spans = dict[str, list[tuple[float, float]]]
+Spans = dict[str, list[tuple[float, float]]]  # frames, or fractions of the video
 
 
 def load_ground_truth(
@@ -71,6 +71,18 @@ def load_ground_truth(
     return truth
 
 
+def read_spans(path: Path) -> dict[str, list[tuple[int, int]]]:
+    """Abnormal intervals by video, frames, half-open, from a CSV of `video,n_frames,start,end`.
+
+    Raises UsageError where the file cannot be understood.
+    """
+    try:
+        spans, _ = _read_csv(path)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path}: not a table of video,n_frames,start,end ({cause(error)}).") from error
+    return {name: [(int(start), int(end)) for start, end in video] for name, video in spans.items()}
+
+
 def read_frames(path: Path) -> dict[str, int]:
     """Lengths by video, from a CSV of `video,n_frames`. Raises UsageError where it is not one."""
     try:
@@ -109,7 +121,7 @@ def slack_of(kind: FeatureKind, dataset: str) -> int:
 
 
 def _read_xd(path: Path) -> tuple[Spans, dict[str, int]]:
-    spans = {}
+    spans: Spans = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         if line.strip():
             name, *numbers = line.split()
@@ -118,7 +130,8 @@ def _read_xd(path: Path) -> tuple[Spans, dict[str, int]]:
 
 
 def _read_ucf(path: Path) -> tuple[Spans, dict[str, int]]:
-    spans, lengths = {}, {}
+    spans: Spans = {}
+    lengths: dict[str, int] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         if line.strip():
             file, _, *numbers, length = line.split()
@@ -138,7 +151,8 @@ def _read_tad(path: Path) -> tuple[Spans, dict[str, int]]:
 
 
 def _read_csv(path: Path) -> tuple[Spans, dict[str, int]]:
-    spans, lengths = {}, {}
+    spans: Spans = {}
+    lengths: dict[str, int] = {}
     with open(path, newline="", encoding="utf-8-sig") as file:
         for row in csv.DictReader(file):
             name, length = row["video"], int(row["n_frames"])
@@ -158,8 +172,8 @@ def _read_csv(path: Path) -> tuple[Spans, dict[str, int]]:
 _READERS = {"xd-violence": _read_xd, "ucf-crime": _read_ucf, "tad": _read_tad, "csv": _read_csv}
 
 
-def _pairs(name: str, numbers: list[int]) -> list[tuple[int, int]]:
-    pairs = list(zip(numbers[::2], numbers[1::2], strict=True))
+def _pairs(name: str, numbers: list[int]) -> list[tuple[float, float]]:
+    pairs: list[tuple[float, float]] = list(zip(numbers[::2], numbers[1::2], strict=True))
     if not all(0 <= start < end for start, end in pairs):
         raise ValueError(f"{name}: {pairs} are not intervals")
     return pairs

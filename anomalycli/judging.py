@@ -34,6 +34,7 @@ class Judge:
 
     def frames(self, scores: np.ndarray) -> dict[str, np.ndarray]:
         """Scores of the frames that `truth` has, by video, from those of the segments (N, T)."""
+        assert self.truth is not None
         videos = zip(self.bags.names, scores, self.bags.n_frames.tolist(), strict=True)
         spread_out = {Path(name).name: spread(video, n) for name, video, n in videos}
         return fitted(spread_out, self.truth, self.slack)

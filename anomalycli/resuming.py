@@ -71,6 +71,8 @@ def load_state(path: Path, run: Run, identity: dict) -> None:
         run.optimizer.load_state_dict(run.optimizer.state_dict() | {"state": moments})
         run.step, run.ap, run.best = meta["step"], meta["ap"], parts["best"]
         run.best_ap, run.best_step = meta["best_ap"], meta["best_step"]
-        run.erasures = [Erasure(*row[:4], tuple(row[4])) for row in meta["erasures"]]
+        run.erasures = [
+            Erasure(epoch, at, video, n, tuple(segments)) for epoch, at, video, n, segments in meta["erasures"]
+        ]
     except (RuntimeError, ValueError, KeyError) as error:
         raise CheckpointError(f"{path}: not a state to go on from; give --overwrite.") from error

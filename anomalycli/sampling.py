@@ -20,7 +20,7 @@ def split(
     members: dict[str, list[int]] = {}
     for i, name in enumerate(names):
         members.setdefault((groups or {}).get(name, name), []).append(i)
-    held_out = []
+    chosen: list[int] = []
     for label in (0, 1):
         stratum = [videos for videos in members.values() if labels[videos].max() == label]
         order = np.random.default_rng((seed, label)).permutation(len(stratum))
@@ -29,8 +29,8 @@ def split(
             if len(stratum[i]) > room:
                 break
             room -= len(stratum[i])
-            held_out += stratum[i]
-    held_out = np.sort(np.array(held_out, int))
+            chosen += stratum[i]
+    held_out = np.sort(np.array(chosen, int))
     if len(set(labels[held_out])) < 2:
         held_out = held_out[:0]
     return held_out, np.setdiff1d(np.arange(len(labels)), held_out)
