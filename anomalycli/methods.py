@@ -73,8 +73,8 @@ class RTFM(nn.Module):
 
     Their loss: max(0, m - (g_k(x_a) - g_k(x_n))) on features after the multi-scale temporal network,
     g_k the mean of the k greatest L2 norms; cross-entropy of the mean score of those k segments; and
-    smoothness and sparsity of abnormal scores. k = 3 and m = 100 as in the paper; the weights are
-    those that its authors train with.
+    smoothness and sparsity of abnormal scores. k = 3 and m = 100 as in the paper; the weights of
+    the terms are ours to the best of our knowledge of it, not checked against its authors' code.
     """
 
     def __init__(
