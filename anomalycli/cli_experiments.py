@@ -16,6 +16,7 @@ from .options import (
     truth_options,
 )
 from .terminal import compare_progress, print_comparison, print_evaluation, say
+from .whole import write_whole
 
 DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 
@@ -82,7 +83,7 @@ def evaluate(
         from .figures import plot_curves, plot_sheet
 
         write_videos(evaluation.videos, output / "videos.csv")
-        (output / "metrics.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        write_whole(output / "metrics.json", json.dumps(told, indent=1) + "\n")
         plot_curves(evaluation, output / "curves.png")
         if sheet:
             plot_sheet({name: scores[name] for name in sheet}, truth, output / "sheet.png")

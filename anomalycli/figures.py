@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from .erasures import Erasure
 from .evaluate import Evaluation
 from .events import runs
+from .whole import whole
 
 INK, CURVE, TRUTH, QUIET = "#22303c", "#2563a8", "#f0a35e", "#8a97a3"
 
@@ -103,5 +104,5 @@ def _save(figure: Figure, path: Path) -> None:
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(colors=INK, labelsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    with whole(path) as partial:
+        figure.savefig(partial, format=path.suffix[1:])

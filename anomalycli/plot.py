@@ -13,6 +13,7 @@ from .curve import min_max
 from .score import Result
 from .terminal import clock
 from .video import Video
+from .whole import whole
 
 GLIMPSES = 6  # most pictures above the curve
 COLUMNS = 2000  # of the curve, two points each
@@ -120,10 +121,8 @@ def _draw_glimpse(axes, curve, picture: np.ndarray, frame: int, result: Result) 
 
 
 def _save(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    figure.savefig(partial, format=path.suffix[1:].lower())
-    partial.replace(path)
+    with whole(path) as partial:
+        figure.savefig(partial, format=path.suffix[1:].lower())
 
 
 def _title(result: Result) -> str:

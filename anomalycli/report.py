@@ -24,7 +24,7 @@ from .errors import UsageError
 from .score import Result
 from .terminal import clock
 from .video import Video
-from .writers import write_whole
+from .whole import write_whole
 
 THUMBNAILS = 60  # most of them on a page, of the strongest events
 SPARK_WIDTH, SPARK_HEIGHT = 240, 40
