@@ -406,9 +406,9 @@ def score(videos, sample, model, span, output, as_json, sheet, truth, device, pr
                 click.echo(to_json(result))
             results.append((result, spans))
     if sheet and results:
-        from .plot import plot_sheet
+        from .plot import curve_of, plot_sheet
 
-        plot_sheet([result for result, _ in results], sheet, [spans for _, spans in results])
+        plot_sheet([curve_of(result, spans) for result, spans in results], sheet)
         say(escape(f"Written: {sheet}"))
     if with_index and pages:
         from .report import write_index

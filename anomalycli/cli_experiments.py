@@ -80,13 +80,15 @@ def evaluate(
         "span": span,
     } | evaluation.as_dict()
     if output:
-        from .figures import plot_curves, plot_sheet
+        from .figures import plot_curves
+        from .plot import curve_of_frames, plot_sheet
 
         write_videos(evaluation.videos, output / "videos.csv")
         write_whole(output / "metrics.json", json.dumps(told, indent=1) + "\n")
         plot_curves(evaluation, output / "curves.png")
         if sheet:
-            plot_sheet({name: scores[name] for name in sheet}, truth, output / "sheet.png")
+            curves = [curve_of_frames(name, scores[name], truth[name]) for name in sheet]
+            plot_sheet(curves, output / "sheet.png")
     if as_json:
         click.echo(json.dumps(told))
     else:
