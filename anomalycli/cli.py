@@ -21,8 +21,8 @@ from .options import (
     talk_options,
     truth_options,
 )
-from .outputs import FORMATS, PICTURES, output_base, write_output
-from .terminal import byte_progress, clip_progress, complain, print_summary, say, train_progress
+from .outputs import FORMATS, PICTURES, Wanted, score_inputs
+from .terminal import byte_progress, clip_progress, complain, print_summary, say, summary_row, train_progress
 
 # Heavy modules (torch, av, matplotlib) are imported by the commands that need them.
 
@@ -351,20 +351,26 @@ def score(videos, sample, model, span, output, as_json, sheet, truth, device, pr
         videos = (*videos, sample_clip())
     if not videos:
         raise UsageError("Name a video, a folder or a feature file, or give --sample.")
-    if sheet and sheet.suffix[1:].lower() not in PICTURES:
-        raise UsageError(f"{sheet}: a sheet is one of {', '.join(PICTURES)}.")
+    if sheet:
+        from .plot import curve_of, plot_sheet
+
+        if sheet.suffix[1:].lower() not in PICTURES:
+            raise UsageError(f"{sheet}: a sheet is one of {', '.join(PICTURES)}.")
     inputs = find_inputs(expand(videos), SUFFIXES | {SUFFIX})
     if not inputs:
         raise AnomalyError(f"{', '.join(map(str, videos))}: there is no video in it.")
-    truths = read_spans(truth) if truth else {}
     formats = [*flags["formats"]]
     formats += [
         name for name, asked in (("png", flags["plot"]), ("csv", flags["as_csv"]), ("html", flags["html"])) if asked
     ]
-    with_index = "html" in formats and len(inputs) > 1
-    index = output_base(output, "index").with_name("index.html")
-    if with_index and any(output_base(output, item.name).with_suffix(".html") == index for item in inputs):
-        raise UsageError("A video named 'index' and the index of all would be one page: rename the video.")
+    wanted = Wanted(
+        output,
+        formats,
+        margin=flags["margin"] if flags["clips"] else None,
+        embed=flags["embed"],
+        truths=read_spans(truth) if truth else {},
+    )
+    index = wanted.index(inputs)
     scorer = Scorer.load(model, device, precision)
     rule = changed_rule(
         scorer.info.events,
@@ -373,29 +379,17 @@ def score(videos, sample, model, span, output, as_json, sheet, truth, device, pr
         gap=flags["gap"],
         shortest=flags["shortest"],
     )
-    results, pages, failures = [], [], []
+    rows, curves, pages, failures = [], [], [], []  # what is small of each: a night of results would fill the memory
     written: Counter[str] = Counter()
     with clip_progress() as on_clips:
-        for item in inputs:
-            video = item.path if item.path.suffix.lower() != SUFFIX else None
-            base = output_base(output, item.name)
-            spans = truths.get(item.name, truths.get(Path(item.name).name))
-            try:
-                result = scorer.score(item.path, span, rule, on_clips)
-                for kind in dict.fromkeys(formats):
-                    page = write_output(result, base, kind, video, spans, flags["embed"])
-                    if page:
-                        pages.append(page)
-                    written[kind] += 1
-                if flags["clips"] and video:
-                    from .clips import cut_events
-
-                    written["event*"] += len(cut_events(result, base, flags["margin"]))
-            except UsageError:
-                raise
-            except (AnomalyError, OSError) as error:
-                failures.append(str(error))
-                complain(f"[red]failed[/]  {escape(str(error))}")
+        for outcome in score_inputs(inputs, scorer, wanted, span, rule, on_clips):
+            written += outcome.written
+            if outcome.page:
+                pages.append(outcome.page)
+            result = outcome.result
+            if result is None:
+                failures.append(outcome.failure)
+                complain(f"[red]failed[/]  {escape(outcome.failure)}")
                 continue
             if result.note:
                 say(escape(result.note))
@@ -404,23 +398,23 @@ def score(videos, sample, model, span, output, as_json, sheet, truth, device, pr
                 complain(f"[red]partial[/]  {escape(result.warning)}")
             if as_json:
                 click.echo(to_json(result))
-            results.append((result, spans))
-    if sheet and results:
-        from .plot import curve_of, plot_sheet
-
-        plot_sheet([curve_of(result, spans) for result, spans in results], sheet)
+            rows.append(summary_row(result))
+            if sheet:
+                curves.append(curve_of(result, outcome.truth))
+    if curves:
+        plot_sheet(curves, sheet)
         say(escape(f"Written: {sheet}"))
-    if with_index and pages:
+    if index and pages:
         from .report import write_index
 
         write_index(pages, index, failures)
         say(escape(f"Written: {index}"))
-    if results and not as_json:
-        print_summary([result for result, _ in results])
+    if rows and not as_json:
+        print_summary(rows)
     for kind, count in written.items():
-        where = output_base(output, inputs[0].name if len(inputs) == 1 else "*")
+        where = wanted.base(inputs[0].name if len(inputs) == 1 else "*")
         say(escape(f"Written: {where}.{kind}") + (f" ({count})" if count > 1 else ""))
-    finish(failed=len(failures), done=len(results))
+    finish(failed=len(failures), done=len(rows))
 
 
 def preset_of(name: str | None) -> dict:

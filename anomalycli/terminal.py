@@ -72,29 +72,35 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-def print_summary(results) -> None:
+def summary_row(result) -> dict[str, str]:
+    """What the table says of a result, by column."""
     from .curve import sparkline  # numpy, which --help does without
 
+    peak = int(result.scores.argmax())
+    events = [
+        f"{clock(result.edges[event.start])}-{clock(result.edges[event.end])} [dim]{event.score:.2f}[/]"
+        for event in result.events
+    ]
+    return {
+        "video": escape(result.path.name),
+        "duration": clock(result.duration),
+        "scores": sparkline(result.scores, SPARK),
+        "peak": f"{result.scores[peak]:.2f}",
+        "at": clock(result.edges[peak]),
+        "span": result.span,
+        "events": "  ".join(events) or "[dim]none[/]",
+    }
+
+
+def print_summary(rows: list[dict[str, str]]) -> None:
+    """The table of what was scored, from `summary_row`s."""
     console = Console(highlight=False)
-    curve = ("scores",) if console.width >= WIDE else ()
+    columns = [column for column in rows[0] if column != "scores" or console.width >= WIDE]
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("video", "duration", *curve, "peak", "at", "span", "events"):
+    for column in columns:
         table.add_column(column, overflow="fold", justify="right" if column in ("duration", "peak", "at") else "left")
-    for result in results:
-        peak = int(result.scores.argmax())
-        events = [
-            f"{clock(result.edges[event.start])}-{clock(result.edges[event.end])} [dim]{event.score:.2f}[/]"
-            for event in result.events
-        ]
-        table.add_row(
-            escape(result.path.name),
-            clock(result.duration),
-            *(sparkline(result.scores, SPARK) for _ in curve),
-            f"{result.scores[peak]:.2f}",
-            clock(result.edges[peak]),
-            result.span,
-            "  ".join(events) or "[dim]none[/]",
-        )
+    for row in rows:
+        table.add_row(*(row[column] for column in columns))
     console.print(table)
 
 
