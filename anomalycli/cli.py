@@ -134,53 +134,65 @@ def extract(
 
 @cli.command(cls=Command, no_args_is_help=True)
 @click.argument("features", type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    default="weights/denet.safetensors",
-    show_default=True,
-    help="Model file to write.",
+@section(
+    "Model",
+    click.option(
+        "-o",
+        "--output",
+        type=click.Path(path_type=Path),
+        default="weights/denet.safetensors",
+        show_default=True,
+        help="Model file to write.",
+    ),
+    click.option("--preset", help="The paper's settings: xd-violence, xd-violence-audio, ucf-crime or tad."),
+    click.option("--half", is_flag=True, help="Write the weights as fp16."),
+    click.option("--resume", is_flag=True, help="Go on with a run that was stopped."),
+    click.option("--overwrite", is_flag=True, help="Replace a model of the same name."),
 )
-@click.option("--preset", help="The paper's settings: xd-violence, xd-violence-audio, ucf-crime or tad.")
 @feature_options
 @label_options
 @section(
-    "What to record, and what to pick a state on",
-    click.option("--validation-truth", type=FILE, help="CSV of video,n_frames,start,end: validate on frames."),
+    "Network",
+    click.option("--segments", type=int, show_default="64", help="T: segments a video is divided into."),
+    click.option("--scales", type=int, show_default="3", help="S: temporal scales."),
+    click.option("--heads", type=int, show_default="8", help="Attention heads of the transformers."),
+    click.option("--layers", type=int, show_default="1", help="Layers of each scale's transformer."),
+    click.option("--feedforward", type=int, show_default="2048", help="Width of the transformers' feed-forward part."),
+    click.option("--encoder-dropout", type=float, show_default="0.1", help="Dropout in the transformers."),
+    click.option("--dropout", type=float, show_default="0.6", help="Dropout in the classifier."),
+    click.option("--width", type=int, show_default="none: as wide as the features", help="Narrow the features first."),
+)
+@section(
+    "Training",
+    click.option("--steps", type=int, show_default="1000", help="Batches to train on."),
+    click.option("--batch", type=int, show_default="32", help="Abnormal videos a batch, and as many normal ones."),
+    click.option("--lr", type=float, show_default="1e-05", help="Learning rate of Adam."),
+    click.option("--weight-decay", type=float, show_default="0.001", help="Weight decay of Adam."),
+    click.option("--erasing", show_default="dynamic", help="dynamic, always (every abnormal video) or never."),
+    click.option("--threshold", type=float, show_default="0.8", help="Delta: segments scored above it are erased."),
+    click.option("--alpha1", type=float, show_default="1.0", help="Weight of the score loss, Eq. 14-15."),
+    click.option("--alpha2", type=float, show_default="0.0001", help="Weight of the feature loss, Eq. 14-15."),
+    click.option("--lambda1", type=float, show_default="1.0", help="Weight of the un-erased loss, Eq. 16."),
+    click.option("--lambda2", type=float, show_default="1.0", help="Weight of the erased loss, Eq. 16."),
+    click.option("--crops", show_default="mean", help="mean, draw (any one each time) or all (each is a video)."),
+    click.option("--seed", type=int, show_default="0", help="The same seed gives the same model."),
     click.option("--watch", multiple=True, help="Video whose erased segments are recorded, and drawn.  [repeatable]"),
+)
+@section(
+    "Validation, and what state to write",
+    click.option("--validation", type=float, show_default="0.2", help="Share of the videos held out to validate on."),
+    click.option(
+        "--validate-every", type=int, show_default="50", help="Steps between validations; the state is saved as often."
+    ),
+    click.option("--validation-truth", type=FILE, help="CSV of video,n_frames,start,end: validate on frames."),
     click.option("--keep", show_default="last", help="last, or the best on validation or test: what is written."),
     click.option("--test", type=PATH, help="Folder of test features, for --keep test only."),
 )
 @truth_options
-@click.option("--resume", is_flag=True, help="Go on with a run that was stopped.")
-@click.option("--overwrite", is_flag=True, help="Replace a model of the same name.")
-@click.option("--half", is_flag=True, help="Write the weights as fp16.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
-@click.option("--segments", type=int, show_default="64", help="T: segments a video is divided into.")
-@click.option("--scales", type=int, show_default="3", help="S: temporal scales.")
-@click.option("--heads", type=int, show_default="8", help="Attention heads of the transformers.")
-@click.option("--layers", type=int, show_default="1", help="Layers of each scale's transformer.")
-@click.option("--feedforward", type=int, show_default="2048", help="Width of the transformers' feed-forward part.")
-@click.option("--encoder-dropout", type=float, show_default="0.1", help="Dropout in the transformers.")
-@click.option("--dropout", type=float, show_default="0.6", help="Dropout in the classifier.")
-@click.option("--width", type=int, show_default="none: as wide as the features", help="Narrow the features first.")
-@click.option("--steps", type=int, show_default="1000", help="Batches to train on.")
-@click.option("--batch", type=int, show_default="32", help="Abnormal videos a batch, and as many normal ones.")
-@click.option("--lr", type=float, show_default="1e-05", help="Learning rate of Adam.")
-@click.option("--weight-decay", type=float, show_default="0.001", help="Weight decay of Adam.")
-@click.option("--erasing", show_default="dynamic", help="dynamic, always (every abnormal video) or never.")
-@click.option("--threshold", type=float, show_default="0.8", help="Delta: segments scored above it are erased.")
-@click.option("--alpha1", type=float, show_default="1.0", help="Weight of the score loss, Eq. 14-15.")
-@click.option("--alpha2", type=float, show_default="0.0001", help="Weight of the feature loss, Eq. 14-15.")
-@click.option("--lambda1", type=float, show_default="1.0", help="Weight of the un-erased loss, Eq. 16.")
-@click.option("--lambda2", type=float, show_default="1.0", help="Weight of the erased loss, Eq. 16.")
-@click.option("--crops", show_default="mean", help="mean, draw (any one each time) or all (each is a video).")
-@click.option("--validation", type=float, show_default="0.2", help="Share of the videos held out to validate on.")
-@click.option(
-    "--validate-every", type=int, show_default="50", help="Steps between validations; the state is saved as often."
+@section(
+    "Machine",
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps."),
 )
-@click.option("--seed", type=int, show_default="0", help="The same seed gives the same model.")
 @talk_options
 def train(
     features,

@@ -3,6 +3,7 @@
 import difflib
 import importlib.metadata
 import platform
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,8 @@ class Command(click.Command):
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record and isinstance(parameter, click.Option):
+                # Click puts a default that is given in words into parentheses
+                record = record[0], re.sub(r"\[default: \((.*)\)\]", r"[default: \1]", record[1])
                 sections.setdefault(getattr(parameter, "section", "Options"), []).append(record)
         for name, records in sections.items():
             with formatter.section(name):
