@@ -12,6 +12,7 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
@@ -116,17 +117,22 @@ def print_weights(items) -> None:
         console.print(f"    {item.source}")
 
 
+def _progress(*columns: ProgressColumn) -> Progress:
+    """What is at work, a bar and `columns`, gone at the end; nothing where nobody watches."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        *columns,
+        console=words,
+        transient=True,
+        disable=words.quiet or not words.is_terminal,
+    )
+
+
 @contextmanager
 def clip_progress() -> Iterator[Callable]:
     """Yields `on_clips(path, done, total)`."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("clips"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=words, transient=True, disable=words.quiet or not words.is_terminal) as progress:
+    with _progress(MofNCompleteColumn(), TextColumn("clips"), TimeRemainingColumn()) as progress:
         task = progress.add_task("", total=None)
 
         def on_clips(path: Path, done: int, total: int | None) -> None:
@@ -138,8 +144,7 @@ def clip_progress() -> Iterator[Callable]:
 @contextmanager
 def byte_progress() -> Iterator[Callable]:
     """Yields `on_bytes(name, done, total)` for downloads; the bar shows once there is one."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=words, transient=True, disable=words.quiet or not words.is_terminal) as progress:
+    with _progress(DownloadColumn(), TransferSpeedColumn()) as progress:
         tasks = {}
 
         def on_bytes(name: str, done: int, total: int | None) -> None:
@@ -154,14 +159,7 @@ def byte_progress() -> Iterator[Callable]:
 def train_progress(steps: int, n_videos: int) -> Iterator[Callable]:
     """Yields `on_progress`: a bar on a terminal, a line at each validation elsewhere and for the record."""
     say(f"{n_videos} videos, {steps} steps")
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("steps"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=words, transient=True, disable=words.quiet or not words.is_terminal) as progress:
+    with _progress(MofNCompleteColumn(), TextColumn("steps"), TimeRemainingColumn()) as progress:
         task = progress.add_task("", total=steps)
         every = max(1, steps // 20)
 
@@ -201,8 +199,7 @@ def print_evaluation(evaluation, checkpoint: str | None) -> None:
 def compare_progress(rows, seeds: int) -> Iterator[tuple[Callable, Callable]]:
     """Yields `on_step(entry, seed, step)`, and `on_outcome(outcome)`, a line a run."""
     say(f"{len(rows)} rows, {seeds} seeds")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"))
-    with Progress(*columns, console=words, transient=True, disable=not words.is_terminal) as progress:
+    with _progress(MofNCompleteColumn(), TextColumn("steps")) as progress:
         task = progress.add_task("", total=None)
 
         def on_step(entry, seed: int, step: int) -> None:
