@@ -13,6 +13,7 @@ from .options import (
     FILE,
     PATH,
     Command,
+    device_option,
     device_options,
     feature_options,
     label_options,
@@ -189,10 +190,7 @@ def extract(
     click.option("--test", type=PATH, help="Folder of test features, for --keep test only."),
 )
 @truth_options
-@section(
-    "Machine",
-    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps."),
-)
+@device_option
 @talk_options
 def train(
     features,

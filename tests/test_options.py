@@ -221,7 +221,10 @@ def test_shell_completion_knows_the_commands(tmp_path):
     assert done.stdout.strip() == "plain,score"
 
 
-@pytest.mark.parametrize(("name", "some"), [("score", "Files to write"), ("train", "Network")])
+@pytest.mark.parametrize(
+    ("name", "some"),
+    [("score", "Files to write"), ("train", "Network"), ("evaluate", "Results"), ("compare", "Comparison")],
+)
 def test_help_shows_each_option_once_in_its_section(name, some):
     command = cli.commands[name]
     told = command.get_help(click.Context(command, info_name=name, max_content_width=200))
@@ -232,4 +235,4 @@ def test_help_shows_each_option_once_in_its_section(name, some):
         if parameter.param_type_name == "option":
             assert len(re.findall(rf"^  (?:-\w, )?{parameter.opts[-1]}\b(?!-)", told, re.M)) == 1, parameter.name
     assert "[default: (" not in told
-    assert re.search(r"^Options:\n  --help .*\Z", told, re.M)  # whatever else there is stands under a heading
+    assert re.search(r"^Options:\n  (?:-h, )?--help .*\Z", told, re.M)  # whatever else there is stands under a heading
