@@ -175,6 +175,7 @@ def extract(
 @click.option("--alpha2", type=float, show_default="0.0001", help="Weight of the feature loss, Eq. 14-15.")
 @click.option("--lambda1", type=float, show_default="1.0", help="Weight of the un-erased loss, Eq. 16.")
 @click.option("--lambda2", type=float, show_default="1.0", help="Weight of the erased loss, Eq. 16.")
+@click.option("--precision", show_default="auto", help="fp32, bf16 or auto: bf16 where the device is fast at it.")
 @click.option("--crops", show_default="mean", help="mean, draw (any one each time) or all (each is a video).")
 @click.option("--validation", type=float, show_default="0.2", help="Share of the videos held out to validate on.")
 @click.option(
