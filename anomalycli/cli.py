@@ -10,10 +10,10 @@ from rich.markup import escape
 
 from .errors import AnomalyError, UsageError, cause
 from .options import (
+    DEVICE,
     FILE,
     PATH,
     Command,
-    device_option,
     device_options,
     feature_options,
     label_options,
@@ -190,7 +190,11 @@ def extract(
     click.option("--test", type=PATH, help="Folder of test features, for --keep test only."),
 )
 @truth_options
-@device_option
+@section(
+    "Machine",
+    DEVICE,
+    click.option("--precision", show_default="auto", help="fp32, bf16 or auto: bf16 where the device is fast at it."),
+)
 @talk_options
 def train(
     features,

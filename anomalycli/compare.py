@@ -119,7 +119,7 @@ def compare(
     for seed in seeds:
         for entry in rows:
             path = output / "runs" / f"{entry.label}-{seed}.json"
-            config = dataclasses.replace(entry.config, seed=seed)
+            config = dataclasses.replace(entry.config, seed=seed).on(torch.device(device))
             share = config.validation if test is None or config.keep == "validation" else 0
             held_out, kept = split(bags.names, bags.labels, share, seed, groups)
             identity = seen | {

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from .dropout import Dropout
+
 
 @dataclass(frozen=True)
 class DENetConfig:
@@ -74,16 +76,17 @@ class DENet(nn.Module):
         self.classifier = nn.Sequential(
             nn.Linear(config.dim, 512),
             nn.ReLU(),
-            nn.Dropout(config.dropout),
+            Dropout(config.dropout),
             nn.Linear(512, 32),
-            nn.Dropout(config.dropout),
+            Dropout(config.dropout),
             nn.Linear(32, 1),
             nn.Sigmoid(),
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.mstm(self.narrow(x))  # (B, T, D)
-        return features, self.classifier(features).squeeze(2)  # (B, T)  Eq. 5
+        features = self.mstm(self.narrow(x)).float()  # (B, T, D)
+        with torch.autocast(x.device.type, enabled=False):  # scores that differ must not be rounded to equal ones
+            return features, self.classifier(features).squeeze(2)  # (B, T)  Eq. 5
 
 
 def _encoder(config: DENetConfig) -> nn.TransformerEncoder:
@@ -96,4 +99,6 @@ def _encoder(config: DENetConfig) -> nn.TransformerEncoder:
         batch_first=True,
         norm_first=True,
     )
+    for name in ("dropout", "dropout1", "dropout2"):
+        layer.add_module(name, Dropout(config.encoder_dropout))
     return nn.TransformerEncoder(layer, config.layers, enable_nested_tensor=False)

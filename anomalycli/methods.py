@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy, gelu, relu, softmax
 
 from .denet import DENet, DENetConfig
+from .dropout import Dropout
 from .losses import ranking_loss
 from .train import TrainConfig, total_loss
 
@@ -52,9 +53,9 @@ class MILRank(nn.Module):
         self.layers = nn.Sequential(
             nn.Linear(network.feature_dim, 512),
             nn.ReLU(),
-            nn.Dropout(network.dropout),
+            Dropout(network.dropout),
             nn.Linear(512, 32),
-            nn.Dropout(network.dropout),
+            Dropout(network.dropout),
             nn.Linear(32, 1),
             nn.Sigmoid(),
         )
@@ -91,14 +92,14 @@ class RTFM(nn.Module):
         self.k, self.margin = k, margin
         self.magnitude, self.smoothness, self.sparsity = magnitude, smoothness, sparsity
         self.temporal = MTN(network.feature_dim)
-        self.dropout = nn.Dropout(0.7)
+        self.dropout = Dropout(0.7)
         self.classifier = nn.Sequential(
             nn.Linear(network.feature_dim, 512),
             nn.ReLU(),
-            nn.Dropout(0.7),
+            Dropout(0.7),
             nn.Linear(512, 128),
             nn.ReLU(),
-            nn.Dropout(0.7),
+            Dropout(0.7),
             nn.Linear(128, 1),
             nn.Sigmoid(),
         )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from . import __version__
+from .backbones import pick_precision
 from .checkpoint import ModelInfo, save_model
 from .datasets import CROPS, Bags
 from .denet import DENet, DENetConfig
@@ -22,6 +23,7 @@ from .resuming import Run, load_state, save_state
 from .sampling import Batches, split
 
 ERASING = ("dynamic", "always", "never")
+PRECISIONS = ("auto", "fp32", "bf16")
 CHECKPOINTS = {"last": "last", "validation": "best on validation", "test": "best on test"}
 CHUNK = 64  # steps whose batches are drawn at once, so that a device need not wait for each
 
@@ -47,6 +49,7 @@ class TrainConfig:
     validation: float = 0.2  # share of the videos held out, of each label
     validate_every: int = 50  # steps; the state that --resume needs is saved as often
     keep: str = "last"  # the state that is written: last, or the best on validation or on test
+    precision: str = "auto"  # of the temporal network's products; auto: bf16 where the device is fast at it
     seed: int = 0
 
     def __post_init__(self):
@@ -56,10 +59,17 @@ class TrainConfig:
             raise ValueError(f"Crops are {', '.join(CROPS)}; not '{self.crops}'.")
         if self.keep not in CHECKPOINTS:
             raise ValueError(f"What is kept is {', '.join(CHECKPOINTS)}; not '{self.keep}'.")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"Precision is {', '.join(PRECISIONS)}; not '{self.precision}'.")
         if min(self.steps, self.batch, self.validate_every) < 1:
             raise ValueError("Steps, batch and the steps between validations must be 1 or more.")
         if not 0 <= self.validation < 1:
             raise ValueError(f"The share held out for validation must be in [0, 1), not {self.validation}.")
+
+    def on(self, device: torch.device) -> "TrainConfig":
+        """These settings with the precision that "auto" comes to on `device`."""
+        precision = pick_precision(self.precision, device)
+        return dataclasses.replace(self, precision="bf16" if precision == "bf16" else "fp32")
 
 
 @dataclass(frozen=True)
@@ -118,6 +128,7 @@ def train(
     output = Path(output)
     state = output.with_name(output.name + ".state")
     device = torch.device(device)
+    config = config.on(device)
     if not resume and not overwrite:
         _refuse_to_replace(output, state)
     held_out, kept = split(bags.names, bags.labels, config.validation, config.seed, groups)
@@ -235,12 +246,16 @@ def total_loss(model: DENet, x_a: Tensor, x_n: Tensor, config: TrainConfig) -> t
         score_loss = ranking_loss(scores[:n], scores[n:])
         return config.alpha1 * score_loss + config.alpha2 * variation_loss(features[:n], features[n:])
 
-    features, scores = model(torch.cat((x_a, x_n)))  # the un-erase step
+    def run(x: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            return model(x)
+
+    features, scores = run(torch.cat((x_a, x_n)))  # the un-erase step
     unerased = config.lambda1 * loss(features, scores)
     if config.erasing == "never":
         return unerased, torch.zeros_like(scores[:n], dtype=torch.bool)
     x_e, erased = erase(x_a, scores[:n], x_n, scores[n:], config.threshold, config.erasing == "dynamic")
-    return unerased + config.lambda2 * loss(*model(torch.cat((x_e, x_n)))), erased  # the erase step, Eq. 16
+    return unerased + config.lambda2 * loss(*run(torch.cat((x_e, x_n)))), erased  # the erase step, Eq. 16
 
 
 def _watched(bags: Bags, batches: Batches, step: int, erased: Tensor, watch: Sequence[str]) -> list[Erasure]:

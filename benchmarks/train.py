@@ -3,14 +3,16 @@
     python benchmarks/train.py                       # D = 1024, T = 64, 32 + 32 videos, with erasing
     python benchmarks/train.py --dim 256 --erasing never
 
-Three figures: the steps a second of `anomalycli.train.steps`; those of the same step fed by a
-DataLoader that opens each video's features with `np.load`; and the bound, the step's floating-point
-operations over the rate that this machine multiplies matrices of the step's own shapes at. The
-operations are counted by torch while a step runs, forward and backward. Each figure is the median over
-`--repeats` of `--steps` steps; features are random, for speed does not depend on what they say.
+Three figures: the steps a second of `anomalycli.train.steps`; those of a plain loop, in fp32 with
+torch's own dropout, fed by a DataLoader that opens each video's features with `np.load`; and the bound,
+the step's floating-point operations over the rate that this machine multiplies matrices of the step's
+own shapes at, in the step's own precision. The operations are counted by torch while a step runs,
+forward and backward. Each figure is the median over `--repeats` of `--steps` steps; features are random,
+for speed does not depend on what they say.
 """
 
 import argparse
+import dataclasses
 import statistics
 import tempfile
 import time
@@ -18,10 +20,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from anomalycli.denet import DENet, DENetConfig
+from anomalycli.dropout import Dropout
 from anomalycli.sampling import Batches
 from anomalycli.segments import pool
 from anomalycli.train import TrainConfig, make_optimizer, steps, total_loss
@@ -50,17 +54,19 @@ def main():
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--clips", type=int, default=300, help="clips a video on disk")
     parser.add_argument("--erasing", default="dynamic", choices=("dynamic", "always", "never"))
+    parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16"))
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
-    config = TrainConfig(steps=args.steps, batch=args.batch, erasing=args.erasing)
+    config = TrainConfig(steps=args.steps, batch=args.batch, erasing=args.erasing, precision=args.precision)
+    config = config.on(torch.device(args.device))
     network = DENetConfig(args.dim, segments=args.segments, feedforward=args.feedforward)
     model = DENet(network).to(args.device)
     optimizer = make_optimizer(model, config)
     millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     print(f"D {args.dim}, T {args.segments}, {args.batch} + {args.batch} videos, erasing {args.erasing}")
-    print(f"{millions:.1f} M parameters, {torch.get_num_threads()} threads")
+    print(f"{config.precision}, {millions:.1f} M parameters, {torch.get_num_threads()} threads")
 
     def loss_of(x_a, x_n):
         return total_loss(model, x_a, x_n, config)
@@ -78,15 +84,19 @@ def main():
             np.save(path, np.random.default_rng(0).normal(size=(args.clips, args.dim)).astype(np.float32))
         halves = [Files(part, args.segments) for part in (paths[:VIDEOS], paths[VIDEOS:])]
 
+        stock = with_stock_dropout(DENet(network).to(args.device))
+        stock_optimizer = torch.optim.Adam(stock.parameters(), config.lr, weight_decay=config.weight_decay)
+        fp32 = dataclasses.replace(config, precision="fp32")
+
         def plain():
             loaders = [DataLoader(half, args.batch, shuffle=True, drop_last=True) for half in halves]
             done = 0
             while done < args.steps:
                 for x_a, x_n in zip(*loaders):
-                    loss, _ = loss_of(x_a.to(args.device), x_n.to(args.device))
-                    optimizer.zero_grad()
+                    loss, _ = total_loss(stock, x_a.to(args.device), x_n.to(args.device), fp32)
+                    stock_optimizer.zero_grad()
                     loss.backward()
-                    optimizer.step()
+                    stock_optimizer.step()
                     done += 1
                     if done == args.steps:
                         break
@@ -97,7 +107,7 @@ def main():
         loss, _ = loss_of(x[: args.batch], x[-args.batch :])
         loss.backward()
     flops = counter.get_total_flops()
-    rate = matmul_rate(args)
+    rate = matmul_rate(args, torch.bfloat16 if config.precision == "bf16" else torch.float32)
     bound = flops / rate
     print(f"a step        {ours_seconds:8.3f} s   {1 / ours_seconds:8.2f} steps/s")
     print(f"plain loop    {plain_seconds:8.3f} s   {1 / plain_seconds:8.2f} steps/s")
@@ -107,10 +117,18 @@ def main():
           f"{plain_seconds / ours_seconds:.2f} times as long")  # fmt: skip
 
 
-def matmul_rate(args):
+def with_stock_dropout(model):
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, Dropout):
+                setattr(module, name, nn.Dropout(child.p))
+    return model
+
+
+def matmul_rate(args, dtype):
     """FLOP/s of the step's largest product: (2 * batch * T, D) by (D, feedforward)."""
-    a = torch.randn(2 * args.batch * args.segments, args.dim, device=args.device)
-    b = torch.randn(args.dim, args.feedforward, device=args.device)
+    a = torch.randn(2 * args.batch * args.segments, args.dim, device=args.device, dtype=dtype)
+    b = torch.randn(args.dim, args.feedforward, device=args.device, dtype=dtype)
     seconds = median(lambda: [a @ b for _ in range(args.steps)], args) / args.steps
     return 2 * a.shape[0] * a.shape[1] * b.shape[1] / seconds
 

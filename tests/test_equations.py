@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from anomalycli.denet import DENet, DENetConfig
+from anomalycli.dropout import Dropout
 from anomalycli.erasing import completeness, erase, similarity
 from anomalycli.losses import ranking_loss, variation, variation_loss
 from anomalycli.train import TrainConfig, total_loss
@@ -272,3 +273,31 @@ def test_zero_features_give_finite_losses_and_gradients():
     loss.backward()
     assert loss.isfinite() and f_a.grad.isfinite().all() and f_n.grad.isfinite().all()
     assert similarity(torch.zeros(1, 4, 3), torch.rand(1, 4)).isfinite().all()
+
+
+def test_dropout_drops_its_share_scales_the_rest_and_passes_no_gradient_where_it_drops():
+    torch.manual_seed(0)
+    dropout = Dropout(0.6)
+    x = torch.full((999, 101), 2.0, requires_grad=True)  # not a multiple of four
+    y = dropout(x)
+    y.sum().backward()
+    kept = y != 0
+    assert abs(kept.float().mean().item() - 0.4) < 0.01
+    assert torch.allclose(y[kept], torch.tensor(2 / 0.4), rtol=1e-4)
+    assert torch.equal(x.grad != 0, kept)
+    assert abs(kept[:, ::2].float().mean() - kept[:, 1::2].float().mean()) < 0.01
+    assert not torch.equal(dropout(x) != 0, kept)
+    assert torch.equal(dropout.eval()(x), x)
+
+
+def test_bf16_rounds_the_products_and_not_the_scores():
+    torch.manual_seed(0)
+    x_a, x_n = torch.randn(2, 8, 64, 32).unbind()
+    model = DENet(DENetConfig(32, feedforward=64)).eval()
+    losses = [total_loss(model, x_a, x_n, TrainConfig(precision=name))[0] for name in ("fp32", "bf16")]
+    assert losses[0] != losses[1]
+    assert torch.allclose(losses[0], losses[1], rtol=0.02)
+    with torch.autocast("cpu", torch.bfloat16):
+        features, scores = model(x_a)
+    assert features.dtype == scores.dtype == torch.float32
+    assert len(scores.unique()) == scores.numel()

@@ -41,7 +41,7 @@ def test_two_runs_with_one_seed_are_the_same_file_and_another_seed_is_another(ma
 def test_it_learns_what_abnormal_means(make_features, tmp_path):
     bags = load_bags(make_features(normal=20, abnormal=20), 8)
     told = []
-    train(bags, tmp_path / "m", network(), small(steps=150, lr=3e-3), on_progress=told.append)
+    train(bags, tmp_path / "m", network(), small(steps=150), on_progress=told.append)
     assert told[-1].step == 150
     assert told[-1].loss < 0.5 * told[0].loss
     assert told[-1].validation_ap == 1

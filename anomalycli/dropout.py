@@ -1,0 +1,21 @@
+"""Dropout that does not hold up training on a CPU."""
+
+import torch
+from torch import Tensor, nn
+
+STEPS = 2**16  # 16 random bits decide of each element, so p is rounded to a multiple of 1 / STEPS
+
+
+class Dropout(nn.Dropout):
+    """nn.Dropout, whose draws take a fifth to a third of a training step on a CPU; these take far less.
+
+    One 64-bit draw of torch's generator serves four elements. Elsewhere than on a CPU it is nn.Dropout itself.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        dropped = round(self.p * STEPS)
+        if not self.training or x.device.type != "cpu" or dropped in (0, STEPS):
+            return super().forward(x)
+        draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+        bits = draws.view(torch.int16)[: x.numel()].view(x.shape)  # uniform in [-STEPS / 2, STEPS / 2)
+        return (x * (bits >= dropped - STEPS // 2)).mul_(STEPS / (STEPS - dropped))
