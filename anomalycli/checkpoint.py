@@ -13,6 +13,7 @@ from .denet import DENet, DENetConfig
 from .errors import CheckpointError, cause
 from .events import EventRule
 from .features import FeatureKind
+from .whole import write_whole
 
 VERSION = 1
 _KEY = "anomalycli"  # safetensors writes several keys in any order; one keeps files the same, bit for bit
@@ -51,10 +52,7 @@ def load_model(path: Path) -> tuple[DENet, ModelInfo]:
 
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor], meta: dict) -> None:
     """Write tensors and a JSON object beside them, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    partial.write_bytes(save(tensors, {_KEY: json.dumps({"version": VERSION} | meta, sort_keys=True)}))
-    partial.replace(path)
+    write_whole(path, save(tensors, {_KEY: json.dumps({"version": VERSION} | meta, sort_keys=True)}))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict]:

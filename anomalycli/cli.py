@@ -13,6 +13,7 @@ from .options import (
     FILE,
     PATH,
     Command,
+    device_option,
     device_options,
     feature_options,
     label_options,
@@ -21,8 +22,8 @@ from .options import (
     talk_options,
     truth_options,
 )
-from .outputs import FORMATS, PICTURES, output_base, write_output
-from .terminal import byte_progress, clip_progress, complain, print_summary, say, train_progress
+from .outputs import FORMATS, PICTURES, Wanted, score_inputs
+from .terminal import byte_progress, clip_progress, complain, print_summary, say, summary_row, train_progress
 
 # Heavy modules (torch, av, matplotlib) are imported by the commands that need them.
 
@@ -134,54 +135,63 @@ def extract(
 
 @cli.command(cls=Command, no_args_is_help=True)
 @click.argument("features", type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    default="weights/denet.safetensors",
-    show_default=True,
-    help="Model file to write.",
+@section(
+    "Model",
+    click.option(
+        "-o",
+        "--output",
+        type=click.Path(path_type=Path),
+        default="weights/denet.safetensors",
+        show_default=True,
+        help="Model file to write.",
+    ),
+    click.option("--preset", help="The paper's settings: xd-violence, xd-violence-audio, ucf-crime or tad."),
+    click.option("--half", is_flag=True, help="Write the weights as fp16."),
+    click.option("--resume", is_flag=True, help="Go on with a run that was stopped."),
+    click.option("--overwrite", is_flag=True, help="Replace a model of the same name."),
 )
-@click.option("--preset", help="The paper's settings: xd-violence, xd-violence-audio, ucf-crime or tad.")
 @feature_options
 @label_options
 @section(
-    "What to record, and what to pick a state on",
-    click.option("--validation-truth", type=FILE, help="CSV of video,n_frames,start,end: validate on frames."),
+    "Network",
+    click.option("--segments", type=int, show_default="64", help="T: segments a video is divided into."),
+    click.option("--scales", type=int, show_default="3", help="S: temporal scales."),
+    click.option("--heads", type=int, show_default="8", help="Attention heads of the transformers."),
+    click.option("--layers", type=int, show_default="1", help="Layers of each scale's transformer."),
+    click.option("--feedforward", type=int, show_default="2048", help="Width of the transformers' feed-forward part."),
+    click.option("--encoder-dropout", type=float, show_default="0.1", help="Dropout in the transformers."),
+    click.option("--dropout", type=float, show_default="0.6", help="Dropout in the classifier."),
+    click.option("--width", type=int, show_default="none: as wide as the features", help="Narrow the features first."),
+)
+@section(
+    "Training",
+    click.option("--steps", type=int, show_default="1000", help="Batches to train on."),
+    click.option("--batch", type=int, show_default="32", help="Abnormal videos a batch, and as many normal ones."),
+    click.option("--lr", type=float, show_default="1e-05", help="Learning rate of Adam."),
+    click.option("--weight-decay", type=float, show_default="0.001", help="Weight decay of Adam."),
+    click.option("--erasing", show_default="dynamic", help="dynamic, always (every abnormal video) or never."),
+    click.option("--threshold", type=float, show_default="0.8", help="Delta: segments scored above it are erased."),
+    click.option("--alpha1", type=float, show_default="1.0", help="Weight of the score loss, Eq. 14-15."),
+    click.option("--alpha2", type=float, show_default="0.0001", help="Weight of the feature loss, Eq. 14-15."),
+    click.option("--lambda1", type=float, show_default="1.0", help="Weight of the un-erased loss, Eq. 16."),
+    click.option("--lambda2", type=float, show_default="1.0", help="Weight of the erased loss, Eq. 16."),
+    click.option("--precision", show_default="auto", help="fp32, bf16 or auto: bf16 where the device is fast at it."),
+    click.option("--crops", show_default="mean", help="mean, draw (any one each time) or all (each is a video)."),
+    click.option("--seed", type=int, show_default="0", help="The same seed gives the same model."),
     click.option("--watch", multiple=True, help="Video whose erased segments are recorded, and drawn.  [repeatable]"),
+)
+@section(
+    "Validation, and what state to write",
+    click.option("--validation", type=float, show_default="0.2", help="Share of the videos held out to validate on."),
+    click.option(
+        "--validate-every", type=int, show_default="50", help="Steps between validations; the state is saved as often."
+    ),
+    click.option("--validation-truth", type=FILE, help="CSV of video,n_frames,start,end: validate on frames."),
     click.option("--keep", show_default="last", help="last, or the best on validation or test: what is written."),
     click.option("--test", type=PATH, help="Folder of test features, for --keep test only."),
 )
 @truth_options
-@click.option("--resume", is_flag=True, help="Go on with a run that was stopped.")
-@click.option("--overwrite", is_flag=True, help="Replace a model of the same name.")
-@click.option("--half", is_flag=True, help="Write the weights as fp16.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
-@click.option("--segments", type=int, show_default="64", help="T: segments a video is divided into.")
-@click.option("--scales", type=int, show_default="3", help="S: temporal scales.")
-@click.option("--heads", type=int, show_default="8", help="Attention heads of the transformers.")
-@click.option("--layers", type=int, show_default="1", help="Layers of each scale's transformer.")
-@click.option("--feedforward", type=int, show_default="2048", help="Width of the transformers' feed-forward part.")
-@click.option("--encoder-dropout", type=float, show_default="0.1", help="Dropout in the transformers.")
-@click.option("--dropout", type=float, show_default="0.6", help="Dropout in the classifier.")
-@click.option("--width", type=int, show_default="none: as wide as the features", help="Narrow the features first.")
-@click.option("--steps", type=int, show_default="1000", help="Batches to train on.")
-@click.option("--batch", type=int, show_default="32", help="Abnormal videos a batch, and as many normal ones.")
-@click.option("--lr", type=float, show_default="1e-05", help="Learning rate of Adam.")
-@click.option("--weight-decay", type=float, show_default="0.001", help="Weight decay of Adam.")
-@click.option("--erasing", show_default="dynamic", help="dynamic, always (every abnormal video) or never.")
-@click.option("--threshold", type=float, show_default="0.8", help="Delta: segments scored above it are erased.")
-@click.option("--alpha1", type=float, show_default="1.0", help="Weight of the score loss, Eq. 14-15.")
-@click.option("--alpha2", type=float, show_default="0.0001", help="Weight of the feature loss, Eq. 14-15.")
-@click.option("--lambda1", type=float, show_default="1.0", help="Weight of the un-erased loss, Eq. 16.")
-@click.option("--lambda2", type=float, show_default="1.0", help="Weight of the erased loss, Eq. 16.")
-@click.option("--precision", show_default="auto", help="fp32, bf16 or auto: bf16 where the device is fast at it.")
-@click.option("--crops", show_default="mean", help="mean, draw (any one each time) or all (each is a video).")
-@click.option("--validation", type=float, show_default="0.2", help="Share of the videos held out to validate on.")
-@click.option(
-    "--validate-every", type=int, show_default="50", help="Steps between validations; the state is saved as often."
-)
-@click.option("--seed", type=int, show_default="0", help="The same seed gives the same model.")
+@device_option
 @talk_options
 def train(
     features,
@@ -352,20 +362,26 @@ def score(videos, sample, model, span, output, as_json, sheet, truth, device, pr
         videos = (*videos, sample_clip())
     if not videos:
         raise UsageError("Name a video, a folder or a feature file, or give --sample.")
-    if sheet and sheet.suffix[1:].lower() not in PICTURES:
-        raise UsageError(f"{sheet}: a sheet is one of {', '.join(PICTURES)}.")
+    if sheet:
+        from .plot import curve_of, plot_sheet
+
+        if sheet.suffix[1:].lower() not in PICTURES:
+            raise UsageError(f"{sheet}: a sheet is one of {', '.join(PICTURES)}.")
     inputs = find_inputs(expand(videos), SUFFIXES | {SUFFIX})
     if not inputs:
         raise AnomalyError(f"{', '.join(map(str, videos))}: there is no video in it.")
-    truths = read_spans(truth) if truth else {}
     formats = [*flags["formats"]]
     formats += [
         name for name, asked in (("png", flags["plot"]), ("csv", flags["as_csv"]), ("html", flags["html"])) if asked
     ]
-    with_index = "html" in formats and len(inputs) > 1
-    index = output_base(output, "index").with_name("index.html")
-    if with_index and any(output_base(output, item.name).with_suffix(".html") == index for item in inputs):
-        raise UsageError("A video named 'index' and the index of all would be one page: rename the video.")
+    wanted = Wanted(
+        output,
+        formats,
+        margin=flags["margin"] if flags["clips"] else None,
+        embed=flags["embed"],
+        truths=read_spans(truth) if truth else {},
+    )
+    index = wanted.index(inputs)
     scorer = Scorer.load(model, device, precision)
     rule = changed_rule(
         scorer.info.events,
@@ -374,29 +390,17 @@ def score(videos, sample, model, span, output, as_json, sheet, truth, device, pr
         gap=flags["gap"],
         shortest=flags["shortest"],
     )
-    results, pages, failures = [], [], []
+    rows, curves, pages, failures = [], [], [], []  # what is small of each: a night of results would fill the memory
     written: Counter[str] = Counter()
     with clip_progress() as on_clips:
-        for item in inputs:
-            video = item.path if item.path.suffix.lower() != SUFFIX else None
-            base = output_base(output, item.name)
-            spans = truths.get(item.name, truths.get(Path(item.name).name))
-            try:
-                result = scorer.score(item.path, span, rule, on_clips)
-                for kind in dict.fromkeys(formats):
-                    page = write_output(result, base, kind, video, spans, flags["embed"])
-                    if page:
-                        pages.append(page)
-                    written[kind] += 1
-                if flags["clips"] and video:
-                    from .clips import cut_events
-
-                    written["event*"] += len(cut_events(result, base, flags["margin"]))
-            except UsageError:
-                raise
-            except (AnomalyError, OSError) as error:
-                failures.append(str(error))
-                complain(f"[red]failed[/]  {escape(str(error))}")
+        for outcome in score_inputs(inputs, scorer, wanted, span, rule, on_clips):
+            written += outcome.written
+            if outcome.page:
+                pages.append(outcome.page)
+            result = outcome.result
+            if result is None:
+                failures.append(outcome.failure)
+                complain(f"[red]failed[/]  {escape(outcome.failure)}")
                 continue
             if result.note:
                 say(escape(result.note))
@@ -405,23 +409,23 @@ def score(videos, sample, model, span, output, as_json, sheet, truth, device, pr
                 complain(f"[red]partial[/]  {escape(result.warning)}")
             if as_json:
                 click.echo(to_json(result))
-            results.append((result, spans))
-    if sheet and results:
-        from .plot import plot_sheet
-
-        plot_sheet([result for result, _ in results], sheet, [spans for _, spans in results])
+            rows.append(summary_row(result))
+            if sheet:
+                curves.append(curve_of(result, outcome.truth))
+    if curves:
+        plot_sheet(curves, sheet)
         say(escape(f"Written: {sheet}"))
-    if with_index and pages:
+    if index and pages:
         from .report import write_index
 
         write_index(pages, index, failures)
         say(escape(f"Written: {index}"))
-    if results and not as_json:
-        print_summary([result for result, _ in results])
+    if rows and not as_json:
+        print_summary(rows)
     for kind, count in written.items():
-        where = output_base(output, inputs[0].name if len(inputs) == 1 else "*")
+        where = wanted.base(inputs[0].name if len(inputs) == 1 else "*")
         say(escape(f"Written: {where}.{kind}") + (f" ({count})" if count > 1 else ""))
-    finish(failed=len(failures), done=len(results))
+    finish(failed=len(failures), done=len(rows))
 
 
 def preset_of(name: str | None) -> dict:

@@ -10,14 +10,15 @@ from .errors import UsageError
 from .options import (
     PATH,
     Command,
+    device_option,
     feature_options,
     label_options,
+    section,
     talk_options,
     truth_options,
 )
 from .terminal import compare_progress, print_comparison, print_evaluation, say
-
-DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+from .whole import write_whole
 
 
 @cli.command(cls=Command, no_args_is_help=True)
@@ -25,12 +26,18 @@ DEVICE = click.option("--device", default="auto", show_default=True, help="auto,
 @click.argument("features", type=PATH)
 @truth_options
 @feature_options
-@click.option("--span", default="video", show_default=True, help="video, as the paper; window or auto: see score.")
-@click.option("--resamples", default=1000, show_default=True, help="Draws of videos for the 95% intervals.")
-@click.option("-o", "--output", type=PATH, help="Folder for videos.csv, curves.png (PR and ROC) and metrics.json.")
-@click.option("--sheet", multiple=True, help="Video to draw in sheet.png: scores and ground truth.  [repeatable]")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
-@DEVICE
+@section(
+    "Evaluation",
+    click.option("--span", default="video", show_default=True, help="video, as the paper; window or auto: see score."),
+    click.option("--resamples", default=1000, show_default=True, help="Draws of videos for the 95% intervals."),
+)
+@section(
+    "Results",
+    click.option("-o", "--output", type=PATH, help="Folder for videos.csv, curves.png (PR and ROC) and metrics.json."),
+    click.option("--sheet", multiple=True, help="Video to draw in sheet.png: scores and ground truth.  [repeatable]"),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table."),
+)
+@device_option
 @talk_options
 def evaluate(
     model,
@@ -79,13 +86,15 @@ def evaluate(
         "span": span,
     } | evaluation.as_dict()
     if output:
-        from .figures import plot_curves, plot_sheet
+        from .figures import plot_curves
+        from .plot import curve_of_frames, plot_sheet
 
         write_videos(evaluation.videos, output / "videos.csv")
-        (output / "metrics.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        write_whole(output / "metrics.json", json.dumps(told, indent=1) + "\n")
         plot_curves(evaluation, output / "curves.png")
         if sheet:
-            plot_sheet({name: scores[name] for name in sheet}, truth, output / "sheet.png")
+            curves = [curve_of_frames(name, scores[name], truth[name]) for name in sheet]
+            plot_sheet(curves, output / "sheet.png")
     if as_json:
         click.echo(json.dumps(told))
     else:
@@ -96,20 +105,26 @@ def evaluate(
 
 @cli.command(cls=Command, no_args_is_help=True)
 @click.argument("features", type=PATH)
-@click.option("--test", type=PATH, help="Folder of test features.  [default: videos held out of FEATURES]")
+@section(
+    "Comparison",
+    click.option("--methods", show_default="all", help="Names as above, with commas between."),
+    click.option("--seeds", default=5, show_default=True, help="How many; they are 0, 1, 2 ..."),
+    click.option("--preset", help="The paper's settings: xd-violence, xd-violence-audio, ucf-crime or tad."),
+    click.option(
+        "--set", "changes", multiple=True, help="NAME=VALUE or METHOD.NAME=VALUE, named as for train.  [repeatable]"
+    ),
+    click.option("--sweep", multiple=True, help="NAME=V1,V2,...: DE-Net with each value, as in Fig. 3.  [repeatable]"),
+    click.option("--test", type=PATH, show_default="videos held out of FEATURES", help="Folder of test features."),
+)
 @truth_options
 @feature_options
 @label_options
-@click.option("--methods", default=None, show_default="all", help="Names with commas between, as below.")
-@click.option("--seeds", default=5, show_default=True, help="How many; they are 0, 1, 2 ...")
-@click.option("--preset", help="The paper's settings: xd-violence, xd-violence-audio, ucf-crime or tad.")
-@click.option(
-    "--set", "changes", multiple=True, help="NAME=VALUE or METHOD.NAME=VALUE, named as for train.  [repeatable]"
+@section(
+    "Results",
+    click.option("-o", "--output", type=PATH, default="comparison", show_default=True, help="Folder to write to."),
+    click.option("--json", "as_json", is_flag=True, help="Print the table as JSON."),
 )
-@click.option("--sweep", multiple=True, help="NAME=V1,V2,...: DE-Net with each value, as in Fig. 3.  [repeatable]")
-@click.option("-o", "--output", type=PATH, default="comparison", show_default=True, help="Folder to write to.")
-@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
-@DEVICE
+@device_option
 @talk_options
 def compare(
     features,

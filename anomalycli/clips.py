@@ -7,6 +7,7 @@ import av
 
 from .errors import VideoError, cause
 from .score import Result
+from .whole import whole
 
 
 def cut_events(result: Result, base: Path, margin: float = 1.0) -> list[Path]:
@@ -29,18 +30,15 @@ def cut_events(result: Result, base: Path, margin: float = 1.0) -> list[Path]:
 
 
 def _cut(video: Path, base: Path, start: float, end: float) -> Path:
-    base.parent.mkdir(parents=True, exist_ok=True)
     for suffix, container in ((".mp4", "mp4"), (".mkv", "matroska")):
         path = base.with_name(base.name + suffix)
-        partial = path.with_name(path.name + ".part")
         try:
-            _copy(video, partial, container, start, end)
+            with whole(path) as partial:
+                _copy(video, partial, container, start, end)
+            return path
         except (av.error.FFmpegError, ValueError):
-            partial.unlink(missing_ok=True)
             if suffix == ".mkv":
                 raise
-        else:
-            return partial.replace(path)
     raise AssertionError
 
 

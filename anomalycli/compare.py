@@ -20,6 +20,7 @@ from .judging import Judge, judge_of, score_bags
 from .methods import METHODS
 from .sampling import Batches, split
 from .train import CHECKPOINTS, TrainConfig, check_classes, make_optimizer, steps
+from .whole import whole, write_whole
 
 COLUMNS = {
     "auc": "AUC",
@@ -159,7 +160,6 @@ def summary(rows: Sequence[Entry], outcomes: Sequence[Outcome]) -> list[dict]:
 
 def write_table(table: Sequence[dict], output: Path, words: str) -> None:
     """OUTPUT/table.md, .csv and .json; `words` are what the table was measured on."""
-    output.mkdir(parents=True, exist_ok=True)
     lines = [
         "| method | seeds | checkpoint | " + " | ".join(COLUMNS.values()) + " |",
         "|---" * (3 + len(COLUMNS)) + "|",
@@ -167,11 +167,9 @@ def write_table(table: Sequence[dict], output: Path, words: str) -> None:
     for line in table:
         cells = [mean_and_spread(line[name], line[f"{name}_std"]) for name in COLUMNS]
         lines.append(f"| {line['method']} | {line['seeds']} | {line['checkpoint']} | " + " | ".join(cells) + " |")
-    (output / "table.md").write_text("\n".join([*lines, "", words, ""]), encoding="utf-8")
-    (output / "table.json").write_text(
-        json.dumps({"on": words, "rows": list(table)}, indent=1) + "\n", encoding="utf-8"
-    )
-    with open(output / "table.csv", "w", newline="", encoding="utf-8") as file:
+    write_whole(output / "table.md", "\n".join([*lines, "", words, ""]))
+    write_whole(output / "table.json", json.dumps({"on": words, "rows": list(table)}, indent=1) + "\n")
+    with whole(output / "table.csv") as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(table[0]))
         writer.writeheader()
         writer.writerows(table)
@@ -232,11 +230,8 @@ def _finished(path: Path, identity: dict) -> Outcome | None:
 
 
 def _keep(path: Path, outcome: Outcome, identity: dict) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
     record = {"outcome": dataclasses.asdict(outcome), "identity": identity}
-    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, json.dumps(record, indent=1) + "\n")
 
 
 def _digest(names: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import UsageError, cause
+from .whole import whole
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,11 @@ class Erasure:
 
 def write_erasures(path: Path, erasures: Iterable[Erasure]) -> None:
     """A line a time that a video came; its segments are joined by spaces."""
-    partial = path.with_name(path.name + ".part")
-    with open(partial, "w", newline="", encoding="utf-8") as file:
+    with whole(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("epoch", "step", "video", "n_segments", "segments"))
         for row in erasures:
             writer.writerow((row.epoch, row.step, row.video, row.n_segments, " ".join(map(str, row.segments))))
-    partial.replace(path)
 
 
 def read_erasures(path: Path) -> list[Erasure]:

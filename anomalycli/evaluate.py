@@ -12,6 +12,7 @@ from sklearn.metrics import auc, average_precision_score, precision_recall_curve
 from .datasets import Source, load_all
 from .errors import UsageError
 from .features import FeatureKind
+from .whole import whole
 
 ALARM = 0.5  # a frame that scores at least this is an alarm
 BINS = 2048  # of the scores in the bootstrap; more change its intervals by less than 1e-3
@@ -127,8 +128,7 @@ def score_videos(scorer, sources: list[Source], span: str = "video") -> tuple[di
 
 def write_videos(videos: list[VideoMetrics], path: Path) -> None:
     """A line a video."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", newline="", encoding="utf-8") as file:
+    with whole(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(VideoMetrics)])
         writer.writeheader()
         for video in videos:

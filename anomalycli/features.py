@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .errors import FeatureError, cause
+from .whole import whole
 
 VERSION = 1
 SUFFIX = ".npz"
@@ -102,15 +103,12 @@ class Features:
         return json.dumps({"version": VERSION} | fields | {"kind": dataclasses.asdict(self.kind)}, sort_keys=True)
 
     def save(self, path: Path) -> None:
-        """Write beside and rename: a killed run leaves whole files only."""
+        """Write the file, whole or not at all."""
         arrays: dict[str, Any] = {"visual": self.visual}
         arrays |= {name: array for name in ("audio", "times") if (array := getattr(self, name)) is not None}
         arrays["meta"] = np.frombuffer(self.metadata().encode(), np.uint8)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".part")
-        with open(partial, "wb") as file:
+        with whole(path) as partial, open(partial, "wb") as file:
             np.savez(file, **arrays)
-        partial.replace(path)
 
 
 def load_features(path: Path) -> Features:

@@ -1,4 +1,4 @@
-"""The pictures of experiments: ROC and PR curves, and Fig. 3, 4 and 5 of the paper."""
+"""The pictures of experiments: ROC and PR curves, and Fig. 3 and 4 of the paper (Fig. 5: plot.py)."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,8 +9,7 @@ from matplotlib.figure import Figure
 from .erasures import Erasure
 from .evaluate import Evaluation
 from .events import runs
-
-INK, CURVE, TRUTH, QUIET = "#22303c", "#2563a8", "#f0a35e", "#8a97a3"
+from .plot import CURVE, INK, QUIET, TRUTH, save
 
 
 def plot_curves(evaluation: Evaluation, path: Path) -> None:
@@ -28,24 +27,6 @@ def plot_curves(evaluation: Evaluation, path: Path) -> None:
     for axes in (left, right):
         axes.set(xlim=(0, 1), ylim=(0, 1.02))
         axes.set_aspect("equal")
-    _save(figure, path)
-
-
-def plot_sheet(scores: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray], path: Path, columns: int = 2) -> None:
-    """Fig. 5: the score of every frame of several videos, abnormal frames shaded."""
-    rows = -(-len(scores) // columns)
-    figure = _figure(5.2 * columns, 1.9 * rows + 0.3)
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes, name in zip(grid.flat, scores, strict=False):
-        for start, end in runs(truth[name]):
-            axes.axvspan(start, end, color=TRUTH, alpha=0.45, lw=0)
-        axes.plot(np.arange(len(scores[name])) + 0.5, scores[name], color=CURVE, lw=1.4)
-        axes.set(xlim=(0, len(scores[name])), ylim=(0, 1.02))
-        axes.set_title(name, fontsize=9, loc="left")
-    for axes in grid.flat[len(scores) :]:
-        axes.set_visible(False)
-    figure.supxlabel("frame", fontsize=9)
-    figure.supylabel("anomaly score", fontsize=9)
     _save(figure, path)
 
 
@@ -103,5 +84,4 @@ def _save(figure: Figure, path: Path) -> None:
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(colors=INK, labelsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    save(figure, path)

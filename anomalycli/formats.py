@@ -13,6 +13,7 @@ import numpy as np
 
 from .errors import FeatureError, UsageError, cause
 from .features import SUFFIX, Features, from_metadata, load_features
+from .whole import whole, write_whole
 
 FORMATS = ("npz", "xd", "rtfm")
 
@@ -25,12 +26,13 @@ def target(folder: Path, name: str, layout: str) -> Path:
 def save(features: Features, path: Path, layout: str) -> None:
     """Write features to `path`, a `target`, and the arrays of xd and rtfm beside it."""
     if layout == "npz":
-        return features.save(path)
+        features.save(path)
+        return
     n_clips = max(1, features.n_frames // features.kind.clip_length)
-    path.parent.mkdir(parents=True, exist_ok=True)
     for suffix, array in _arrays(features, layout).items():
-        _write(path.with_name(f"{path.stem}{suffix}.npy"), lambda file, array=array: np.save(file, array[:n_clips]))
-    return _write(path, lambda file: file.write(features.metadata().encode()))
+        with whole(path.with_name(f"{path.stem}{suffix}.npy")) as partial, open(partial, "wb") as file:
+            np.save(file, array[:n_clips])
+    write_whole(path, features.metadata())
 
 
 def load_made(path: Path) -> Features:
@@ -58,10 +60,3 @@ def _arrays(features: Features, layout: str) -> dict[str, np.ndarray]:
         return {"_i3d": features.visual}
     crops = {f"__{i}": features.visual[:, i] for i in range(features.visual.shape[1])}
     return crops if features.audio is None else crops | {"__vggish": features.audio}
-
-
-def _write(path: Path, write) -> None:
-    partial = path.with_name(path.name + ".part")
-    with open(partial, "wb") as file:
-        write(file)
-    partial.replace(path)

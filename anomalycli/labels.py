@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from .errors import UsageError
+from .whole import whole
 
 FILE = "labels.csv"
 _FOLDERS = {"normal": 0, "abnormal": 1}
@@ -81,13 +82,10 @@ def write_labels(path: Path, labels: dict[str, int]) -> None:
     for name, label in labels.items():
         if before.get(name, label) != label:
             raise UsageError(f"{path}: {name} is labelled {before[name]} there and {label} now.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    with open(partial, "w", newline="", encoding="utf-8") as file:
+    with whole(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("video", "label"))
         writer.writerows(sorted((before | labels).items()))
-    partial.replace(path)
 
 
 def _without_suffix(name: str) -> str:

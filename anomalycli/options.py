@@ -3,6 +3,7 @@
 import difflib
 import importlib.metadata
 import platform
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,8 @@ class Command(click.Command):
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record and isinstance(parameter, click.Option):
+                # Click puts a default that is given in words into parentheses
+                record = record[0], re.sub(r"\[default: \((.*)\)\]", r"[default: \1]", record[1])
                 sections.setdefault(getattr(parameter, "section", "Options"), []).append(record)
         for name, records in sections.items():
             with formatter.section(name):
@@ -119,9 +122,11 @@ truth_options = section(
     click.option("--frames", type=FILE, show_default="as long as the features", help="CSV of video,n_frames."),
     click.option("--last-frame", is_flag=True, help="Annotated intervals hold their last frame too."),
 )
+_device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+device_option = section("Machine", _device)
 device_options = section(
     "Machine",
-    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps."),
+    _device,
     click.option("--precision", default="auto", show_default=True, help="auto, fp32, bf16 or fp16."),
 )
 talk_options = section(

@@ -1,20 +1,23 @@
-"""Pictures of results: the curve, the threshold, the events and a glimpse of each peak."""
+"""Pictures of scores: the curve, the threshold, the events and a glimpse of each peak."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.gridspec import GridSpec
 from matplotlib.patches import ConnectionPatch
-from matplotlib.ticker import FuncFormatter, MultipleLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
+from sklearn.isotonic import isotonic_regression
 
 from .curve import min_max
+from .events import runs
 from .score import Result
 from .terminal import clock
 from .video import Video
+from .whole import whole
 
-GLIMPSES = 6  # most pictures above the curve
+GLIMPSES = 6  # most pictures above the curve, each as wide as its share
 COLUMNS = 2000  # of the curve, two points each
 STEPS = (0.5, 1, 2, 3, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)  # seconds between labels
 SUFFIXES = ("png", "svg", "pdf")
@@ -22,110 +25,153 @@ Spans = Sequence[tuple[int, int]]  # frames, half-open
 INK, CURVE, EVENT, TRUTH, QUIET = "#22303c", "#2563a8", "#e4572e", "#15803d", "#8a97a3"
 
 
+@dataclass(frozen=True)
+class Curve:
+    """What is drawn of a video: of each column where it begins, and its lowest and highest score.
+
+    Places and `length` are in `unit`: time (seconds) or frame. truth: None where it is not known.
+    threshold: None where no events are sought.
+    """
+
+    title: str
+    begin: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    length: float
+    events: Sequence[tuple[float, float]] = ()
+    truth: Sequence[tuple[float, float]] | None = None
+    threshold: float | None = None
+    unit: str = "time"
+
+
+def curve_of(result: Result, truth: Spans | None = None) -> Curve:
+    """The curve of `result` over time, with its events and, where it is known, `truth`."""
+    at = result.edges
+    begin, low, high = min_max(result.scores, COLUMNS)
+    count = len(result.events)
+    return Curve(
+        title=f"{result.path.name}   {count or 'no'} event{'' if count == 1 else 's'}",
+        begin=at[begin],
+        low=low,
+        high=high,
+        length=result.duration,
+        events=[(at[event.start], at[event.end]) for event in result.events],
+        truth=None if truth is None else [(at[start], at[end]) for start, end in truth],
+        threshold=result.rule.start,
+    )
+
+
+def curve_of_frames(name: str, scores: np.ndarray, truth: np.ndarray) -> Curve:
+    """The curve of scores (n_frames,) over frames, with which of them are abnormal, bool (n_frames,)."""
+    return Curve(name, *min_max(scores, COLUMNS), len(scores), truth=runs(truth), unit="frame")
+
+
 def plot_result(result: Result, path: Path, video: Path | None = None, truth: Spans | None = None) -> None:
     """Draw `result` to `path` (PNG, SVG or PDF, by its suffix).
 
     Pictures come from `video`, where there is one; `truth`, where it is known, is drawn along the top.
     """
-    peaks = result.highlights(GLIMPSES)
-    glimpses = Video(video, short_side=180).grab(peaks) if video else {}
-    figure = Figure(figsize=(11, 5.2 if glimpses else 3.4), dpi=120, layout="constrained")
-    grid = GridSpec(2 if glimpses else 1, max(1, len(glimpses)), figure, height_ratios=[1.15, 2] if glimpses else [1])
-    curve = figure.add_subplot(grid[-1, :])
-    _draw_curve(curve, result, truth)
-    for column, (frame, picture) in enumerate(sorted(glimpses.items())):
-        _draw_glimpse(figure.add_subplot(grid[0, column]), curve, picture, frame, result)
-    figure.suptitle(_title(result), x=0.01, ha="left", color=INK, fontsize=13, fontweight="bold", parse_math=False)
-    _save(figure, path)
+    curve = curve_of(result, truth)
+    glimpses = Video(video, short_side=180).grab(result.highlights(GLIMPSES)) if video else {}
+    figure = Figure(figsize=(11, 5 if glimpses else 3.4), dpi=120, layout="constrained")
+    grid = figure.add_gridspec(2 if glimpses else 1, height_ratios=[1, 2.4] if glimpses else [1])
+    axes = figure.add_subplot(grid[-1])
+    _draw_curve(axes, curve)
+    if glimpses:
+        _draw_glimpses(figure.add_subplot(grid[0]), axes, dict(sorted(glimpses.items())), result)
+    figure.suptitle(curve.title, x=0.01, ha="left", color=INK, fontsize=13, fontweight="bold", parse_math=False)
+    save(figure, path)
 
 
-def plot_sheet(results: Sequence[Result], path: Path, truths: Sequence[Spans | None] | None = None) -> None:
-    """Draw the curves of several results on one sheet, two side by side, in the order given."""
-    columns = min(2, len(results))
-    rows = -(-len(results) // columns)
+def plot_sheet(curves: Sequence[Curve], path: Path) -> None:
+    """Draw several curves on one sheet, two side by side, in the order given (Fig. 5 of the paper)."""
+    columns = min(2, len(curves))
+    rows = -(-len(curves) // columns)
     figure = Figure(figsize=(5.5 * columns, 0.4 + 1.9 * rows), dpi=150, layout="constrained")
-    for number, result in enumerate(results):
+    for number, curve in enumerate(curves):
         axes = figure.add_subplot(rows, columns, number + 1)
-        _draw_curve(axes, result, truths[number] if truths else None, labels=6)
-        axes.set_title(_title(result), loc="left", color=INK, fontsize=10, fontweight="bold", parse_math=False)
-        axes.set(xlabel="" if number < len(results) - columns else "time")
-        axes.set(ylabel="" if number % columns else "anomaly score")
-    _save(figure, path)
+        _draw_curve(axes, curve, labels=6)
+        axes.set_title(curve.title, loc="left", color=INK, fontsize=10, fontweight="bold", parse_math=False)
+        if number < len(curves) - columns:
+            axes.set(xlabel="")
+        if number % columns:
+            axes.set(ylabel="")
+    save(figure, path)
 
 
-def _draw_curve(axes, result: Result, truth: Spans | None, labels: int = 12) -> None:
-    starts, low, high = min_max(result.scores, COLUMNS)
-    time = result.edges[starts]
-    beside = {
-        "xycoords": ("axes fraction", "data"),
-        "xytext": (4, 0),
-        "textcoords": "offset points",
-        "va": "center",
-        "fontsize": 8,
-        "annotation_clip": False,
-    }
-    for event in result.events:
-        axes.axvspan(result.edges[event.start], result.edges[event.end], color=EVENT, alpha=0.16, lw=0)
-    if truth is not None:
-        bars = [(result.edges[start], result.edges[end] - result.edges[start]) for start, end in truth]
-        axes.broken_barh(bars, (1.03, 0.06), color=TRUTH, lw=0)
-        axes.annotate(
-            "ground truth" if truth else "truth: normal",
-            (1, 1.06),
-            color=TRUTH,
-            **beside,
-        )
-    axes.fill_between(time, high, color=CURVE, alpha=0.18, lw=0)
+def save(figure: Figure, path: Path) -> None:
+    """Write the figure in the format of the path's suffix, whole or not at all."""
+    with whole(path) as partial:
+        figure.savefig(partial, format=path.suffix[1:].lower())
+
+
+def _draw_curve(axes, curve: Curve, labels: int = 12) -> None:
+    for start, end in curve.events:
+        axes.axvspan(start, end, color=EVENT, alpha=0.16, lw=0)
+    if curve.truth is not None:
+        axes.broken_barh([(start, end - start) for start, end in curve.truth], (1.03, 0.06), color=TRUTH, lw=0)
+        if curve.threshold is None:  # no events whose shades it would cover
+            for start, end in curve.truth:
+                axes.axvspan(start, end, color=TRUTH, alpha=0.1, lw=0)
+        _annotate(axes, "ground truth" if curve.truth else "truth: normal", 1.06, TRUTH)
+    axes.fill_between(curve.begin, curve.high, color=CURVE, alpha=0.18, lw=0)
     axes.plot(
-        np.repeat(time, 2),
-        np.stack((low, high), 1).ravel(),
+        np.repeat(curve.begin, 2),
+        np.stack((curve.low, curve.high), 1).ravel(),
         color=CURVE,
-        lw=1.6 if len(result.scores) <= COLUMNS else 0.8,
+        lw=1.6 if len(curve.begin) < COLUMNS else 0.8,
         solid_joinstyle="round",
     )
-    axes.axhline(result.rule.start, color=EVENT, lw=1, ls=(0, (5, 4)))
-    axes.annotate(
-        f"threshold {result.rule.start:g}",
-        (1, result.rule.start),
-        color=EVENT,
-        **beside,
-    )
-    axes.set(
-        xlim=(0, result.duration), ylim=(0, 1.04 if truth is None else 1.09), ylabel="anomaly score", xlabel="time"
-    )
-    axes.set_yticks(np.linspace(0, 1, 6))
-    step = next((step for step in STEPS if step * labels >= result.duration), result.duration / labels)
-    axes.xaxis.set_major_locator(MultipleLocator(step))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds + 1e-6)))
+    if curve.threshold is not None:
+        axes.axhline(curve.threshold, color=EVENT, lw=1, ls=(0, (5, 4)))
+        _annotate(axes, f"threshold {curve.threshold:g}", curve.threshold, EVENT)
+    axes.set(xlim=(0, curve.length), ylim=(0, 1.04 if curve.truth is None else 1.09))
+    axes.set(xlabel=curve.unit, ylabel="anomaly score", yticks=np.linspace(0, 1, 6))
+    if curve.unit == "time":
+        step = next((step for step in STEPS if step * labels >= curve.length), curve.length / labels)
+        axes.xaxis.set_major_locator(MultipleLocator(step))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds + 1e-6)))
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(labels, integer=True))
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(colors=INK)
     axes.grid(axis="y", color=QUIET, alpha=0.25)
 
 
-def _draw_glimpse(axes, curve, picture: np.ndarray, frame: int, result: Result) -> None:
-    time, score = result.edges[frame], result.scores[frame]
-    inside = any(event.start <= frame < event.end for event in result.events)
-    colour = EVENT if inside else QUIET
-    axes.imshow(picture)
-    axes.set(xticks=[], yticks=[])
-    axes.set_title(f"{clock(time)}   {score:.2f}", fontsize=10, color=INK)
-    for spine in axes.spines.values():
-        spine.set(color=colour, linewidth=2)
-    line = ConnectionPatch(
-        (0.5, 0), (time, score), coordsA="axes fraction", coordsB="data", axesA=axes, axesB=curve, color=colour, lw=0.8
+def _annotate(axes, text: str, height: float, colour: str) -> None:
+    """Write `text` to the right of the curve."""
+    axes.annotate(
+        text,
+        (1, height),
+        xycoords=("axes fraction", "data"),
+        xytext=(4, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=8,
+        color=colour,
+        annotation_clip=False,
     )
-    line.set_in_layout(False)
-    axes.figure.add_artist(line)
-    curve.plot([time], [score], "o", color=colour, ms=4)
 
 
-def _save(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    figure.savefig(partial, format=path.suffix[1:].lower())
-    partial.replace(path)
-
-
-def _title(result: Result) -> str:
-    count = len(result.events)
-    return f"{result.path.name}   {count or 'no'} event{'' if count == 1 else 's'}"
+def _draw_glimpses(strip, axes, glimpses: dict[int, np.ndarray], result: Result) -> None:
+    """Pictures (by frame, in order) into `strip`, each as near to its place above `axes` as the others let it."""
+    strip.set_axis_off()
+    times = result.edges[list(glimpses)]
+    width = 1 / GLIMPSES
+    room = width * np.arange(len(glimpses))  # what those to the left take
+    lefts = room + isotonic_regression(
+        times / result.duration - width / 2 - room, y_min=0, y_max=1 - width * len(glimpses)
+    )
+    for left, time, (frame, picture) in zip(lefts, times, glimpses.items(), strict=True):
+        score = result.scores[frame]
+        colour = EVENT if any(event.start <= frame < event.end for event in result.events) else QUIET
+        glimpse = strip.inset_axes((left + 0.03 * width, 0.05, 0.94 * width, 0.95))
+        glimpse.imshow(picture)
+        glimpse.set(xticks=[], yticks=[], anchor="S")
+        glimpse.set_title(f"{clock(time)}   {score:.2f}", fontsize=10, color=INK)
+        glimpse.spines[:].set(color=colour, linewidth=2)
+        line = ConnectionPatch((0.5, 0), (time, 1), glimpse.transAxes, axes.get_xaxis_transform(), color=colour, lw=0.8)
+        line.set_in_layout(False)
+        axes.figure.add_artist(line)
+        axes.plot([time, time], [score, axes.get_ylim()[1]], color=colour, lw=0.8)
+        axes.plot([time], [score], "o", color=colour, ms=4)

@@ -24,7 +24,7 @@ from .errors import UsageError
 from .score import Result
 from .terminal import clock
 from .video import Video
-from .writers import write_whole
+from .whole import write_whole
 
 THUMBNAILS = 60  # most of them on a page, of the strongest events
 SPARK_WIDTH, SPARK_HEIGHT = 240, 40
@@ -33,12 +33,19 @@ EMBED_LIMIT = 200 << 20  # bytes; browsers give up on pages much larger
 
 @dataclass(frozen=True)
 class Page:
-    """A page that was written, as the index shows it. thumbnail: a data: address, where there is a video."""
+    """A page that was written, as the index shows it.
+
+    thumbnail: a data: address, where there is a video. curve: points of an SVG polyline. events: left
+    edge and width of each, in the same units.
+    """
 
     path: Path
     name: str
-    result: Result
     thumbnail: str | None
+    peak: float
+    duration: str
+    curve: str
+    events: list[tuple[float, float]]
 
 
 def write_report(
@@ -78,22 +85,20 @@ def write_report(
     )
     write_whole(path, content)
     highest = sorted(thumbnails, key=lambda frame: result.scores[frame])
-    return Page(path, name, result, thumbnails[highest[-1]] if highest else None)
+    return Page(
+        path,
+        name,
+        thumbnails[highest[-1]] if highest else None,
+        float(result.scores.max()),
+        clock(result.duration),
+        _spark_line(result.scores),
+        [_spark_span(event.start, event.end, result) for event in result.events],
+    )
 
 
 def write_index(pages: Sequence[Page], path: Path, failures: Sequence[str] = ()) -> None:
     """Write a page that leads to all others, the highest peak score first, and names what failed."""
-    rows = [
-        {
-            "page": page,
-            "link": _link(page.path, path),
-            "peak": float(page.result.scores.max()),
-            "duration": clock(page.result.duration),
-            "curve": _spark_line(page.result.scores),
-            "events": [_spark_span(event.start, event.end, page.result) for event in page.result.events],
-        }
-        for page in sorted(pages, key=lambda page: -page.result.scores.max())
-    ]
+    rows = [(page, _link(page.path, path)) for page in sorted(pages, key=lambda page: -page.peak)]
     template = _environment().get_template("index.html")
     failures = [_text(failure) for failure in failures]
     size = {"width": SPARK_WIDTH, "height": SPARK_HEIGHT}

@@ -12,6 +12,7 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
@@ -72,29 +73,35 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-def print_summary(results) -> None:
+def summary_row(result) -> dict[str, str]:
+    """What the table says of a result, by column."""
     from .curve import sparkline  # numpy, which --help does without
 
+    peak = int(result.scores.argmax())
+    events = [
+        f"{clock(result.edges[event.start])}-{clock(result.edges[event.end])} [dim]{event.score:.2f}[/]"
+        for event in result.events
+    ]
+    return {
+        "video": escape(result.path.name),
+        "duration": clock(result.duration),
+        "scores": sparkline(result.scores, SPARK),
+        "peak": f"{result.scores[peak]:.2f}",
+        "at": clock(result.edges[peak]),
+        "span": result.span,
+        "events": "  ".join(events) or "[dim]none[/]",
+    }
+
+
+def print_summary(rows: list[dict[str, str]]) -> None:
+    """The table of what was scored, from `summary_row`s."""
     console = Console(highlight=False)
-    curve = ("scores",) if console.width >= WIDE else ()
+    columns = [column for column in rows[0] if column != "scores" or console.width >= WIDE]
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("video", "duration", *curve, "peak", "at", "span", "events"):
+    for column in columns:
         table.add_column(column, overflow="fold", justify="right" if column in ("duration", "peak", "at") else "left")
-    for result in results:
-        peak = int(result.scores.argmax())
-        events = [
-            f"{clock(result.edges[event.start])}-{clock(result.edges[event.end])} [dim]{event.score:.2f}[/]"
-            for event in result.events
-        ]
-        table.add_row(
-            escape(result.path.name),
-            clock(result.duration),
-            *(sparkline(result.scores, SPARK) for _ in curve),
-            f"{result.scores[peak]:.2f}",
-            clock(result.edges[peak]),
-            result.span,
-            "  ".join(events) or "[dim]none[/]",
-        )
+    for row in rows:
+        table.add_row(*(row[column] for column in columns))
     console.print(table)
 
 
@@ -110,17 +117,22 @@ def print_weights(items) -> None:
         console.print(f"    {item.source}")
 
 
+def _progress(*columns: ProgressColumn) -> Progress:
+    """What is at work, a bar and `columns`, gone at the end; nothing where nobody watches."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        *columns,
+        console=words,
+        transient=True,
+        disable=words.quiet or not words.is_terminal,
+    )
+
+
 @contextmanager
 def clip_progress() -> Iterator[Callable]:
     """Yields `on_clips(path, done, total)`."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("clips"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=words, transient=True, disable=words.quiet or not words.is_terminal) as progress:
+    with _progress(MofNCompleteColumn(), TextColumn("clips"), TimeRemainingColumn()) as progress:
         task = progress.add_task("", total=None)
 
         def on_clips(path: Path, done: int, total: int | None) -> None:
@@ -132,8 +144,7 @@ def clip_progress() -> Iterator[Callable]:
 @contextmanager
 def byte_progress() -> Iterator[Callable]:
     """Yields `on_bytes(name, done, total)` for downloads; the bar shows once there is one."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=words, transient=True, disable=words.quiet or not words.is_terminal) as progress:
+    with _progress(DownloadColumn(), TransferSpeedColumn()) as progress:
         tasks = {}
 
         def on_bytes(name: str, done: int, total: int | None) -> None:
@@ -148,14 +159,7 @@ def byte_progress() -> Iterator[Callable]:
 def train_progress(steps: int, n_videos: int) -> Iterator[Callable]:
     """Yields `on_progress`: a bar on a terminal, a line at each validation elsewhere and for the record."""
     say(f"{n_videos} videos, {steps} steps")
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("steps"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=words, transient=True, disable=words.quiet or not words.is_terminal) as progress:
+    with _progress(MofNCompleteColumn(), TextColumn("steps"), TimeRemainingColumn()) as progress:
         task = progress.add_task("", total=steps)
         every = max(1, steps // 20)
 
@@ -195,8 +199,7 @@ def print_evaluation(evaluation, checkpoint: str | None) -> None:
 def compare_progress(rows, seeds: int) -> Iterator[tuple[Callable, Callable]]:
     """Yields `on_step(entry, seed, step)`, and `on_outcome(outcome)`, a line a run."""
     say(f"{len(rows)} rows, {seeds} seeds")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"))
-    with Progress(*columns, console=words, transient=True, disable=not words.is_terminal) as progress:
+    with _progress(MofNCompleteColumn(), TextColumn("steps")) as progress:
         task = progress.add_task("", total=None)
 
         def on_step(entry, seed: int, step: int) -> None:

@@ -21,8 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import platformdirs
+from filelock import FileLock
 
 from .errors import AnomalyError, UsageError, cause
+from .whole import write_whole
 
 if TYPE_CHECKING:
     from torch import nn
@@ -92,20 +94,11 @@ def fetch(name: str, on_bytes: OnBytes | None = None) -> Path:
     """
     item = published(name)
     if not item.path.exists():
-        part = item.path.with_name(item.path.name + ".part")
-        part.parent.mkdir(parents=True, exist_ok=True)
-        _download(item, part, on_bytes)
-        try:
-            sha256 = verify(item, part)
-        except AnomalyError as error:
-            part.unlink()
-            raise AnomalyError(
-                f"{item.address}: what came is not the file that was published, and was not kept ({error})"
-            ) from error
-        _record(item, sha256)
-        part.replace(item.path)
-    else:
-        _record(item, verify(item, item.path))
+        item.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{item.path}.lock"):  # of two processes that need the file, one fetches it
+            if not item.path.exists():
+                _bring(item, on_bytes)
+    _record(item, verify(item, item.path))
     return item.path
 
 
@@ -164,6 +157,19 @@ def load_weights(net: "nn.Module", path: Path) -> str:
     return sha256
 
 
+def _bring(item: Published, on_bytes: OnBytes | None) -> None:
+    part = item.path.with_name(item.path.name + ".part")  # one name for every run: the next goes on with it
+    _download(item, part, on_bytes)
+    try:
+        verify(item, part)
+    except AnomalyError as error:
+        part.unlink()
+        raise AnomalyError(
+            f"{item.address}: what came is not the file that was published, and was not kept ({error})"
+        ) from error
+    part.replace(item.path)
+
+
 def _download(item: Published, part: Path, on_bytes: OnBytes | None) -> None:
     """Fetch into `part`, going on where it ends. Raises AnomalyError after the last attempt."""
     for attempt in range(RETRIES):
@@ -214,6 +220,4 @@ def _record_path(item: Published) -> Path:
 def _record(item: Published, sha256: str) -> None:
     record = _record_path(item)
     if not record.exists():
-        partial_record = record.with_name(record.name + ".part")
-        partial_record.write_text(sha256 + "\n", encoding="ascii")
-        partial_record.replace(record)
+        write_whole(record, sha256 + "\n")

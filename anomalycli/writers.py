@@ -12,6 +12,7 @@ from .errors import UsageError
 from .events import Event
 from .score import Result
 from .timecode import is_dropped, subtitle_time, timecode, timeline_rate
+from .whole import write_whole
 
 
 class Writer:
@@ -167,14 +168,6 @@ def write(result: Result, base: Path, suffix: str) -> Path:
     """Write `result` to `base` + "." + `suffix` in the format of that name, whole or not at all."""
     content = WRITERS[suffix].render(result)
     return write_whole(base.with_name(f"{base.name}.{suffix}"), content)
-
-
-def write_whole(path: Path, content: str | bytes) -> Path:
-    """Write beside and rename, making folders on the way."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    partial.write_bytes(content.encode(errors="replace") if isinstance(content, str) else content)
-    return partial.replace(path)
 
 
 def to_json(result: Result) -> str:

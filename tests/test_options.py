@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,9 +17,10 @@ from anomalycli.checkpoint import ModelInfo, save_model
 from anomalycli.cli import cli, main
 from anomalycli.denet import DENet, DENetConfig
 from anomalycli.errors import UsageError
-from anomalycli.inputs import expand
-from anomalycli.outputs import FORMATS, PICTURES, output_base
+from anomalycli.inputs import expand, find_inputs
+from anomalycli.outputs import FORMATS, PICTURES, Wanted, score_inputs
 from anomalycli.plot import SUFFIXES
+from anomalycli.score import Scorer
 from anomalycli.terminal import log, words
 from anomalycli.writers import WRITERS
 
@@ -93,8 +95,8 @@ def test_a_file_of_that_very_name_is_no_pattern(tmp_path, monkeypatch):
 
 
 def test_output_is_a_folder_or_a_template(run, features, tmp_path):
-    assert output_base(Path("out"), "a/b") == Path("out/a/b")
-    assert output_base(Path("out/{name}/x-{name}"), "b") == Path("out/b/x-b")
+    assert Wanted(Path("out")).base("a/b") == Path("out/a/b")
+    assert Wanted(Path("out/{name}/x-{name}")).base("b") == Path("out/b/x-b")
     run("score", "features", "--model", "model.safetensors", "--csv", "-f", "srt", "-o", "out/{name}-scores")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
         f"video{i:02}-scores.{suffix}" for i in range(6) for suffix in ("csv", "srt")
@@ -123,6 +125,28 @@ def test_pages_of_a_folder_have_an_index_and_a_sheet(run, features, tmp_path):
     assert (tmp_path / "out" / "all.svg").exists()
     assert "index.html" in done.stderr
     assert "a sheet is one of" in run("score", "features", "--sheet", "x.jpg", code=2).stderr
+
+
+def test_scores_of_many_videos_are_not_kept(features, tmp_path):
+    wanted = Wanted(tmp_path / "out", ("html", "csv"))
+    inputs = find_inputs([features], {".npz"})
+    alive, pages = [], []
+    for outcome in score_inputs(inputs, Scorer.load(tmp_path / "model.safetensors", "cpu"), wanted):
+        alive.append(weakref.ref(outcome.result.scores))
+        pages.append(outcome.page)
+        assert sum(scores() is not None for scores in alive) == 1
+        outcome.result = None
+    assert len({page.curve for page in pages}) == len(inputs) == 6
+
+
+def test_what_was_written_before_a_failure_is_told(features, tmp_path):
+    (tmp_path / "out" / "video00.srt").mkdir(parents=True)
+    wanted = Wanted(tmp_path / "out", ("csv", "srt", "vtt"))
+    inputs = find_inputs([features / "video00.npz", features / "gone.npz", features / "video01.npz"], {".npz"})
+    first, gone, last = score_inputs(inputs, Scorer.load(tmp_path / "model.safetensors", "cpu"), wanted)
+    assert first.result is None and first.written == {"csv": 1} and "video00.srt" in first.failure
+    assert gone.result is None and not gone.written and "there is no such file" in gone.failure
+    assert not last.failure and last.written == {"csv": 1, "srt": 1, "vtt": 1} and last.page is None
 
 
 def test_quiet_says_only_what_went_wrong(run, features):
@@ -197,12 +221,18 @@ def test_shell_completion_knows_the_commands(tmp_path):
     assert done.stdout.strip() == "plain,score"
 
 
-def test_help_shows_each_option_once_in_its_section():
-    command = cli.commands["score"]
-    told = command.get_help(click.Context(command, info_name="score", max_content_width=200))
-    told = told[told.index("What to score") :]
+@pytest.mark.parametrize(
+    ("name", "some"),
+    [("score", "Files to write"), ("train", "Network"), ("evaluate", "Results"), ("compare", "Comparison")],
+)
+def test_help_shows_each_option_once_in_its_section(name, some):
+    command = cli.commands[name]
+    told = command.get_help(click.Context(command, info_name=name, max_content_width=200))
+    told = told[re.search(r"^\w.*:$", told, re.M).start() :]
     sections = re.findall(r"^(\w.*):$", told, re.M)
-    assert sections[-1] == "Options" and "Files to write" in sections
+    assert some in sections and len(sections) == len(set(sections))
     for parameter in command.params:
         if parameter.param_type_name == "option":
-            assert len(re.findall(rf"^  (?:-\w, )?{parameter.opts[-1]}\b", told, re.M)) == 1, parameter.name
+            assert len(re.findall(rf"^  (?:-\w, )?{parameter.opts[-1]}\b(?!-)", told, re.M)) == 1, parameter.name
+    assert "[default: (" not in told
+    assert re.search(r"^Options:\n  (?:-h, )?--help .*\Z", told, re.M)  # whatever else there is stands under a heading

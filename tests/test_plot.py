@@ -9,7 +9,7 @@ from test_times import write_video
 from test_writers import result_of
 
 from anomalycli.curve import min_max, sparkline
-from anomalycli.plot import plot_result, plot_sheet
+from anomalycli.plot import curve_of, curve_of_frames, plot_result, plot_sheet
 
 
 def test_the_suffix_chooses_the_format(tmp_path):
@@ -46,12 +46,40 @@ def test_glimpses_come_from_the_video(tmp_path):
     assert heights[0] > heights[1]
 
 
+def test_glimpses_stand_above_their_peaks_as_far_as_others_let_them(tmp_path):
+    film = write_video(tmp_path / "film.mp4", list(range(0, 16_000, 40)), size=64)  # greys, as high as wide
+    calm = result_of([], 400, 25, str(film))
+    calm.scores[380] = 0.4
+    plot_result(calm, tmp_path / "calm.png", film)
+    late = result_of([(i, i + 13) for i in range(300, 400, 20)], 400, 25, str(film))
+    plot_result(late, tmp_path / "late.png", film)
+
+    def pictures(name: str) -> np.ndarray:
+        """Columns, as shares of the width, in which the frames of glimpses stand upright."""
+        picture = matplotlib.image.imread(tmp_path / name)[: 600 * 2 // 5, :, :3]
+        colours = (np.array([0x8A, 0x97, 0xA3]), np.array([0xE4, 0x57, 0x2E]))
+        frames = [(np.abs(picture - colour / 255).max(2) < 0.05).sum(0) > 60 for colour in colours]
+        return np.flatnonzero(frames[0] | frames[1]) / picture.shape[1]
+
+    assert 0.75 < pictures("calm.png").min() < pictures("calm.png").max() < 0.95
+    late = pictures("late.png")
+    assert (np.diff(late) > 0.05).sum() >= 5 and late.min() > 0.1 and late.max() < 0.95  # five, side by side
+
+
 def test_a_sheet_grows_with_its_videos(tmp_path):
     results = [result_of([(10, 35)], 100, 25, f"$x_{i}$.mp4") for i in range(5)]
-    plot_sheet(results[:2], tmp_path / "two.png", [[(5, 9)], None])
-    plot_sheet(results, tmp_path / "five.png")
+    plot_sheet([curve_of(results[0], [(5, 9)]), curve_of(results[1])], tmp_path / "two.png")
+    plot_sheet([curve_of(result) for result in results], tmp_path / "five.png")
     heights = [matplotlib.image.imread(tmp_path / name).shape[0] for name in ("two.png", "five.png")]
     assert heights[1] > 2 * heights[0]
+
+
+def test_a_curve_over_frames_has_its_truth_in_frames():
+    truth = np.zeros(5000, bool)
+    truth[100:200] = truth[4000:] = True
+    curve = curve_of_frames("x", np.linspace(0, 1, 5000, dtype=np.float32), truth)
+    assert curve.truth == [(100, 200), (4000, 5000)]
+    assert curve.length == 5000 and curve.high.max() == 1 and len(curve.begin) == 2000
 
 
 def test_no_peak_is_lost_in_a_long_curve():

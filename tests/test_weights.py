@@ -77,13 +77,17 @@ def item(server, tmp_path, monkeypatch):
     return published
 
 
+def there(item) -> list[str]:
+    return sorted(path.name for path in item.path.parent.iterdir() if path.suffix != ".lock")
+
+
 def test_what_is_fetched_is_whole_and_fetched_once(item, server):
     seen = []
     assert fetch("net", lambda *now: seen.append(now)).read_bytes() == DATA
     assert seen[-1] == ("net", len(DATA), len(DATA))
     assert fetch("net") == item.path
     assert len(server.asked) == 1
-    assert [path.name for path in sorted(item.path.parent.iterdir())] == ["net.pth", "net.pth.sha256"]
+    assert there(item) == ["net.pth", "net.pth.sha256"]
 
 
 def test_a_connection_that_breaks_is_taken_up_where_it_broke(item, server):
@@ -99,6 +103,22 @@ def test_a_run_that_was_killed_is_resumed_by_the_next(item, server):
     assert fetch("net").read_bytes() == DATA
     assert server.asked == [("/net.pth", "bytes=1234-")]
     assert not part.exists()
+
+
+def test_of_two_runs_that_need_a_file_one_fetches_it(item, server):
+    slow = threading.Event()
+    first = threading.Thread(target=fetch, args=("net", lambda *_: slow.wait(10)))
+    second = threading.Thread(target=fetch, args=("net",))
+    first.start()
+    while not item.path.with_name("net.pth.part").exists():
+        time.sleep(0.01)
+    second.start()
+    time.sleep(0.2)
+    slow.set()
+    first.join()
+    second.join()
+    assert item.path.read_bytes() == DATA
+    assert len(server.asked) == 1
 
 
 def test_servers_without_ranges_and_parts_that_are_too_long_begin_anew(item, server):
@@ -117,7 +137,7 @@ def test_a_wrong_file_is_refused_and_nothing_of_the_users_is_touched(item, serve
     server.files["net.pth"] = b"a login page"
     with pytest.raises(AnomalyError, match="not the file that was published"):
         fetch("net")
-    assert list(item.path.parent.iterdir()) == []
+    assert there(item) == []
     item.path.write_bytes(b"PK put here by hand")
     with pytest.raises(AnomalyError, match="Move the file away"):
         fetch("net")

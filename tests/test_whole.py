@@ -1,0 +1,97 @@
+"""What is written is there whole or not at all, whoever writes it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import kind
+from test_times import write_video
+from test_writers import result_of
+
+from anomalycli import formats
+from anomalycli.checkpoint import save_tensors
+from anomalycli.clips import cut_events
+from anomalycli.compare import entries, summary, write_table
+from anomalycli.erasures import write_erasures
+from anomalycli.evaluate import write_videos
+from anomalycli.features import Features
+from anomalycli.figures import plot_table
+from anomalycli.labels import write_labels
+from anomalycli.plot import plot_result
+from anomalycli.report import write_report
+from anomalycli.whole import whole, write_whole
+from anomalycli.writers import write
+
+
+@pytest.mark.parametrize("before", [None, "before"])
+def test_a_writer_that_is_killed_leaves_what_was_there(tmp_path, before):
+    path = tmp_path / "new" / "x.npz"
+    if before:
+        write_whole(path, before)
+    code = (
+        "import os, pathlib, signal, sys\n"
+        "from anomalycli.whole import whole\n"
+        "with whole(pathlib.Path(sys.argv[1])) as partial:\n"
+        "    partial.write_text('hal')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, path]).returncode == -9
+    assert [found.read_text() for found in path.parent.glob("*.npz")] == ([before] if before else [])
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    path = tmp_path / "x.txt"
+    code = "import pathlib, sys; from anomalycli.whole import write_whole; write_whole(pathlib.Path(sys.argv[1]), 'it')"
+    with whole(path) as partial:
+        partial.write_text("we")
+        subprocess.run([sys.executable, "-c", code, path], check=True)
+        assert path.read_text() == "it"
+        assert partial.read_text() == "we"
+    assert path.read_text() == "we"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_what_is_broken_off_is_removed(tmp_path, error):
+    with pytest.raises(error), whole(tmp_path / "x.txt") as partial:
+        partial.write_text("hal")
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+def write_clips(path: Path) -> None:
+    film = write_video(path.parents[1] / "film.mp4", list(range(0, 4000, 40)))
+    cut_events(result_of([(10, 35)], 100, 25, str(film)), path)
+
+
+SEEN = Features(np.zeros((3, 1, 32), np.float32), kind(), 40, 25.0, "x.mp4")
+RESULT = result_of([(10, 35)], 100, 25)
+WRITERS = {
+    "features": SEEN.save,
+    "xd": lambda path: formats.save(SEEN, path, "xd"),
+    "labels": lambda path: write_labels(path, {"a": 1}),
+    "checkpoint": lambda path: save_tensors(path, {"x": torch.zeros(2)}, {}),
+    "erasures": lambda path: write_erasures(path, []),
+    "table": lambda path: write_table(summary(entries(["de-net"], 32), []), path.parent, "words"),
+    "videos": lambda path: write_videos([], path),
+    "figure": lambda path: plot_table([("x", 0.5, 0.1)], "AP", path.with_suffix(".png")),
+    "plot": lambda path: plot_result(RESULT, path.with_suffix(".png")),
+    "page": lambda path: write_report(RESULT, path),
+    "srt": lambda path: write(RESULT, path, "srt"),
+    "clips": write_clips,
+}
+
+
+@pytest.mark.parametrize("writer", WRITERS.values(), ids=WRITERS)
+def test_nothing_is_in_its_place_before_it_is_whole(writer, tmp_path, monkeypatch):
+    def last_moment(partial: Path, path: Path) -> None:
+        assert partial.parent == path.parent and not path.exists()
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(Path, "replace", last_moment)
+    with pytest.raises(OSError, match="the disk is full"):
+        writer(tmp_path / "out" / "x")
+    assert list((tmp_path / "out").iterdir()) == []
