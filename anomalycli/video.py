@@ -97,6 +97,8 @@ class Video:
                 yield from self._pyav_frames(skip=self.n_frames)
             except av.error.FFmpegError as error:
                 self.damage = cause(error)
+            except IndexError:  # PyAV's, where damage looks like the beginning of one more stream
+                self.damage = "a stream that was not declared begins"
         if self.n_frames == 0:
             raise VideoError(f"{self.path}: not one frame can be decoded ({self.damage}).")
         few = self.n_declared and self.n_frames < self.n_declared
@@ -149,7 +151,7 @@ class Video:
     def _timestamps(self) -> np.ndarray:
         """When the frames begin, in the order they are shown, without decoding them: seconds, float64."""
         times = []
-        with contextlib.suppress(av.error.FFmpegError), av.open(_url(self.path)) as container:
+        with contextlib.suppress(av.error.FFmpegError, IndexError), av.open(_url(self.path)) as container:
             for packet in container.demux(_video_stream(container, self.path)):
                 if packet.pts is not None and not packet.is_discard:
                     times.append(float(packet.pts * packet.time_base))
