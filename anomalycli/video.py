@@ -64,6 +64,7 @@ class Video:
                 frame = next(container.decode(stream))
                 rate = stream.average_rate or stream.guessed_rate or Fraction(25)
                 self.n_declared = stream.frames or None
+                self._container = container.format.name
                 self._promised = None if self.n_declared else _promised_seconds(container, stream)
         except (av.error.FFmpegError, StopIteration, ValueError) as error:
             raise VideoError(f"{self.path}: not a video that can be read ({cause(error)}).") from error
@@ -109,7 +110,7 @@ class Video:
     def grab(self, numbers: Iterable[int]) -> dict[int, np.ndarray]:
         """The frames of these numbers, each (height, width, 3), as far as the video has them."""
         wanted = sorted(set(numbers))
-        if decord is not None:
+        if decord is not None and self._container != "mpegts":
             try:
                 reader = decord.VideoReader(_url(self.path), width=self.size[0], height=self.size[1], num_threads=1)
                 return {number: reader[number].asnumpy() for number in wanted}
@@ -166,7 +167,7 @@ class Video:
 
     def _decord_frames(self) -> Generator[np.ndarray, None, bool]:
         """Frames as far as decord gets; returns whether those were all that the file promises."""
-        if decord is None:
+        if decord is None or self._container == "mpegts":  # decord seeks past the first frames of these
             return False
         width, height = self.size
         try:
