@@ -150,3 +150,14 @@ def test_a_transport_stream_gives_its_first_frames_and_none_twice(tmp_path):
     assert len(shades) == 60
     assert np.all(np.diff(shades) > 0)
     assert [frame.mean() for frame in video.grab([0, 30]).values()] == [shades[0], shades[30]]
+
+
+def test_frames_that_a_recorder_dropped_are_no_damage(tmp_path):
+    numbers = (*range(10), *range(13, 40))  # 10, 11 and 12 are empty entries of the index
+    whole, cut = encode(tmp_path / "gaps.avi", "mjpeg", numbers, {"strict": "-1"}), tmp_path / "cut.avi"
+    video = Video(whole)
+    assert (sum(1 for _ in video.frames()), video.n_declared, video.damage, video.n_lost) == (37, 40, None, 0)
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    video = Video(cut)
+    assert 10 < sum(1 for _ in video.frames()) < 30
+    assert video.damage
