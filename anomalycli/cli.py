@@ -10,10 +10,10 @@ from rich.markup import escape
 
 from .errors import AnomalyError, UsageError, cause
 from .options import (
-    DEVICE,
     FILE,
     PATH,
     Command,
+    device_option,
     device_options,
     feature_options,
     label_options,
@@ -175,6 +175,7 @@ def extract(
     click.option("--alpha2", type=float, show_default="0.0001", help="Weight of the feature loss, Eq. 14-15."),
     click.option("--lambda1", type=float, show_default="1.0", help="Weight of the un-erased loss, Eq. 16."),
     click.option("--lambda2", type=float, show_default="1.0", help="Weight of the erased loss, Eq. 16."),
+    click.option("--precision", show_default="auto", help="fp32, bf16 or auto: bf16 where the device is fast at it."),
     click.option("--crops", show_default="mean", help="mean, draw (any one each time) or all (each is a video)."),
     click.option("--seed", type=int, show_default="0", help="The same seed gives the same model."),
     click.option("--watch", multiple=True, help="Video whose erased segments are recorded, and drawn.  [repeatable]"),
@@ -190,11 +191,7 @@ def extract(
     click.option("--test", type=PATH, help="Folder of test features, for --keep test only."),
 )
 @truth_options
-@section(
-    "Machine",
-    DEVICE,
-    click.option("--precision", show_default="auto", help="fp32, bf16 or auto: bf16 where the device is fast at it."),
-)
+@device_option
 @talk_options
 def train(
     features,

@@ -57,7 +57,8 @@ def _listed(content: bytes) -> list[Path]:
 def find_inputs(paths: Iterable[str | Path], suffixes: Collection[str]) -> list[Input]:
     """Files as named, and all files below the folders named whose suffix is one of `suffixes`, sorted.
 
-    A file that does not exist stays in the list: whoever opens it says so, and the others go on.
+    What does not exist, a link to nothing and a folder that may not be entered stay in the list:
+    whoever opens them says so, and the others go on.
     Two files that would get one name keep their suffix in it (`a.mp4`, `a.avi`).
 
     Raises UsageError where two files would still get one name.
@@ -65,7 +66,7 @@ def find_inputs(paths: Iterable[str | Path], suffixes: Collection[str]) -> list[
     found: dict[Path, Path] = {}  # absolute path -> path below the folder that was named
     for path in map(Path, paths):
         if path.is_dir():
-            below = sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
+            below = sorted(p for p in path.rglob("*") if _is_meant(p, suffixes))
             for file in below:
                 if not any(part.startswith(".") for part in file.relative_to(path).parts):
                     found.setdefault(file.absolute(), file.relative_to(path))
@@ -85,3 +86,14 @@ def find_inputs(paths: Iterable[str | Path], suffixes: Collection[str]) -> list[
             )
         first[item.name] = item.path
     return inputs
+
+
+def _is_meant(path: Path, suffixes: Collection[str]) -> bool:
+    """A file of these suffixes, or what hides one: a link to nothing, a folder that may not be entered."""
+    fits = path.suffix.lower() in suffixes
+    try:
+        if path.is_dir():
+            return not os.access(path, os.R_OK | os.X_OK)
+        return fits and (path.is_file() or path.is_symlink())
+    except PermissionError:
+        return fits

@@ -122,11 +122,11 @@ truth_options = section(
     click.option("--frames", type=FILE, show_default="as long as the features", help="CSV of video,n_frames."),
     click.option("--last-frame", is_flag=True, help="Annotated intervals hold their last frame too."),
 )
-DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
-device_option = section("Machine", DEVICE)
+_device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+device_option = section("Machine", _device)
 device_options = section(
     "Machine",
-    DEVICE,
+    _device,
     click.option("--precision", default="auto", show_default=True, help="auto, fp32, bf16 or fp16."),
 )
 talk_options = section(

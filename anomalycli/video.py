@@ -64,6 +64,7 @@ class Video:
                 frame = next(container.decode(stream))
                 rate = stream.average_rate or stream.guessed_rate or Fraction(25)
                 self.n_declared = stream.frames or None
+                self._container = container.format.name
                 self._promised = None if self.n_declared else _promised_seconds(container, stream)
         except (av.error.FFmpegError, StopIteration, ValueError) as error:
             raise VideoError(f"{self.path}: not a video that can be read ({cause(error)}).") from error
@@ -97,9 +98,13 @@ class Video:
                 yield from self._pyav_frames(skip=self.n_frames)
             except av.error.FFmpegError as error:
                 self.damage = cause(error)
+            except IndexError:  # PyAV's, where damage looks like the beginning of one more stream
+                self.damage = "a stream that was not declared begins"
         if self.n_frames == 0:
             raise VideoError(f"{self.path}: not one frame can be decoded ({self.damage}).")
         few = self.n_declared and self.n_frames < self.n_declared
+        if few and self._container == "avi":  # it counts frames that the recorder dropped, too: the time tells
+            few = self._seconds < (self.n_declared - 1.5) / self.fps
         short = self._promised and self._seconds < self._promised - 1
         if self.damage is None and (few or short):
             self.damage = "the stream ends early"
@@ -107,7 +112,7 @@ class Video:
     def grab(self, numbers: Iterable[int]) -> dict[int, np.ndarray]:
         """The frames of these numbers, each (height, width, 3), as far as the video has them."""
         wanted = sorted(set(numbers))
-        if decord is not None:
+        if decord is not None and self._container != "mpegts":
             try:
                 reader = decord.VideoReader(_url(self.path), width=self.size[0], height=self.size[1], num_threads=1)
                 return {number: reader[number].asnumpy() for number in wanted}
@@ -149,7 +154,7 @@ class Video:
     def _timestamps(self) -> np.ndarray:
         """When the frames begin, in the order they are shown, without decoding them: seconds, float64."""
         times = []
-        with contextlib.suppress(av.error.FFmpegError), av.open(_url(self.path)) as container:
+        with contextlib.suppress(av.error.FFmpegError, IndexError), av.open(_url(self.path)) as container:
             for packet in container.demux(_video_stream(container, self.path)):
                 if packet.pts is not None and not packet.is_discard:
                     times.append(float(packet.pts * packet.time_base))
@@ -164,7 +169,7 @@ class Video:
 
     def _decord_frames(self) -> Generator[np.ndarray, None, bool]:
         """Frames as far as decord gets; returns whether those were all that the file promises."""
-        if decord is None:
+        if decord is None or self._container == "mpegts":  # decord seeks past the first frames of these
             return False
         width, height = self.size
         try:

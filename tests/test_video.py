@@ -1,3 +1,6 @@
+from fractions import Fraction
+
+import av
 import numpy as np
 import pytest
 
@@ -125,3 +128,36 @@ def test_the_whole_frame_is_scaled_to_a_multiple_of_16(width, height, size):
 def test_the_sample_clip_is_real():
     video = Video(sample_clip(), short_side=64)
     assert (sum(1 for _ in video.frames()), video.fps) == (250, 25)
+
+
+def encode(path, codec, numbers, options):
+    """A 96x64 video with frames at these numbers, 25 a second, each brighter than the one before."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream(codec, rate=25, options=options)
+        stream.width, stream.height = 96, 64
+        stream.pix_fmt = stream.codec_context.codec.video_formats[0].name
+        for i in numbers:
+            frame = av.VideoFrame.from_ndarray(np.full((64, 96, 3), 3 * i, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = i, Fraction(1, 25)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode())
+    return path
+
+
+def test_a_transport_stream_gives_its_first_frames_and_none_twice(tmp_path):
+    video = Video(encode(tmp_path / "camera.ts", "libx264", range(60), {"g": "10", "crf": "12"}))
+    shades = [frame.mean() for frame in video.frames()]
+    assert len(shades) == 60
+    assert np.all(np.diff(shades) > 0)
+    assert [frame.mean() for frame in video.grab([0, 30]).values()] == [shades[0], shades[30]]
+
+
+def test_frames_that_a_recorder_dropped_are_no_damage(tmp_path):
+    numbers = (*range(10), *range(13, 40))  # 10, 11 and 12 are empty entries of the index
+    whole, cut = encode(tmp_path / "gaps.avi", "mjpeg", numbers, {"strict": "-1"}), tmp_path / "cut.avi"
+    video = Video(whole)
+    assert (sum(1 for _ in video.frames()), video.n_declared, video.damage, video.n_lost) == (37, 40, None, 0)
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    video = Video(cut)
+    assert 10 < sum(1 for _ in video.frames()) < 30
+    assert video.damage

@@ -1,0 +1,340 @@
+"""Ways to break a video file. The same bytes, way and seed give the same broken bytes.
+
+`WAYS` has them by name; each takes a whole file's bytes and a random generator and gives the broken
+file's bytes. Some write over bytes blindly, some know where containers keep what they declare, and
+some take the file apart into packets and put these together wrongly.
+"""
+
+import contextlib
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import av
+import numpy as np
+from numpy.random import Generator
+
+# Numbers that containers and streams declare: what stands before the number, bytes between, bytes of the number.
+PICTURE_SIZES = (
+    *((b"tkhd", at, 4) for at in (76, 80)),  # MP4, QuickTime: the track
+    *((entry, at, 2) for entry in (b"avc1", b"hev1", b"mp4v", b"av01", b"apcn", b"jpeg") for at in (24, 26)),
+    *(
+        (b"\xb0\x81", 0, 1),
+        (b"\xba\x81", 0, 1),
+        (b"\xb0\x82", 0, 2),
+        (b"\xba\x82", 0, 2),
+    ),  # Matroska: PixelWidth, -Height
+    *((b"avih", 36, 4), (b"avih", 40, 4), (b"strf", 8, 4), (b"strf", 12, 4)),  # AVI
+    *((b"width\0", 0, 8), (b"height\0", 0, 8)),  # FLV
+    *((b"\0\0\1\xb3", 0, 3), (b"\x9d\1\x2a", 0, 4), (b"\xff\xc0", 3, 4)),  # MPEG-1 and -2, VP8, JPEG
+)
+TIMES = (
+    *((box, at, 4) for box in (b"mvhd", b"mdhd") for at in (12, 16)),  # MP4: ticks a second, duration
+    *((b"tkhd", 20, 4), (b"stts", 8, 4), (b"stts", 12, 4), (b"ctts", 12, 4), (b"elst", 8, 4), (b"elst", 12, 4)),
+    *((b"\x2a\xd7\xb1\x83", 0, 3), (b"\x44\x89\x88", 0, 8), (b"\x23\xe3\x83\x84", 0, 4)),  # Matroska: scale, durations
+    *(
+        (b"avih", 4, 4),
+        (b"avih", 20, 4),
+        (b"strh", 24, 4),
+        (b"strh", 28, 4),
+        (b"strh", 36, 4),
+    ),  # AVI: scale, rate, length
+    *((b"duration\0", 0, 8), (b"framerate\0", 0, 8)),  # FLV
+)
+TABLES = (  # how many entries an index has, how large the samples are and where they lie
+    *((box, 4, 4) for box in (b"stts", b"stsc", b"stco", b"ctts", b"stss", b"elst", b"stsd")),
+    *((b"stsz", 4, 4), (b"stsz", 8, 4), (b"stsz", 12, 4), (b"stco", 8, 4), (b"stsc", 12, 4)),
+    *((b"idx1", 0, 4), (b"movi", -8, 4), (b"LIST", 0, 4), (b"\x1c\x53\xbb\x6b", 0, 2), (b"\x1f\x43\xb6\x75", 0, 4)),
+)
+INDEXES = (b"moov", b"\x16\x54\xae\x6b", b"hdrl", b"onMetaData", b"\0\0\1\xb3")  # Matroska's is Tracks
+
+
+@dataclass
+class Piece:
+    """A packet, out of its file."""
+
+    stream: int
+    data: bytes
+    pts: int | None
+    dts: int
+    key: bool
+
+
+def truncated(video: bytes, rng: Generator) -> bytes:
+    return video[: rng.integers(1, len(video))]
+
+
+def tail_cut(video: bytes, rng: Generator) -> bytes:
+    return video[: -rng.integers(1, max(2, len(video) // 20))]
+
+
+def head_cut(video: bytes, rng: Generator) -> bytes:
+    return video[rng.integers(1, max(2, len(video) // 4)) :]
+
+
+def few_flips(video: bytes, rng: Generator) -> bytes:
+    return _flip(video, rng, 0, len(video), rng.integers(1, 11))
+
+
+def many_flips(video: bytes, rng: Generator) -> bytes:
+    return _flip(video, rng, 0, len(video), len(video) // 200 + 1)
+
+
+def header_flips(video: bytes, rng: Generator) -> bytes:
+    return _flip(video, rng, *_header(video), rng.integers(1, 21))
+
+
+def zeroed_header(video: bytes, rng: Generator) -> bytes:
+    length = min(len(video), int(2 ** rng.uniform(4, 13)))
+    return bytes(length) + video[length:]
+
+
+def zeroed_middle(video: bytes, rng: Generator) -> bytes:
+    start, end = sorted(rng.integers(len(video) // 10, len(video), 2))
+    return video[:start] + bytes(end - start) + video[end:]
+
+
+def noisy_middle(video: bytes, rng: Generator) -> bytes:
+    start, end = sorted(rng.integers(len(video) // 10, len(video), 2))
+    return video[:start] + rng.bytes(end - start) + video[end:]
+
+
+def no_index(video: bytes, rng: Generator) -> bytes:
+    start, end = _header(video)
+    return video[: max(0, start - 4)] + video[end:]
+
+
+def garbled_index(video: bytes, rng: Generator) -> bytes:
+    start, end = _header(video)
+    start += rng.integers(0, end - start)
+    return video[:start] + rng.bytes(end - start) + video[end:]
+
+
+def inserted_bytes(video: bytes, rng: Generator) -> bytes:
+    at = rng.integers(len(video))
+    return video[:at] + rng.bytes(rng.integers(1, 5000)) + video[at:]
+
+
+def shuffled_blocks(video: bytes, rng: Generator) -> bytes:
+    """Sectors in a wrong order, as a failing disk or a careless recovery leaves them."""
+    blocks = [video[at : at + 512] for at in range(0, len(video), 512)]
+    some = rng.choice(len(blocks), min(len(blocks), 8), replace=False)
+    for at, other in zip(some, rng.permutation(some)):
+        blocks[at] = video[512 * other : 512 * other + 512]
+    return b"".join(blocks)
+
+
+def twice(video: bytes, rng: Generator) -> bytes:
+    return video + video[rng.integers(len(video)) :]
+
+
+def huge_picture(video: bytes, rng: Generator) -> bytes:
+    return _write_over(video, rng, PICTURE_SIZES)
+
+
+def wrong_durations(video: bytes, rng: Generator) -> bytes:
+    return _write_over(video, rng, TIMES)
+
+
+def wrong_tables(video: bytes, rng: Generator) -> bytes:
+    return _write_over(video, rng, TABLES)
+
+
+def swapped_tracks(video: bytes, rng: Generator) -> bytes:
+    """Picture and sound exchanged; a lone picture is declared to be of another codec."""
+
+    def swap(pieces):
+        for piece in pieces:
+            piece.stream = 1 - piece.stream if piece.stream < 2 else piece.stream
+
+    return _remux(video, swap) if _n_streams(video) > 1 else other_codec(video, rng)
+
+
+def other_codec(video: bytes, rng: Generator) -> bytes:
+    """The picture's packets declared to be of another codec and size."""
+    return _remux(video, template=_one_frame(str(rng.choice(["mpeg4", "libx264", "libx265", "libvpx-vp9"])), 352, 288))
+
+
+def huge_parameters(video: bytes, rng: Generator) -> bytes:
+    """The picture's packets under the parameters of a picture of 64 megapixels and more."""
+    return _remux(video, template=_one_frame("libx264", *((16384, 4096), (8192, 8192), (64, 16384))[rng.integers(3)]))
+
+
+def other_container(video: bytes, rng: Generator) -> bytes:
+    """The same packets in a container that the file's name does not tell."""
+    return _remux(video, container=str(rng.choice(["matroska", "mov", "avi", "mpegts", "flv", "nut"])))
+
+
+def dropped_packets(video: bytes, rng: Generator) -> bytes:
+    share = rng.uniform(0.05, 0.9)
+    return _remux(video, lambda pieces: [piece for piece in pieces if rng.random() > share])
+
+
+def no_key_frames(video: bytes, rng: Generator) -> bytes:
+    return _remux(video, lambda pieces: [piece for piece in pieces if piece.stream or not piece.key] or pieces[1:])
+
+
+def repeated_packets(video: bytes, rng: Generator) -> bytes:
+    def repeat(pieces):
+        for piece in pieces:
+            if rng.random() < 0.3:
+                piece.data *= int(rng.integers(2, 6))
+
+    return _remux(video, repeat)
+
+
+def exchanged_packets(video: bytes, rng: Generator) -> bytes:
+    def exchange(pieces):
+        data = [piece.data for piece in pieces]
+        for piece, at in zip(pieces, rng.permutation(len(data))):
+            if rng.random() < 0.3:
+                piece.data = data[at]
+
+    return _remux(video, exchange)
+
+
+def cut_packets(video: bytes, rng: Generator) -> bytes:
+    def cut(pieces):
+        for piece in pieces:
+            if rng.random() < 0.2:
+                piece.data = piece.data[: rng.integers(0, len(piece.data) + 1)]
+
+    return _remux(video, cut)
+
+
+def noisy_packets(video: bytes, rng: Generator) -> bytes:
+    """A container without a fault around packets with flipped bytes: the decoder meets them all."""
+
+    def flip(pieces):
+        for piece in pieces:
+            if piece.data and rng.random() < 0.5:
+                piece.data = _flip(piece.data, rng, 0, len(piece.data), rng.integers(1, 9))
+
+    return _remux(video, flip)
+
+
+def leaping_times(video: bytes, rng: Generator) -> bytes:
+    """Timestamps that leap, far or little; what is shown when is drawn by lot."""
+
+    def leap(pieces):
+        offset = int(rng.choice([0, -(10**6), -(2**31), 2**32, 2**40]))
+        for piece in pieces:
+            if rng.random() < 0.2:
+                offset += int(10 ** rng.uniform(1, 9))
+            piece.dts += offset
+            piece.pts = piece.dts + int(10 ** rng.uniform(0, 6))
+
+    return _remux(video, leap)
+
+
+def empty(video: bytes, rng: Generator) -> bytes:
+    return b""
+
+
+def text(video: bytes, rng: Generator) -> bytes:
+    return b"The recorder was out of order on that day.\n" * int(rng.integers(1, 2000))
+
+
+def noise(video: bytes, rng: Generator) -> bytes:
+    return rng.bytes(len(video))
+
+
+WAYS: dict[str, Callable[[bytes, Generator], bytes]] = {
+    way.__name__: way
+    for way in (
+        *(truncated, tail_cut, head_cut, few_flips, many_flips, header_flips, zeroed_header, zeroed_middle),
+        *(noisy_middle, no_index, garbled_index, inserted_bytes, shuffled_blocks, twice),
+        *(huge_picture, wrong_durations, wrong_tables),
+        *(swapped_tracks, other_codec, huge_parameters, other_container, dropped_packets, no_key_frames),
+        *(repeated_packets, exchanged_packets, cut_packets, noisy_packets, leaping_times),
+        *(empty, text, noise),
+    )
+}
+
+
+def damaged(video: bytes, way: str, *seed: int) -> bytes:
+    """`video` broken in one of WAYS."""
+    return WAYS[way](video, np.random.default_rng(seed))
+
+
+def _flip(data: bytes, rng: Generator, start: int, end: int, count: int) -> bytes:
+    """`data` with `count` bits flipped between `start` and `end`."""
+    flipped = bytearray(data)
+    for at in rng.integers(start, end, count):
+        flipped[at] ^= 1 << int(rng.integers(8))
+    return bytes(flipped)
+
+
+def _header(video: bytes) -> tuple[int, int]:
+    """Where the file says what is in it: MP4's index, 2 KiB from another's on, or the first 2 KiB."""
+    start = next((at for at in map(video.find, INDEXES) if at >= 0), 0)
+    length = int.from_bytes(video[start - 4 : start], "big") - 4 if video[start : start + 4] == b"moov" else 2048
+    return start, min(len(video), start + length)
+
+
+def _write_over(video: bytes, rng: Generator, numbers) -> bytes:
+    """One to three of the `numbers` that the file has become extreme: none, all bits, the sign bit, all others."""
+    found = [(at + len(mark) + skip, size) for mark, skip, size in numbers if (at := video.find(mark)) >= 0]
+    if not found:
+        return header_flips(video, rng)
+    broken = bytearray(video)
+    for i in rng.choice(len(found), min(len(found), rng.integers(1, 4)), replace=False):
+        at, size = found[i]
+        extremes = (bytes(size), b"\xff" * size, b"\x80" + bytes(size - 1), b"\x7f" + b"\xff" * (size - 1))
+        broken[at : at + size] = extremes[rng.integers(4)]
+    return bytes(broken)
+
+
+def _n_streams(video: bytes) -> int:
+    with av.open(io.BytesIO(video)) as container:
+        return len(container.streams)
+
+
+def _remux(video: bytes, change=lambda pieces: None, template: bytes | None = None, container: str | None = None):
+    """`video`'s packets, as `change` leaves them, in a new file; `template` has the picture's parameters.
+
+    What a container refuses to hold goes into Matroska; packets that it refuses are left out.
+    """
+    with contextlib.ExitStack() as stack:
+        source = stack.enter_context(av.open(io.BytesIO(video)))
+        streams = list(source.streams)
+        pieces = [
+            Piece(packet.stream.index, bytes(packet), packet.pts, packet.dts, packet.is_keyframe)
+            for packet in source.demux()
+            if packet.dts is not None
+        ]
+        pieces = change(pieces) or pieces
+        if template:
+            streams[0] = stack.enter_context(av.open(io.BytesIO(template))).streams[0]
+        for name in (container or source.format.name.split(",")[0], "matroska"):
+            file = io.BytesIO()
+            with contextlib.suppress(av.error.FFmpegError, ValueError):
+                _mux(file, name, streams, source.streams, pieces)
+            if len(file.getvalue()) > 1000:
+                break
+    return file.getvalue()
+
+
+def _mux(file: io.BytesIO, name: str, streams, sources, pieces: list[Piece]) -> None:
+    with av.open(file, "w", format=name, container_options={"fflags": "bitexact"}) as output:
+        targets = [output.add_stream_from_template(stream, opaque=True) for stream in streams]
+        for piece in pieces:
+            packet = av.Packet(piece.data)
+            packet.stream, packet.time_base = targets[piece.stream], sources[piece.stream].time_base
+            packet.pts, packet.dts, packet.is_keyframe = piece.pts, piece.dts, piece.key
+            with contextlib.suppress(av.error.FFmpegError, ValueError, OverflowError):
+                output.mux(packet)
+
+
+@cache
+def _one_frame(codec: str, width: int, height: int) -> bytes:
+    """A Matroska file of one black picture."""
+    file = io.BytesIO()
+    quiet = {"libx265": {"x265-params": "log-level=none"}, "libx264": {"preset": "ultrafast"}}
+    with av.open(file, "w", format="matroska") as output:
+        stream = output.add_stream(codec, rate=25, options=quiet.get(codec, {}))
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        output.mux(stream.encode(av.VideoFrame(width, height, "yuv420p")))
+        output.mux(stream.encode())
+    return file.getvalue()

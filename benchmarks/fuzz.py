@@ -1,0 +1,192 @@
+"""Thousands of broken videos through the reader: what becomes of each, and of the process that asks.
+
+    python benchmarks/fuzz.py street-fights/clips                  # 2,000 files
+    python benchmarks/fuzz.py street-fights/clips --files 200 --seed 1
+
+Real clips are encoded small (96x64, 30 frames, some with sound) by each codec and container that
+PyAV can write, and broken in each way of damage.py in turn, with fixed seeds. Decoding happens in the
+reader's child process: that may crash, hang and outgrow its memory, and each is counted. The process
+that asks may not: a file must give whole clips, or a VideoError that names it, in time. Exit code 0
+only if all held.
+"""
+
+import argparse
+import contextlib
+import os
+import re
+import resource
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+import av
+import numpy as np
+from damage import WAYS, damaged
+
+from anomalycli.errors import VideoError
+from anomalycli.reading import Reader
+
+SIZE, FRAMES = (96, 64), 30
+SHORT_SIDE, MULTIPLE = 64, 16
+FATES = {  # and the words by which the reader's error tells them
+    "whole": None,
+    "in part": None,
+    "refused": None,
+    "crash": "crash|SIG[A-Z]+",
+    "hang": "hang|no progress",
+    "memory": "memory",
+    "broken promise": None,
+}
+SOURCES = {  # file: codec of the picture, its options, codec of the sound
+    "h264.mp4": ("libx264", {}, "aac"),
+    "h264_b.mov": ("libx264", {"bf": "3", "g": "15"}, None),
+    "h264.mkv": ("libx264", {"g": "10"}, "libopus"),
+    "h264.ts": ("libx264", {"g": "10"}, "aac"),
+    "h264.flv": ("libx264", {}, "aac"),
+    "h264.h264": ("libx264", {}, None),
+    "hevc.mp4": ("libx265", {"x265-params": "log-level=none"}, None),
+    "hevc.ts": ("libx265", {"x265-params": "log-level=none:keyint=10"}, "mp2"),
+    "av1.mkv": ("libsvtav1", {"preset": "12"}, "libopus"),
+    "vp8.webm": ("libvpx", {"deadline": "realtime"}, "libopus"),
+    "vp9.webm": ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8"}, None),
+    "mpeg4.avi": ("mpeg4", {}, "libmp3lame"),
+    "mpeg4.mp4": ("mpeg4", {"g": "5"}, None),
+    "msmpeg4.avi": ("msmpeg4", {}, None),
+    "mpeg1.mpg": ("mpeg1video", {}, "mp2"),
+    "mpeg2.ts": ("mpeg2video", {"bf": "2"}, "mp2"),
+    "mjpeg.avi": ("mjpeg", {"strict": "-1"}, "pcm_s16le"),
+    "mjpeg.mov": ("mjpeg", {"strict": "-1"}, None),
+    "wmv2.wmv": ("wmv2", {}, None),
+    "flv1.flv": ("flv", {}, None),
+    "ffv1.mkv": ("ffv1", {}, None),
+    "prores.mov": ("prores_ks", {}, None),
+}
+
+
+def encode(clip: Path, target: Path, codec: str, options: dict, sound: str | None) -> None:
+    """The first FRAMES frames of `clip`, small, and noise for sound."""
+    with av.open(str(clip)) as source, av.open(str(target), "w") as output:
+        picture = output.add_stream(codec, rate=25, options={"threads": "1"} | options)
+        picture.width, picture.height = SIZE
+        picture.pix_fmt = picture.codec_context.codec.video_formats[0].name
+        track = sound and output.add_stream(sound, rate=48000)
+        for number, frame in enumerate(islice(source.decode(video=0), FRAMES)):
+            frame = frame.reformat(*SIZE, picture.pix_fmt)
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            output.mux(picture.encode(frame))
+        if sound:
+            samples = np.random.default_rng(0).integers(-3000, 3000, (1, 48000 * 2 * FRAMES // 25), np.int16)
+            noise = av.AudioFrame.from_ndarray(samples, format="s16", layout="stereo")
+            noise.sample_rate, noise.pts = 48000, 0
+            output.mux(track.encode(noise))
+            output.mux(track.encode())
+        output.mux(picture.encode())
+
+
+def make_sources(clips: Path, folder: Path) -> list[Path]:
+    """Each of SOURCES in `folder`, of another clip each as far as there are."""
+    found = sorted(path for path in clips.rglob("*.mp4"))
+    for number, (name, how) in enumerate(SOURCES.items()):
+        encode(found[number * len(found) // len(SOURCES)], folder / name, *how)
+    return [folder / name for name in SOURCES]
+
+
+class Watch(threading.Thread):
+    """The largest resident memory that any child of this process has had, in MB, looked at 50 times a second."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.peak = 0.0
+        self.start()
+
+    def run(self):
+        while True:
+            self.peak = max([self.peak, *map(resident, children(os.getpid()))])
+            time.sleep(0.02)
+
+
+def children(pid: int) -> list[int]:
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            found += map(int, (task / "children").read_text().split())
+    return found
+
+
+def resident(pid: int) -> float:
+    """MB."""
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return 0.0
+
+
+def read(reader: Reader, path: Path) -> str:
+    """What became of the file, a key of FATES; ValueError where the reader breaks its promise."""
+    n_clips = 0
+    try:
+        for clip in reader.clips(path, short_side=SHORT_SIDE, multiple=MULTIPLE):
+            if clip.dtype != np.uint8 or clip.ndim != 4 or clip.shape[0] != 16 or clip.shape[3] != 3:
+                raise ValueError(f"a clip of {clip.dtype} {clip.shape}")
+            n_clips += 1
+    except VideoError as error:
+        if path.name not in str(error):
+            raise ValueError(f"the error does not name the file: {error}") from error
+        reason = str(error).replace(str(path), "").replace(path.name, "")
+        return next((fate for fate, words in FATES.items() if words and re.search(words, reason)), "refused")
+    if n_clips != -(-reader.facts.n_frames // 16) or not n_clips:
+        raise ValueError(f"{n_clips} clips of {reader.facts.n_frames} frames")
+    return "in part" if reader.facts.damage else "whole"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("clips", type=Path, help="folder of real clips, .mp4")
+    parser.add_argument("--files", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--stall", type=float, default=10.0, help="seconds without progress that count as a hang")
+    parser.add_argument("--memory", type=int, default=1024, help="MB that the child may use")
+    parser.add_argument("--keep", type=Path, help="folder for files that crash, hang or outgrow the child")
+    args = parser.parse_args()
+    fates = {way: Counter() for way in WAYS}
+    broken_promises, slowest = [], (0.0, "")
+    watch, begin = Watch(), time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder, Reader(stall=args.stall, memory=args.memory) as reader:
+        sources = make_sources(args.clips, Path(folder))
+        prepared = time.perf_counter() - begin
+        for number in range(args.files):
+            way = list(WAYS)[number % len(WAYS)]
+            source = sources[number // len(WAYS) % len(sources)]
+            path = Path(folder) / f"{number:05}_{way}_{source.name}"
+            path.write_bytes(damaged(source.read_bytes(), way, args.seed, number))
+            start = time.perf_counter()
+            try:
+                fate = read(reader, path)
+            except Exception as error:
+                fate = "broken promise"
+                broken_promises.append(f"{path.name}: {error!r}")
+            fates[way][fate] += 1
+            slowest = max(slowest, (time.perf_counter() - start, path.name))
+            if args.keep and fate in ("crash", "hang", "memory", "broken promise"):
+                args.keep.mkdir(parents=True, exist_ok=True)
+                (args.keep / f"{fate.replace(' ', '_')}_{path.name}").write_bytes(path.read_bytes())
+            path.unlink()
+        seconds = time.perf_counter() - begin - prepared
+    print("| damage | " + " | ".join(FATES) + " |\n|---|" + "---:|" * len(FATES))
+    for way, counts in [*fates.items(), ("all", sum(fates.values(), Counter()))]:
+        print(f"| {way.replace('_', ' ')} | " + " | ".join(str(counts[fate] or "") for fate in FATES) + " |")
+    main_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"\n{args.files} files of {len(sources)} sources in {seconds:.0f} s, seed {args.seed}")
+    print(f"slowest: {slowest[0]:.1f} s, {slowest[1]} (a hang is one of {args.stall:g} s without progress)")
+    print(f"peak memory: child {watch.peak:.0f} MB (bound {args.memory}), this process {main_peak:.0f} MB")
+    in_bounds = watch.peak <= 1.25 * args.memory and slowest[0] < 3 * args.stall + 10
+    print(*broken_promises or ["no broken promise"], sep="\n")
+    sys.exit(0 if in_bounds and not broken_promises else 1)
+
+
+if __name__ == "__main__":
+    main()
