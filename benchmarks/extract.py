@@ -1,0 +1,190 @@
+"""How fast extraction is beside the network alone and beside the usual script, and what memory it takes.
+
+    python benchmarks/extract.py rate VIDEO...                       # mc3
+    python benchmarks/extract.py rate VIDEO... --backbone i3d --random-weights
+    python benchmarks/extract.py memory CLIP...                      # videos of one and of thirty minutes, 720p
+
+rate: clips a second of three things on the same files, in turn, medians over `--repeats`:
+the usual script, as public extractors do it (decode a whole file, resize with torch, fp32, one clip after
+the other); the bare network, fed from memory, at the precision of the run; and `anomalycli.extract`
+from files to files, the start of its decoders included. Loading the network is in none of them.
+
+memory: the most that `anomalycli extract` and its decoders held at once, by the length of the video.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+from torch.nn.functional import interpolate
+
+from anomalycli.backbones import BACKBONES, Extractor
+from anomalycli.extract import extract
+from anomalycli.video import CLIP_LENGTH, Video
+
+MINUTE = 1500  # frames at 25 a second
+
+
+def usual(path, net, size, multiple):
+    """Clips of one file, decoded whole, resized by torch, one after the other in fp32."""
+    with av.open(str(path)) as container:
+        frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    width, height = Video(path, size, multiple).size
+    for start in range(0, len(frames), CLIP_LENGTH):
+        clip = frames[start : start + CLIP_LENGTH]
+        clip = np.concatenate([clip, np.repeat(clip[-1:], CLIP_LENGTH - len(clip), 0)])
+        x = torch.from_numpy(clip).permute(0, 3, 1, 2).float()
+        x = interpolate(x, (height, width), mode="bilinear", antialias=True)
+        with torch.inference_mode():
+            net(x.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)[None])
+
+
+def rate(args):
+    with tempfile.TemporaryDirectory() as folder:
+        weights = random_weights(args.backbone, Path(folder)) if args.random_weights else None
+        fp32 = Extractor(args.backbone, "cpu", "fp32", args.size, weights=weights)
+        ours = Extractor(args.backbone, "cpu", args.precision, args.size, weights=weights)
+    clips = [clip for path in args.videos for clip in Video(path, ours.size, ours.multiple).clips()]
+
+    def script():
+        for path in args.videos:
+            usual(path, fp32.net, ours.size, ours.multiple)
+
+    def bare():
+        for at in range(0, len(clips), ours.batch):
+            ours(clips[at : at + ours.batch])
+
+    def whole():
+        with tempfile.TemporaryDirectory() as folder:
+            outcomes = list(extract(args.videos, folder, ours))
+        assert {outcome.status for outcome in outcomes} == {"done"}, outcomes
+        return sum(outcome.seconds for outcome in outcomes)
+
+    length = whole()  # and everything is warm
+    runs = {"usual script": script, "bare network": bare, "anomalycli": whole}
+    seconds = {name: [] for name in runs}
+    for _ in range(args.repeats):
+        for name, run in runs.items():
+            begin = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - begin)
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    print(f"{args.backbone}, {ours.precision}, pictures of {clips[0].shape[2]}x{clips[0].shape[1]}, "
+          f"{torch.get_num_threads()} threads, {len(args.videos)} files, {len(clips)} clips")  # fmt: skip
+    for name, median in medians.items():
+        print(f"{name:13} {len(clips) / median:7.2f} clips/s {length / median:7.2f} x real time   "
+              f"runs of {', '.join(f'{s:.1f}' for s in seconds[name])} s")  # fmt: skip
+    print(f"anomalycli: {medians['bare network'] / medians['anomalycli']:.0%} of the bare network's rate, "
+          f"{medians['usual script'] / medians['anomalycli']:.2f} times as fast as the usual script")  # fmt: skip
+
+
+def random_weights(backbone, folder):
+    """A file as the published one is, for speed does not depend on what the weights say."""
+    path = folder / "random.pth"
+    torch.save({"model_state": BACKBONES[backbone]().net.state_dict()}, path)
+    return path
+
+
+def memory(args):
+    with tempfile.TemporaryDirectory(dir=args.work) as folder:
+        peaks = {}
+        for minutes in (1, args.minutes):
+            video = Path(folder) / f"{minutes}.mp4"
+            looped(Path(folder) / "1.mp4", video, minutes) if minutes > 1 else encode(args.videos, video)
+            peaks[minutes] = peak_memory(video, Path(folder) / f"features-{minutes}", args.size or 32)
+            print(f"{minutes:3} min, {video.stat().st_size / 1e6:.0f} MB: {peaks[minutes] / 1e6:.0f} MB at most")
+    print(f"{args.minutes} minutes take {peaks[args.minutes] / peaks[1]:.3f} times the memory of one")
+
+
+def encode(clips, path):
+    """One minute of 720p, of `clips` one after the other."""
+    n = 0
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=25, options={"preset": "ultrafast", "crf": "28"})
+        stream.width, stream.height, stream.pix_fmt = 1280, 720, "yuv420p"
+        while n < MINUTE:
+            for clip in clips:
+                with av.open(str(clip)) as container:
+                    for frame in container.decode(video=0):
+                        if n < MINUTE:
+                            picture = frame.reformat(1280, 720, "yuv420p")
+                            picture.pts, picture.time_base, n = n, Fraction(1, 25), n + 1
+                            out.mux(stream.encode(picture))
+        out.mux(stream.encode())
+
+
+def looped(source, path, times):
+    """The packets of `source` over and over."""
+    begin = 0
+    with av.open(str(path), "w") as out:
+        stream = None
+        for _ in range(times):
+            with av.open(str(source)) as container:
+                video = container.streams.video[0]
+                stream = stream or out.add_stream_from_template(video)
+                for packet in container.demux(video):
+                    if packet.dts is not None:
+                        packet.pts, packet.dts, packet.stream = packet.pts + begin, packet.dts + begin, stream
+                        out.mux(packet)
+                begin += video.duration
+
+
+def peak_memory(video, folder, size):
+    """Bytes that the command and its decoders held together at most, looked at ten times a second."""
+    command = [sys.executable, "-m", "anomalycli", "extract", str(video), "-o", str(folder), "--size", str(size)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, sum(resident(pid) for pid in [process.pid, *children(process.pid)]))
+        time.sleep(0.1)
+    assert process.returncode == 0, process.stderr.read().decode()
+    return peak
+
+
+def children(pid):
+    try:
+        threads = Path(f"/proc/{pid}/task").iterdir()
+        return [int(child) for thread in threads for child in (thread / "children").read_text().split()]
+    except OSError:
+        return []
+
+
+def resident(pid):
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    one = commands.add_parser("rate")
+    one.set_defaults(run=rate)
+    one.add_argument("videos", nargs="+", type=Path)
+    one.add_argument("--backbone", default="mc3")
+    one.add_argument("--random-weights", action="store_true")
+    one.add_argument("--precision", default="auto")
+    one.add_argument("--size", type=int)
+    one.add_argument("--repeats", type=int, default=3)
+    two = commands.add_parser("memory")
+    two.set_defaults(run=memory)
+    two.add_argument("videos", nargs="+", type=Path)
+    two.add_argument("--minutes", type=int, default=30)
+    two.add_argument("--size", type=int)
+    two.add_argument("--work", type=Path)
+    args = parser.parse_args()
+    args.run(args)
+
+
+if __name__ == "__main__":
+    main()
