@@ -122,7 +122,15 @@ def extract(
         )
     counts: Counter[str] = Counter()
     with clip_progress() as on_clips:
-        for outcome in run(expand(videos), output, extractor, layout=layout, overwrite=overwrite, on_clips=on_clips):
+        for outcome in run(
+            expand(videos),
+            output,
+            extractor,
+            layout=layout,
+            overwrite=overwrite,
+            on_clips=on_clips,
+            on_note=lambda note: say(escape(note)),
+        ):
             counts[outcome.status] += 1
             if outcome.status == "done":
                 say(f"{escape(outcome.path.name)}: done" + escape(f" ({outcome.note})" if outcome.note else ""))
@@ -373,6 +381,8 @@ def score(videos, sample, model, span, output, as_json, sheet, truth, device, pr
         gap=flags["gap"],
         shortest=flags["shortest"],
     )
+    if note := scorer.calibrate([item.path for item in inputs if item.path.suffix.lower() != SUFFIX]):
+        say(escape(note))
     results, pages, failures = [], [], []
     written: Counter[str] = Counter()
     with clip_progress() as on_clips:

@@ -1,6 +1,7 @@
 """Video files in, feature files out."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,6 +21,7 @@ from .video import CLIP_LENGTH, SUFFIXES, Video
 
 BATCH = 4  # clips that go through the network at once
 SOUND_BATCH = 32  # windows of sound that do
+SPREAD = 10  # videos that the clips which calibrate int8 come from
 
 OnClips = Callable[[Path, int, int | None], None]  # path, clips done, clips in all (None: not known)
 
@@ -45,12 +47,13 @@ def extract(
     layout: str = "npz",
     overwrite: bool = False,
     on_clips: OnClips | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> Iterator[Outcome]:
     """Write OUTPUT/name.npz for each video in `paths` (files and folders), yielding each one's outcome.
 
     `layout` is npz, or what other programs read (formats.py): xd or rtfm.
     Labels that stand beside the videos are carried along as OUTPUT/labels.csv. A feature file of
-    the same source and settings is kept.
+    the same source and settings is kept. `on_note` hears what came of calibrating, at int8.
 
     Raises VideoError where there is no video, and UsageError, before any work, where labels
     contradict each other or OUTPUT holds features made with other settings (unless `overwrite`).
@@ -63,6 +66,9 @@ def extract(
     targets = {item: target(output, item.name, layout) for item in inputs}
     there = set() if overwrite else {item for item in inputs if _is_done(item, targets[item], extractor)}
     _carry_labels(folders, inputs, output)
+    note = calibrate([item.path for item in inputs if item not in there], extractor)
+    if note and on_note:
+        on_note(note)
     for item in inputs:
         if item in there:
             yield Outcome(item.path, "skipped")
@@ -77,8 +83,28 @@ def extract(
             yield Outcome(item.path, status, features.warning, features.sound_missing)
 
 
+def calibrate(paths: Sequence[Path], extractor: Extractor) -> str | None:
+    """Ready an extractor that wants clips with the first ones of several of these videos.
+
+    Returns a sentence on what came of it, or None where nothing was to be done. Videos that cannot
+    be read are passed over.
+    """
+    if not extractor.wanted or not paths:
+        return None
+    each = -(-extractor.wanted // min(len(paths), SPREAD))
+    clips: list[np.ndarray] = []
+    for path in paths:
+        with suppress(VideoError):
+            video = Video(path, extractor.size, extractor.multiple)
+            clips += islice(video.clips(), min(each, extractor.wanted - len(clips)))
+        if len(clips) == extractor.wanted:
+            break
+    return extractor.calibrate(clips)
+
+
 def extract_video(path: Path, extractor: Extractor, on_clips: OnClips | None = None) -> Features:
     """The features of one video. Raises VideoError where it has no readable frame."""
+    calibrate([path], extractor)
     video = Video(path, extractor.size, extractor.multiple)
     n_clips = -(-video.n_declared // CLIP_LENGTH) if video.n_declared else None
     rows: list[np.ndarray] = []

@@ -122,7 +122,12 @@ truth_options = section(
 device_options = section(
     "Machine",
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps."),
-    click.option("--precision", default="auto", show_default=True, help="auto, fp32, bf16 or fp16."),
+    click.option(
+        "--precision",
+        default="auto",
+        show_default=True,
+        help="auto, fp32, bf16, fp16, or int8 (CPU; needs the extra: pip install 'anomalycli[fast]').",
+    ),
 )
 talk_options = section(
     "Words",
