@@ -172,18 +172,25 @@ def test_the_command_line_says_what_came_of_it_and_features_say_int8(run, make_v
 
 
 @needs_fast
-def test_a_scorer_calibrates_on_the_video_that_it_scores(ready, make_video, scene, tmp_path):
+def test_a_scorer_calibrates_on_what_it_scores(ready, make_video, scene, tmp_path):
     torch.manual_seed(0)
     config = DENetConfig(1024, segments=8, scales=2, heads=2, width=16, feedforward=16)
     save_model(tmp_path / "model.safetensors", DENet(config), ModelInfo(config, ready.kind))
-    frames = np.concatenate([scene(seed) for seed in range(10)])
-    video = make_video(n_frames=160, size=(48, SIZE), paint=frames.__getitem__)
+    frames = np.concatenate([scene(seed) for seed in range(5)])
+    video = make_video(n_frames=80, size=(48, SIZE), paint=frames.__getitem__)
     exact = Scorer.load(tmp_path / "model.safetensors", precision="fp32").score(video)
-    ready.kept_at.rename(tmp_path / "aside")
-    scorer = Scorer.load(tmp_path / "model.safetensors", precision="int8")
-    assert scorer.score(video).scores == pytest.approx(exact.scores, abs=0.02)
-    assert scorer.extractor.wanted == 0
-    (tmp_path / "aside").rename(ready.kept_at)
+    kept = Scorer.load(tmp_path / "model.safetensors", precision="int8")
+    assert kept.calibrate([video]) is None
+    assert kept.score(video).scores == pytest.approx(exact.scores, abs=0.02)
+    assert kept.extractor.precision == "int8"
+    aside = ready.kept_at.rename(tmp_path / "aside")
+    try:
+        first = Scorer.load(tmp_path / "model.safetensors", precision="int8")
+        assert "there are 5" in first.calibrate([video])
+        second = Scorer.load(tmp_path / "model.safetensors", precision="int8")
+        assert (second.score(video).scores == first.score(video).scores).all()
+    finally:
+        aside.rename(ready.kept_at)
 
 
 @needs_fast
