@@ -3,18 +3,20 @@
 import importlib.metadata
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from . import int8
 from .errors import AnomalyError, UsageError
 from .features import FeatureKind
 from .inception_i3d import InceptionI3D
 from .vggish import VGGish
 from .weights import OnBytes, check_sha256, fetch, load_weights
 
-BATCH = {"cpu": 1, "cuda": 16, "mps": 4}  # clips; a CPU gains nothing from several
+BATCH = {"cpu": 1, "cuda": 16, "mps": 4}  # clips; a CPU gains nothing from several at once
 SMALLEST = 16  # pixels; the shortest side that a network here can make anything of
 CROPS = {1: "centre", 5: "centre, top left, top right, bottom left, bottom right"}  # the order of XD-Violence's files
 CROPS[10] = CROPS[5] + ", then the five mirrored"
@@ -77,13 +79,19 @@ class MC3(nn.Module):
         return self
 
     def forward(self, frames: Tensor) -> Tensor:  # (B, 16, H, W, 3) uint8
+        return self.pooled(frames)[:, None]  # (B, 1, 1024)
+
+    def views(self, frames: Tensor) -> list[Tensor]:
+        return [frames]
+
+    def pooled(self, frames: Tensor) -> Tensor:  # (B, 16, H, W, 3) uint8
         x = frames * self.scale + self.shift  # float32: the rounding to bf16 comes after
         x = x.permute(0, 4, 1, 2, 3).to(next(self.net.parameters()).dtype)  # (B, 3, 16, H, W), channels last
         layer3 = self.net.layer3(self.net.layer2(self.net.layer1(self.net.stem(x))))  # (B, 256, T', H', W')
         layer4 = self.net.layer4(layer3).float()  # (B, 512, T'', H'', W'')
         layer3 = layer3.float()
         parts = layer3.mean((2, 3, 4)), layer3.mean(2).amax((2, 3)), layer4.mean((2, 3, 4))
-        return torch.cat(parts, 1)[:, None]  # (B, 1, 1024)
+        return torch.cat(parts, 1)  # (B, 1024)
 
 
 class I3D(nn.Module):
@@ -119,7 +127,10 @@ class I3D(nn.Module):
         return self
 
     def forward(self, frames: Tensor) -> Tensor:  # (B, 16, H, W, 3) uint8
-        return torch.stack([self.pooled(square) for square in crop(frames, self.n_crops)], 1)  # (B, n_crops, D)
+        return torch.stack([self.pooled(view) for view in self.views(frames)], 1)  # (B, n_crops, D)
+
+    def views(self, frames: Tensor) -> list[Tensor]:
+        return crop(frames, self.n_crops)  # each (B, 16, side, side, 3)
 
     def pooled(self, frames: Tensor) -> Tensor:  # (B, 16, side, side, 3) uint8
         x = (frames.float() / 255 - self.mean) / self.std  # float32: the rounding to bf16 comes after
@@ -156,9 +167,11 @@ BACKBONES = {backbone.name: backbone for backbone in (MC3, I3D, InceptionI3DRGB)
 class Extractor:
     """A backbone on a device, at a precision, at a picture size; with `audio`, VGGish beside it.
 
-    `device` is auto, cpu, cuda or mps; `precision` auto, fp32, bf16 or fp16. auto takes an
+    `device` is auto, cpu, cuda or mps; `precision` auto, fp32, bf16, fp16 or int8. auto takes an
     accelerator where there is one, and bf16 on a CPU with bf16 instructions. `crops` is 1, 5 or 10,
     `audio` one of vggish.MODES, `weights` a file to take instead of the published one.
+
+    `wanted` is how many clips int8 still asks to be calibrated on: 0 once it was, or was before.
     """
 
     def __init__(
@@ -176,7 +189,6 @@ class Extractor:
         if backbone not in BACKBONES:
             raise UsageError(f"There is no backbone '{backbone}'; there are: {', '.join(BACKBONES)}.")
         self.device = pick_device(device)
-        self.batch = BATCH[self.device.type]
         self.precision = pick_precision(precision, self.device)
         net = BACKBONES[backbone](crops)
         self.multiple = net.multiple
@@ -187,18 +199,59 @@ class Extractor:
         self.vggish = VGGish(audio).load(on_bytes).eval().to(self.device) if audio else None
         net.load(weights, on_bytes).eval()
         self.kind = FeatureKind(backbone, net.sha256, net.preprocessing, self.size, net.dim, audio)
+        self.wanted = 0
+        self.net: Any = net  # the module, or int8.Int8
+        if self.precision == "int8":
+            self.kept_at = int8.cache_path(self.kind, self.crops)
+            if kept := int8.load(net, self.kept_at):
+                self.net = kept
+            else:
+                self.wanted = int8.WANTED
+        else:
+            self._place(net)
+
+    def _place(self, net: nn.Module) -> None:
         net.net.to(DTYPES[self.precision], memory_format=torch.channels_last_3d)
         self.net = net.to(self.device)
 
-    @torch.inference_mode()
+    def calibrate(self, clips: list[np.ndarray]) -> str:
+        """Ready an extractor that wants `clips`, each (16, H, W, 3) uint8, of the videos that it is for.
+
+        Returns a sentence on what came of it: where int8 is not true enough to fp32, or the clips are
+        too few, the extractor is ready at the default precision.
+        """
+        quantised, told = int8.quantise(self.net, clips, self.kind, self.kept_at)
+        self.wanted = 0
+        if quantised:
+            self.net = quantised
+            return f"int8: {told}; kept as {self.kept_at}."
+        self.precision = pick_precision("auto", self.device)
+        self._place(self.net)
+        return f"{self.precision} is used, not int8: {told}."
+
+    @property
+    def batch(self) -> int:
+        """How many clips it is best given at once."""
+        return int8.STREAMS if isinstance(self.net, int8.Int8) else BATCH[self.device.type]
+
     def __call__(self, clips: list[np.ndarray]) -> np.ndarray:
-        """Clips of one size, each (16, H, W, 3) uint8 -> float32 (len(clips), n_crops, D)."""
+        """Clips of one size, each (16, H, W, 3) uint8 -> float32 (len(clips), n_crops, D).
+
+        What a clip's features are does not depend, to the last bit, on the clips beside it.
+        """
+        if self.wanted:
+            raise RuntimeError("At int8 the extractor is calibrated before it is called.")
+        return np.concatenate([self._run(clips[at : at + self.batch]) for at in range(0, len(clips), self.batch)])
+
+    @torch.inference_mode()
+    def _run(self, clips: list[np.ndarray]) -> np.ndarray:
+        n = len(clips)
+        if self.device.type != "cpu":  # another number of clips may be another algorithm
+            clips = clips + clips[-1:] * (self.batch - n)
         frames = torch.from_numpy(np.stack(clips))
         if self.device.type == "cuda":
-            frames = frames.pin_memory().to(self.device, non_blocking=True)
-        else:
-            frames = frames.to(self.device)
-        return self.net(frames).float().cpu().numpy()
+            frames = frames.pin_memory()
+        return self.net(frames.to(self.device, non_blocking=True)).float().cpu().numpy()[:n]
 
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -219,9 +272,12 @@ def pick_device(name: str) -> torch.device:
 
 def pick_precision(name: str, device: torch.device) -> str:
     """auto -> what is fast on this device without changing the features' meaning."""
+    if name == "int8":
+        int8.check(device)
+        return name
     if name != "auto":
         if name not in DTYPES:
-            raise UsageError(f"There is no precision '{name}': give auto, {', '.join(DTYPES)}.")
+            raise UsageError(f"There is no precision '{name}': give auto, {', '.join(DTYPES)}, int8.")
         return name
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"

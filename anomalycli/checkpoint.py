@@ -1,6 +1,7 @@
 """Model files: safetensors, with the configuration and what it was trained on in the metadata."""
 
 import dataclasses
+import importlib.resources
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from .features import FeatureKind
 from .whole import write_whole
 
 VERSION = 1
+BUNDLED = "street-fights.safetensors"
 _KEY = "anomalycli"  # safetensors writes several keys in any order; one keeps files the same, bit for bit
 
 
@@ -48,6 +50,12 @@ def load_model(path: Path) -> tuple[DENet, ModelInfo]:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: not a model of this tool ({cause(error)}).") from error
     return model.eval(), info
+
+
+def load_bundled() -> tuple[DENet, ModelInfo]:
+    """The model that comes with the installation."""
+    with importlib.resources.as_file(importlib.resources.files("anomalycli.bundled") / BUNDLED) as path:
+        return load_model(path)
 
 
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor], meta: dict) -> None:

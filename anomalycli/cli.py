@@ -172,6 +172,7 @@ def extract(
             overwrite=overwrite,
             shard=part,
             on_progress=on_progress,
+            on_note=lambda note: say(escape(note)),
             **how,
         ):
             outcomes.append(outcome)
@@ -443,6 +444,8 @@ def score(videos, sample, model, span, output, as_json, sheet, truth, device, pr
         gap=flags["gap"],
         shortest=flags["shortest"],
     )
+    if note := scorer.calibrate([item.path for item in inputs if item.path.suffix.lower() != SUFFIX]):
+        say(escape(note))
     rows, curves, pages, failures = [], [], [], []  # what is small of each: a night of results would fill the memory
     written: Counter[str] = Counter()
     with clip_progress() as on_clips:

@@ -1,9 +1,10 @@
 """Video files in, feature files out."""
 
 import errno
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from .video import CLIP_LENGTH, SUFFIXES
 
 WORKERS = 2  # processes that decode
 WAITING = 4  # batches' worth of clips, of several picture sizes, that may wait for others of their size
+SPREAD = 10  # videos that the clips which calibrate int8 come from
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 OnClips = Callable[[Path, int, int | None], None]  # path, clips done, clips in all (None: not known)
@@ -55,6 +57,7 @@ def extract(
     stall: float = STALL,
     memory: int = MEMORY,
     on_progress: Callable[[Progress], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> Iterator[Outcome]:
     """Write OUTPUT/name.npz for each video in `paths` (files and folders), yielding each one's outcome.
 
@@ -63,7 +66,8 @@ def extract(
     feature file of the same source and settings is kept. `shard` takes a part of the inputs only.
 
     `workers` processes decode while the network works; one that takes more than `memory` MB, or makes
-    no progress for `stall` seconds, costs its file and no other.
+    no progress for `stall` seconds, costs its file and no other. `on_note` hears what came of
+    calibrating, at int8.
 
     Raises VideoError where there is no video, UsageError, before any work, where labels
     contradict each other or OUTPUT holds features made with other settings (unless `overwrite`),
@@ -84,16 +88,40 @@ def extract(
         for item, features in there.items():
             yield account.add(_outcome(item, features, "skipped"))
         todo = [item for item in inputs if item not in there]
+        note = calibrate([item.path for item in todo], extractor)
+        if note and on_note:
+            on_note(note)
         readers = [Reader(stall, memory) for _ in range(min(workers, len(todo)))]
         with closing(feed(todo, lambda reader, item: _pieces(reader, item.path, extractor), readers)) as pieces:
             for outcome in _make(todo, pieces, targets, extractor, layout, on_progress):
                 yield account.add(outcome)
 
 
+def calibrate(paths: Sequence[Path], extractor: Extractor) -> str | None:
+    """Ready an extractor that wants clips with the first ones of several of these videos.
+
+    Returns a sentence on what came of it, or None where nothing was to be done. Videos that cannot
+    be read are passed over.
+    """
+    if not extractor.wanted or not paths:
+        return None
+    each = -(-extractor.wanted // min(len(paths), SPREAD))
+    clips: list[np.ndarray] = []
+    with Reader() as reader:
+        for path in paths:
+            with suppress(VideoError):
+                some = reader.clips(path, extractor.size, extractor.multiple)
+                clips += islice(some, min(each, extractor.wanted - len(clips)))
+            if len(clips) == extractor.wanted:
+                break
+    return extractor.calibrate(clips)
+
+
 def extract_video(
     path: Path, extractor: Extractor, on_clips: OnClips | None = None, reader: Reader | None = None
 ) -> Features:
     """The features of one video. Raises VideoError where it has no readable frame."""
+    calibrate([path], extractor)
     with ExitStack() as stack:
         reader = reader or stack.enter_context(Reader())
         video, batches = _Video(path), _Batches(extractor)
@@ -183,11 +211,7 @@ class _Video:
 
 
 class _Batches:
-    """Clips on their way through the network: those of one picture size together, whichever videos they are of.
-
-    A batch always has `extractor.batch` clips, short ones filled up: so what a clip's features are does
-    not depend, to the last bit, on what else was there to do.
-    """
+    """Clips on their way through the network: those of one picture size together, whichever videos they are of."""
 
     def __init__(self, extractor: Extractor):
         self.extractor = extractor
@@ -216,8 +240,7 @@ class _Batches:
 
     def _run(self, shape: tuple[int, ...]) -> None:
         videos, clips = zip(*self.waiting.pop(shape), strict=True)
-        filling = [clips[-1]] * (self.extractor.batch - len(clips))
-        for video, row in zip(videos, self.extractor([*clips, *filling]), strict=False):
+        for video, row in zip(videos, self.extractor(list(clips)), strict=True):
             video.visual.append(row)
 
 

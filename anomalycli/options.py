@@ -127,7 +127,12 @@ device_option = section("Machine", _device)
 device_options = section(
     "Machine",
     _device,
-    click.option("--precision", default="auto", show_default=True, help="auto, fp32, bf16 or fp16."),
+    click.option(
+        "--precision",
+        default="auto",
+        show_default=True,
+        help="auto, fp32, bf16, fp16, or int8 (CPU; needs the extra: pip install 'anomalycli[fast]').",
+    ),
 )
 talk_options = section(
     "Words",

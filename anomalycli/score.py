@@ -1,7 +1,7 @@
 """A video or its features in, a score for every frame and events out."""
 
-import importlib.resources
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from .backbones import Extractor, pick_device
-from .checkpoint import ModelInfo, load_model
+from .checkpoint import ModelInfo, load_bundled, load_model
 from .datasets import joined
 from .denet import DENet
 from .errors import UsageError
 from .events import Event, EventRule, find_events, frame_edges
-from .extract import OnClips, extract_video
+from .extract import OnClips, calibrate, extract_video
 from .features import SUFFIX, Features, load_features
 from .reading import Reader
 from .segments import pool, spread
@@ -24,7 +24,6 @@ from .segments import pool, spread
 if TYPE_CHECKING:
     import pandas
 
-BUNDLED = "street-fights.safetensors"
 log = logging.getLogger(__name__)
 SPANS = ("auto", "video", "window")
 LONG = 3  # clips a segment beyond which `auto` takes windows: at 64 segments and 25 fps, two minutes
@@ -91,10 +90,7 @@ class Scorer:
     @classmethod
     def load(cls, path: str | Path | None = None, device: str = "auto", precision: str = "auto") -> "Scorer":
         """The model at `path`, or the bundled one. Raises CheckpointError where it is not one."""
-        if path is not None:
-            return cls(*load_model(Path(path)), device, precision)
-        with importlib.resources.as_file(importlib.resources.files("anomalycli.bundled") / BUNDLED) as bundled:
-            return cls(*load_model(bundled), device, precision)
+        return cls(*(load_bundled() if path is None else load_model(Path(path))), device, precision)
 
     def score(
         self,
@@ -127,6 +123,13 @@ class Scorer:
         )
         notes = features.warning, features.sound_warning
         return Result(path, scores, features.fps, events, span, rule, *notes, features.times)
+
+    def calibrate(self, paths: Sequence[Path]) -> str | None:
+        """At int8: calibrate the extractor on these videos, and not on the first that is scored alone.
+
+        Returns a sentence on what came of it, or None where nothing was to be done.
+        """
+        return calibrate(paths, self.extractor) if self.precision == "int8" and paths else None
 
     def score_features(self, features: Features, span: str = "auto") -> tuple[np.ndarray, str]:
         """Scores of the frames, float32 (n_frames,), and the span that was used; crops are averaged."""

@@ -1,0 +1,208 @@
+"""The fast path on a CPU: a backbone in 8-bit integers, quantised by NNCF and run by OpenVINO.
+
+A few clips of the user's own calibrate it (NNCF's post-training quantisation); others, held out,
+judge it beside the fp32 network. What passes is kept in the cache folder, one file for each network,
+picture size and pair of versions, and needs no clips again.
+"""
+
+import contextlib
+import hashlib
+import importlib.metadata
+import importlib.util
+import io
+import logging
+import sys
+import tempfile
+import warnings
+import zipfile
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .checkpoint import load_bundled
+from .errors import UsageError
+from .features import FeatureKind
+from .segments import pool
+from .weights import cache_folder
+
+if TYPE_CHECKING:
+    from .backbones import I3D, MC3
+
+PACKAGES = ("openvino", "nncf")
+RECIPE = 1  # counts up where quantising changes, so that what is kept is made again
+WANTED = 20  # clips: 15 calibrate and 5 judge
+JUDGES = 4  # one clip in so many is held out
+FEWEST = 8  # clips below which the ranges of the activations are a matter of luck
+LEAST_COSINE = 0.995  # of every clip that was held out, to the fp32 network
+MOST_DIFFERENCE = 0.02  # between scores of the bundled model, where it knows these features
+STREAMS = 4  # clips that run side by side at most: the extractor's batch
+SHAPES = 8  # picture sizes whose compiled networks are kept
+
+
+class Int8:
+    """A quantised backbone, called as the backbone is. Made by `load` or `quantise`.
+
+    A clip has the same features, bit for bit, whatever it is computed with: each runs by itself, as
+    many side by side as there are threads.
+    """
+
+    def __init__(self, net: "MC3 | I3D", xml: bytes, weights: np.ndarray):
+        """`xml` and `weights` are OpenVINO's two files of a network (1, 16, H, W, 3) uint8 -> (1, D)."""
+        openvino = _openvino()
+        self.core = openvino.Core()
+        self.model = self.core.read_model(xml, openvino.Tensor(weights))
+        self.views, self.dim = net.views, net.dim
+        self.queue = lru_cache(SHAPES)(self._compile)
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        """(B, 16, H, W, 3) uint8 -> (B, n_crops, D) float32."""
+        views = torch.stack(self.views(frames), 1)  # (B, n_crops, 16, side, side, 3)
+        rows = views.flatten(0, 1)
+        features = np.empty((len(rows), self.dim), np.float32)
+        queue = self.queue(tuple(rows.shape[1:]))
+
+        def keep(request: Any, i: int) -> None:
+            features[i] = request.get_output_tensor(0).data[0]
+
+        queue.set_callback(keep)
+        for i, row in enumerate(rows):
+            queue.start_async(row[None].numpy(), i)
+        queue.wait_all()
+        return torch.from_numpy(features).unflatten(0, views.shape[:2])
+
+    def _compile(self, shape: tuple[int, ...]) -> Any:
+        openvino = _openvino()
+        model = self.model.clone()
+        model.reshape([1, *shape])
+        threads = torch.get_num_threads()
+        streams = min(threads, STREAMS)
+        settings = {
+            "NUM_STREAMS": str(streams),
+            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_PRECISION_HINT": "f32",  # of what is not int8
+        }
+        return openvino.AsyncInferQueue(self.core.compile_model(model, "CPU", settings), streams)
+
+
+def check(device: torch.device) -> None:
+    """Raises UsageError where there is no int8: on other devices, and without its packages."""
+    if device.type != "cpu":
+        raise UsageError(f"--precision int8 is for the CPU, and this run is on '{device}': give --device cpu.")
+    if not all(importlib.util.find_spec(name) for name in PACKAGES):
+        raise UsageError("--precision int8 needs OpenVINO and NNCF: `pip install 'anomalycli[fast]'` brings them.")
+
+
+def cache_path(kind: FeatureKind, crops: str) -> Path:
+    """Where the quantised network of these features is kept, or would be."""
+    settings = kind.backbone, kind.weights_sha256, kind.preprocessing, kind.size, crops
+    versions = [importlib.metadata.version(name) for name in PACKAGES]
+    key = hashlib.sha256(repr((RECIPE, *settings, *versions)).encode()).hexdigest()
+    return cache_folder().with_name("int8") / f"{kind.backbone}-{kind.size}-{key[:16]}.npz"
+
+
+def load(net: "MC3 | I3D", path: Path) -> Int8 | None:
+    """The network that `quantise` kept at `path`; None where there is none, or not a whole one."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return Int8(net, file["xml"].tobytes(), file["weights"])
+    except (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile):
+        return None
+
+
+def quantise(net: "MC3 | I3D", clips: list[np.ndarray], kind: FeatureKind, path: Path) -> tuple[Int8 | None, str]:
+    """Quantise the fp32 `net` on `clips`, each (16, H, W, 3) uint8, and keep it at `path` if it is good.
+
+    Returns it, or None where it is not good enough, and what was measured, as a part of a sentence.
+    """
+    if len(clips) < FEWEST:
+        return None, f"calibrating takes {FEWEST} clips or more, and there are {len(clips)}"
+    judges, calibrating = clips[::JUDGES], [clip for i, clip in enumerate(clips) if i % JUDGES]
+    files = quantised_files(net, calibrating)
+    network = Int8(net, **files)
+    with torch.inference_mode():
+        exact, fast = (
+            torch.cat([run(torch.from_numpy(clip[None])) for clip in judges]).numpy() for run in (net, network)
+        )  # (judges, n_crops, D)
+    cosine = float(((exact * fast).sum(2) / np.linalg.norm(exact, axis=2) / np.linalg.norm(fast, axis=2)).min())
+    good = cosine >= LEAST_COSINE
+    told = f"on {len(judges)} clips that were held out, features at cosine {cosine:.4f} or more to fp32"
+    model, info = load_bundled()
+    if info.kind.difference(kind) is None:
+        bags = torch.from_numpy(np.stack([pool(x, info.config.segments).mean(1) for x in (exact, fast)]))
+        with torch.inference_mode():
+            scores = model(bags)[1]
+        difference = float((scores[0] - scores[1]).abs().max())
+        good = good and difference <= MOST_DIFFERENCE
+        told += f" and scores within {difference:.3f}"
+    if not good:
+        return None, f"{told}, where {LEAST_COSINE} and {MOST_DIFFERENCE} are asked for"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".part")
+    with open(partial, "wb") as file:
+        np.savez(file, xml=np.frombuffer(files["xml"], np.uint8), weights=files["weights"])
+    partial.replace(path)
+    return network, told
+
+
+class View(nn.Module):
+    """One view of a clip through a backbone: (B, 16, H, W, 3) uint8 -> (B, D)."""
+
+    def __init__(self, net: "MC3 | I3D"):
+        super().__init__()
+        self.net = net
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return self.net.pooled(frames)
+
+
+def convert(net: "MC3 | I3D", view: Tensor) -> Any:
+    """OpenVINO's model of an fp32 backbone, for pictures of any size; `view` is an example of its input."""
+    openvino = _openvino()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit.trace is deprecated; OpenVINO calls it
+        model = openvino.convert_model(View(net), example_input=view)
+    model.reshape([-1, 16, -1, -1, 3])
+    return model
+
+
+def quantised_files(net: "MC3 | I3D", clips: list[np.ndarray]) -> dict[str, Any]:
+    """OpenVINO's two files of the quantised network: xml and weights."""
+    views = []
+    for i, clip in enumerate(clips):
+        of_clip = net.views(torch.from_numpy(clip[None]))
+        views.append(of_clip[i % len(of_clip)])
+    model = convert(net, views[0])
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # NNCF imports it; it misses CUDA
+    import nncf
+    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
+
+    nncf.set_log_level(logging.ERROR)
+    with contextlib.redirect_stdout(io.StringIO()):  # its bars: stdout is for results
+        model = nncf.quantize(
+            model,
+            nncf.Dataset([view.numpy() for view in views]),
+            subset_size=len(views),
+            # Both cost calibrating time alone. Lowest cosine of 24 unseen clips, mc3: .9961 with neither, .9974 with
+            # the widest range seen, .9980 with each layer's bias measured behind the layers before it, .9988 with both.
+            fast_bias_correction=False,
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
+            ),
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.xml"
+        _openvino().save_model(model, path, compress_to_fp16=False)
+        return {"xml": path.read_bytes(), "weights": np.fromfile(path.with_suffix(".bin"), np.uint8)}
+
+
+def _openvino() -> Any:
+    """OpenVINO without its telemetry, which would report each import of it and of NNCF to its authors."""
+    if "openvino" not in sys.modules:
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # importing it fails: both go on
+    import openvino
+
+    return openvino

@@ -1,0 +1,161 @@
+"""How fast the network alone is at each precision and in each engine, beside fp32 clip after clip.
+
+    python benchmarks/precisions.py videos/*.mp4
+    python benchmarks/precisions.py videos/*.mp4 --backbone i3d --random
+
+The first row is what public extractors do: the network as it loads, fp32, one clip at a time. Every
+row goes through the same clips, from uint8 frames in memory to features, and rows take turns. A figure
+is how many times as fast as the first row: by the medians over `--repeats` turns, and by the fastest
+turns, which a machine that others use disturbs less. `cosine` is the lowest of a clip's features to
+those of the first row. `--random` weighs the network with random numbers, where its weights are not there:
+for times alone. ONNX Runtime is tried where it is installed (pip install onnxruntime onnxscript).
+"""
+
+import argparse
+import importlib.util
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from anomalycli import int8
+from anomalycli.backbones import BACKBONES
+from anomalycli.video import Video
+
+CALIBRATING = 15
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("videos", nargs="+", type=Path)
+    parser.add_argument("--backbone", default="mc3", choices=BACKBONES)
+    parser.add_argument("--size", type=int)
+    parser.add_argument("--random", action="store_true")
+    parser.add_argument("--batch", type=int, default=4, help="clips that the rows go through, and the larger batch")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--only", nargs="+", default=[""], help="rows to try: those that hold one of these words")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+
+    def net(dtype=torch.float32, **memory):
+        torch.manual_seed(0)
+        backbone = BACKBONES[args.backbone]().eval()
+        if not args.random:
+            backbone.load()
+        backbone.net.to(dtype, **memory)
+        return backbone
+
+    plain = net()
+    clips = read_clips(args.videos, args.size or plain.short_side, plain.multiple, args.batch + CALIBRATING)
+    timed, calibrating = np.stack(clips[: args.batch]), clips[args.batch :]
+    rows = {"torch fp32, 1 clip": in_torch(plain, 1)}
+    for name, make in engines(args, net, plain, torch.from_numpy(timed), calibrating):
+        if any(word in name for word in args.only):
+            rows[name] = make()
+
+    features = {name: run(timed) for name, run in rows.items()}
+    times: dict[str, list[float]] = {name: [] for name in rows}
+    for _ in range(args.repeats):
+        for name, run in rows.items():
+            start = time.perf_counter()
+            run(timed)
+            times[name].append((time.perf_counter() - start) / len(timed))
+    shape = "x".join(map(str, timed.shape[2:4]))
+    print(f"{args.backbone}, clips of 16 x {shape}, {args.threads} threads, median of {args.repeats}")
+    reference = "torch fp32, 1 clip"
+    for name, seconds in times.items():
+        median, fastest = (of(times[reference]) / of(seconds) for of in (statistics.median, min))
+        cosine = lowest_cosine(features[name], features[reference])
+        print(
+            f"{name:36} x {median:5.2f}   fastest x {fastest:5.2f} ({min(seconds):.3f} s a clip)   cosine {cosine:.4f}"
+        )
+
+
+def engines(args, net, plain, timed: torch.Tensor, calibrating):
+    """(name, function that makes a function from clips (B, 16, H, W, 3) to features)."""
+    last = {"memory_format": torch.channels_last_3d}
+    batches = (1, args.batch)
+    for b in batches:
+        clips = "1 clip" if b == 1 else f"{b} clips"
+        yield f"torch fp32 channels last, {clips}", lambda b=b: in_torch(net(**last), b)
+        yield f"torch bf16 channels last, {clips}", lambda b=b: in_torch(net(torch.bfloat16, **last), b)
+        yield f"torch.compile bf16, {clips}", lambda b=b: in_torch(torch.compile(net(torch.bfloat16, **last)), b)
+        if importlib.util.find_spec("onnxruntime"):
+            yield f"ONNX Runtime fp32, {clips}", lambda b=b: in_onnx(plain, timed[:b], args.threads)
+        for kind, precision in (("fp32", "f32"), ("bf16", "bf16")):
+            yield f"OpenVINO {kind}, {clips}", lambda b=b, p=precision: in_openvino(plain, timed[:b], p, args.threads)
+    yield "OpenVINO int8 (--precision int8)", lambda: in_int8(plain, calibrating)
+
+
+def in_torch(net, b: int) -> Callable:
+    @torch.inference_mode()
+    def run(clips):
+        return np.concatenate(
+            [net(torch.from_numpy(some)).float().numpy() for some in np.split(clips, len(clips) // b)]
+        )
+
+    return run
+
+
+def in_onnx(net, frames: torch.Tensor, threads: int) -> Callable:
+    import onnxruntime
+
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = Path(folder) / "net.onnx"
+        torch.onnx.export(net, (frames,), path, input_names=["frames"], dynamo=True, verbose=False)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda clips: np.concatenate(
+        [session.run(None, {"frames": some})[0] for some in np.split(clips, len(clips) // len(frames))]
+    )
+
+
+def in_openvino(net, frames: torch.Tensor, precision: str, threads: int) -> Callable:
+    view = net.views(frames)[0]
+    model = int8.convert(net, view)
+    model.reshape(list(view.shape))
+    import openvino
+
+    settings = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+    compiled = openvino.Core().compile_model(model, "CPU", settings)
+
+    def run(clips):
+        parts = np.split(clips, len(clips) // len(frames))
+        views = [net.views(torch.from_numpy(some))[0].contiguous().numpy() for some in parts]
+        return np.concatenate([compiled(view)[0].copy() for view in views])[:, None]
+
+    return run
+
+
+def in_int8(net, calibrating) -> Callable:
+    network = int8.Int8(net, **int8.quantised_files(net, calibrating))
+    return lambda clips: network(torch.from_numpy(clips)).numpy()
+
+
+def read_clips(paths, size: int, multiple: int, n: int) -> list[np.ndarray]:
+    """The first clips of each video, one after the other; those of the first one's shape."""
+    clips: list[np.ndarray] = []
+    for path in paths:
+        clips += islice(Video(path, size, multiple).clips(), -(-n // len(paths)))
+    same = [clip for clip in clips if clip.shape == clips[0].shape][:n]
+    if len(same) < n:
+        raise SystemExit(f"These videos give {len(same)} clips of one size; {n} are needed.")
+    return same
+
+
+def lowest_cosine(a: np.ndarray, b: np.ndarray) -> float:
+    a, b = a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1])
+    return float(((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).min())
+
+
+if __name__ == "__main__":
+    main()
