@@ -62,6 +62,7 @@ class Run:
         scratch.mkdir(parents=True, exist_ok=True)
         self.scratch, self.mark = scratch, f"{os.getpid()}-{output.name}"
         self.env = os.environ | {MARK: self.mark, "TMPDIR": str(scratch)}
+        self.env["TORCHINDUCTOR_CACHE_DIR"] = str(scratch.with_name("torch"))  # torch's own, made by its import
         self.start()
 
     def start(self) -> None:
@@ -129,7 +130,11 @@ def fates(report: dict) -> dict[str, tuple[str, str]]:
 
 def differences(made: dict, clean: Path, battered: Path) -> list[str]:
     """What the two runs do not agree in, and what a report does not say, as sentences."""
-    found = []
+    found = [
+        f"{folder}: there is no report.json." for folder in (clean, battered) if not (folder / "report.json").exists()
+    ]
+    if found:
+        return found
     reports = [json.loads((folder / "report.json").read_text()) for folder in (clean, battered)]
     for folder, report in zip((clean, battered), reports):
         if sorted(Path(entry["path"]).name for entry in report["files"]) != sorted(made):
