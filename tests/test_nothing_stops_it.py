@@ -14,9 +14,10 @@ import pytest
 
 from anomalycli.errors import VideoError
 from anomalycli.features import load_features
+from anomalycli.video import decord
 
-Reader = pytest.importorskip("anomalycli.reading").Reader  # until the reading process is there
-
+reading = pytest.importorskip("anomalycli.reading")
+Facts, Reader = reading.Facts, reading.Reader
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 SMALL = ("--size", "16")
 
@@ -79,6 +80,15 @@ def start(tmp_path):
             process.wait()
 
 
+def read(reader: Reader, path: Path) -> tuple[list[np.ndarray], Facts]:
+    clips, found = reader.clips(path, short_side=32, multiple=16), []
+    try:
+        while True:
+            found.append(next(clips))
+    except StopIteration as end:
+        return found, end.value
+
+
 def report(folder: Path) -> dict[str, dict]:
     """The entries of report.json by the names of the videos."""
     return {Path(entry["path"]).name: entry for entry in json.loads((folder / "report.json").read_text())["files"]}
@@ -133,9 +143,22 @@ def test_the_reader_outlives_its_child(make_video, sabotage, monkeypatch):
             with pytest.raises(VideoError, match=word) as error:
                 list(clips)
             assert path.name in str(error.value)
-            whole = list(reader.clips(good, short_side=32, multiple=16))
+            whole, facts = read(reader, good)
             assert [(clip.dtype, clip.shape) for clip in whole] == [(np.uint8, (16, 32, 48, 3))] * 3
-            assert (reader.facts.n_frames, reader.facts.damage) == (40, None)
+            assert (facts.n_frames, facts.damage, facts.lost, len(facts.ends)) == (40, None, 0, 3)
+
+
+@pytest.mark.skipif(decord is None, reason="decord has no wheel for this platform")
+def test_what_aborts_one_decoder_is_read_by_the_other(make_video):
+    path = make_video("clip.mp4", 40)
+    video = bytearray(path.read_bytes())
+    n_samples = video.find(b"stts") + 12
+    assert video[n_samples : n_samples + 4] == bytes((0, 0, 0, 40))
+    video[n_samples : n_samples + 4] = b"\x7f\xff\xff\xff"  # decord reserves room for all of them, and aborts
+    path.write_bytes(video)
+    with Reader() as reader:
+        whole, facts = read(reader, path)
+    assert (len(whole), facts.n_frames, facts.damage) == (3, 40, "the stream ends early")
 
 
 def test_a_clip_taken_late_is_no_hang(make_video):
