@@ -28,10 +28,12 @@ import numpy as np
 from anomalycli.reading import Reader
 from damage import WAYS, damaged
 
+from anomalycli.audio import RATE
 from anomalycli.errors import VideoError
 
 SIZE, FRAMES = (96, 64), 30
 SHORT_SIDE, MULTIPLE = 64, 16
+SOUND = 0.96  # seconds, VGGish's window
 FATES = {  # and the words by which the reader's error tells them
     "whole": None,
     "in part": None,
@@ -137,13 +139,14 @@ def read(reader: Reader, path: Path) -> str:
             n_clips += 1
     except StopIteration as end:
         facts = end.value
+        n_windows = sum(map(len, reader.windows(path, facts.ends - SOUND, round(SOUND * RATE))))
     except VideoError as error:
         if path.name not in str(error):
             raise ValueError(f"the error does not name the file: {error}") from error
         reason = str(error).replace(str(path), "").replace(path.name, "")
         return next((fate for fate, words in FATES.items() if words and words in reason), "refused")
-    if n_clips != -(-facts.n_frames // 16) or not n_clips or len(facts.ends) != n_clips:
-        raise ValueError(f"{n_clips} clips of {facts.n_frames} frames")
+    if not n_clips or not n_clips == n_windows == -(-facts.n_frames // 16):
+        raise ValueError(f"{n_clips} clips and {n_windows} windows of sound of {facts.n_frames} frames")
     return "in part" if facts.damage else "whole"
 
 
