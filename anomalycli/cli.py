@@ -23,7 +23,17 @@ from .options import (
     truth_options,
 )
 from .outputs import FORMATS, PICTURES, Wanted, score_inputs
-from .terminal import byte_progress, clip_progress, complain, print_summary, say, summary_row, train_progress
+from .terminal import (
+    byte_progress,
+    clip_progress,
+    complain,
+    extract_progress,
+    print_account,
+    print_summary,
+    say,
+    summary_row,
+    train_progress,
+)
 
 # Heavy modules (torch, av, matplotlib) are imported by the commands that need them.
 
@@ -51,8 +61,17 @@ def cli() -> None:
 
 @cli.command(cls=Command, no_args_is_help=True)
 @click.argument("videos", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), default="features", show_default=True, help="Folder to write to."
+@section(
+    "Files to write",
+    click.option(
+        "-o",
+        "--output",
+        type=click.Path(path_type=Path),
+        default="features",
+        show_default=True,
+        help="Folder to write to.",
+    ),
+    click.option("--overwrite", is_flag=True, help="Make feature files again that are there already."),
 )
 @section(
     "Features",
@@ -90,26 +109,48 @@ def cli() -> None:
         help="npz is this tool's; xd and rtfm are .npy files for the research code of those names.",
     ),
 )
+@section(
+    "How it runs",
+    click.option("--shard", metavar="I/N", help="Only part I of N of the videos: for N machines or jobs, one output."),
+    click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Processes that decode."),
+    click.option(
+        "--stall",
+        type=click.FloatRange(min=0, min_open=True),
+        default=120,
+        show_default=True,
+        help="Seconds without progress after which a decoder is stopped.",
+    ),
+    click.option(
+        "--memory",
+        type=click.IntRange(min=256),
+        default=4096,
+        show_default=True,
+        help="MB that a decoder may take; a video that needs more is left out.",
+    ),
+)
 @device_options
-@click.option("--overwrite", is_flag=True, help="Make feature files again that are there already.")
 @talk_options
 def extract(
-    videos, output, backbone, size, crops, audio, vggish, weights, layout, device, precision, overwrite
+    videos, output, overwrite, backbone, size, crops, audio, vggish, weights, layout, shard, device, precision, **how
 ) -> None:
     """Turn VIDEOS into feature files, one a video.
 
     \b
       anomalycli extract videos/ -o features/
       find /camera -name '*.mp4' | anomalycli extract - -o features/
+      anomalycli extract videos/ --shard $SLURM_ARRAY_TASK_ID/16
 
     VIDEOS are files, folders, patterns ('*.mp4'), - (a list on stdin) or @list.txt. Labels that lie
     beside them (labels.csv, folders normal/ and abnormal/) are carried along. Files that are there
-    already are kept, so the same command goes on where it was stopped.
+    already are kept, so the same command goes on where it was stopped. report.json in the output
+    folder says what became of each video.
     """
+    from .account import Shard
     from .backbones import Extractor
     from .extract import extract as run
     from .inputs import expand
 
+    part = Shard.parse(shard) if shard else Shard()
     with byte_progress() as on_bytes:
         extractor = Extractor(
             backbone,
@@ -121,16 +162,28 @@ def extract(
             weights=weights,
             on_bytes=on_bytes,
         )
-    counts: Counter[str] = Counter()
-    with clip_progress() as on_clips:
-        for outcome in run(expand(videos), output, extractor, layout=layout, overwrite=overwrite, on_clips=on_clips):
-            counts[outcome.status] += 1
-            if outcome.status == "done":
-                say(f"{escape(outcome.path.name)}: done" + escape(f" ({outcome.note})" if outcome.note else ""))
-            elif outcome.reason:
+    outcomes = []
+    with extract_progress() as on_progress:
+        for outcome in run(
+            expand(videos),
+            output,
+            extractor,
+            layout=layout,
+            overwrite=overwrite,
+            shard=part,
+            on_progress=on_progress,
+            **how,
+        ):
+            outcomes.append(outcome)
+            if outcome.reason:
                 complain(f"[red]{outcome.status}[/]  {escape(outcome.reason)}")
-    say(f"{output}: " + ", ".join(f"{counts[s]} {s}" for s in ("done", "skipped", "partial", "failed") if counts[s]))
-    finish(failed=counts["failed"] + counts["partial"], done=counts["done"] + counts["skipped"] + counts["partial"])
+            elif outcome.status == "done":
+                say(f"{escape(outcome.path.name)}: done" + escape(f" ({outcome.note})" if outcome.note else ""))
+    print_account(output / part.report)
+    finish(
+        failed=sum(outcome.reason is not None for outcome in outcomes),
+        done=sum(outcome.status != "failed" for outcome in outcomes),
+    )
 
 
 @cli.command(cls=Command, no_args_is_help=True)

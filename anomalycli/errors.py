@@ -17,6 +17,12 @@ class VideoError(AnomalyError):
     """A video that gives no frame at all."""
 
 
+class StorageError(AnomalyError):
+    """No room is left where results go."""
+
+    exit_code = 3
+
+
 class FeatureError(AnomalyError):
     """A feature file that is not one, or not whole."""
 

@@ -18,6 +18,7 @@ from .errors import UsageError
 from .events import Event, EventRule, find_events, frame_edges
 from .extract import OnClips, extract_video
 from .features import SUFFIX, Features, load_features
+from .reading import Reader
 from .segments import pool, spread
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class Scorer:
         self.precision = precision
         self.model = model.to(self.device).eval()
         self._extractor: Extractor | None = None
+        self._reader = Reader()
 
     @classmethod
     def load(cls, path: str | Path | None = None, device: str = "auto", precision: str = "auto") -> "Scorer":
@@ -115,7 +117,7 @@ class Scorer:
             features = load_features(path)
             self.check_kind(path, features)
         else:
-            features = extract_video(path, self.extractor, on_clips)
+            features = extract_video(path, self.extractor, on_clips, self._reader)
         scores, span = self.score_features(features, span)
         rule = rule or self.info.events
         events = find_events(scores, features.fps, rule, features.times)

@@ -1,6 +1,8 @@
 """What people see in the terminal: words and progress on stderr, tables on stdout."""
 
+import json
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +15,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    TaskProgressColumn,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
@@ -139,6 +142,38 @@ def clip_progress() -> Iterator[Callable]:
             progress.update(task, description=escape(path.name), completed=done, total=total)
 
         yield on_clips
+
+
+@contextmanager
+def extract_progress() -> Iterator[Callable]:
+    """Yields `on_progress(Progress)`: how much of the files, by their size, and how fast."""
+    speed = TextColumn("{task.fields[clips]:.1f} clips/s  {task.fields[times]:.1f} x real time")
+    with _progress(TaskProgressColumn(), speed, TimeRemainingColumn()) as progress:
+        task = progress.add_task("", total=None, clips=0.0, times=0.0)
+        begin = time.monotonic()
+
+        def on_progress(now) -> None:
+            elapsed = max(time.monotonic() - begin, 1e-6)
+            progress.update(
+                task,
+                description=f"{escape(now.path.name)}  {now.files_done} of {now.files}",
+                completed=now.bytes_done,
+                total=now.bytes,
+                clips=now.clips / elapsed,
+                times=now.seconds / elapsed,
+            )
+
+        yield on_progress
+
+
+def print_account(report: Path) -> None:
+    """What became of the inputs, from report.json."""
+    told = json.loads(report.read_text(encoding="utf-8"))
+    counts = ", ".join(f"{n} {status}" for status, n in told["counts"].items() if n) or "nothing to do"
+    speed = f"; {clock(told['video_seconds'])} of video in {clock(told['wall_seconds'])}"
+    say(f"{escape(str(report.parent))}: {counts}" + (speed if told["video_seconds"] else ""))
+    if told["video_seconds"]:
+        say(f"{told['times_real_time']:.1f} times real time; what became of each is in {escape(str(report))}")
 
 
 @contextmanager

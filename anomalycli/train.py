@@ -165,7 +165,9 @@ def train(
             if step % config.validate_every == 0 or step == config.steps:
                 if validation:
                     run.ap = validation.ap(model, device)
-                if judge:
+                if run.ap is not None and judge is validation:
+                    run.keep_best(run.ap)
+                elif judge:
                     run.keep_best(judge.ap(model, device))
                 save_state(state, run, identity)
             if on_progress:

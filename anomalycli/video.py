@@ -30,6 +30,7 @@ SUFFIXES = frozenset(
     (".3gp", ".asf", ".avi", ".dav", ".flv", ".h264", ".h265", ".m2ts", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4")
     + (".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv")
 )
+DECORD_BYTES = 32 << 20  # size of a file beyond which PyAV reads it, in flat memory
 MAX_ASPECT = 4  # longer pictures are squeezed to this ratio, so that a freak size cannot fill the memory
 
 # libavfilter's rotations, by the angle that PyAV reports (counter-clockwise, degrees)
@@ -45,12 +46,14 @@ class Video:
 
     `n_frames` is the number of frames read so far, `n_declared` what the container promises (None
     where it does not say). After the last clip, `damage` tells what stopped the decoder early, if
-    anything did.
+    anything did. Without `with_decord`, PyAV reads it all; the frames are the same.
 
     Raises VideoError where the file has no frame that can be read.
     """
 
-    def __init__(self, path: str | os.PathLike, short_side: int | None = None, multiple: int = 1):
+    def __init__(
+        self, path: str | os.PathLike, short_side: int | None = None, multiple: int = 1, *, with_decord: bool = True
+    ):
         self.path = Path(path)
         self.n_frames = 0
         self.damage: str | None = None
@@ -65,6 +68,7 @@ class Video:
                 rate = stream.average_rate or stream.guessed_rate or Fraction(25)
                 self.n_declared = stream.frames or None
                 self._container = container.format.name
+                self._with_decord = with_decord and self._suits_decord()
                 self._promised = None if self.n_declared else _promised_seconds(container, stream)
         except (av.error.FFmpegError, StopIteration, ValueError) as error:
             raise VideoError(f"{self.path}: not a video that can be read ({cause(error)}).") from error
@@ -103,7 +107,9 @@ class Video:
         if self.n_frames == 0:
             raise VideoError(f"{self.path}: not one frame can be decoded ({self.damage}).")
         few = self.n_declared and self.n_frames < self.n_declared
-        if few and self._container == "avi":  # it counts frames that the recorder dropped, too: the time tells
+        if (
+            few and self.n_declared and self._container == "avi"
+        ):  # it counts frames that the recorder dropped, too: the time tells
             few = self._seconds < (self.n_declared - 1.5) / self.fps
         short = self._promised and self._seconds < self._promised - 1
         if self.damage is None and (few or short):
@@ -112,7 +118,7 @@ class Video:
     def grab(self, numbers: Iterable[int]) -> dict[int, np.ndarray]:
         """The frames of these numbers, each (height, width, 3), as far as the video has them."""
         wanted = sorted(set(numbers))
-        if decord is not None and self._container != "mpegts":
+        if self._with_decord:
             try:
                 reader = decord.VideoReader(_url(self.path), width=self.size[0], height=self.size[1], num_threads=1)
                 return {number: reader[number].asnumpy() for number in wanted}
@@ -167,9 +173,13 @@ class Video:
             return 0
         return max(0, self.n_declared - self.n_frames) if self.n_declared else None
 
+    def _suits_decord(self) -> bool:
+        """It seeks past the first frames of a transport stream, and holds the packets of a whole file."""
+        return decord is not None and self._container != "mpegts" and self.path.stat().st_size <= DECORD_BYTES
+
     def _decord_frames(self) -> Generator[np.ndarray, None, bool]:
         """Frames as far as decord gets; returns whether those were all that the file promises."""
-        if decord is None or self._container == "mpegts":  # decord seeks past the first frames of these
+        if not self._with_decord:
             return False
         width, height = self.size
         try:

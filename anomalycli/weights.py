@@ -94,10 +94,16 @@ def fetch(name: str, on_bytes: OnBytes | None = None) -> Path:
     """
     item = published(name)
     if not item.path.exists():
-        item.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{item.path}.lock"):  # of two processes that need the file, one fetches it
-            if not item.path.exists():
-                _bring(item, on_bytes)
+        try:
+            item.path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{item.path}.lock"):  # of two processes that need the file, one fetches it
+                if not item.path.exists():
+                    _bring(item, on_bytes)
+        except OSError as error:
+            raise AnomalyError(
+                f"{item.path.parent}: weights cannot be kept there ({cause(error)}). Name another folder in "
+                "ANOMALYCLI_HOME."
+            ) from error
     _record(item, verify(item, item.path))
     return item.path
 

@@ -18,6 +18,7 @@ def test_folders_become_feature_files_with_their_labels(run, make_video, tmp_pat
         "labels.csv",
         "loose -name.npz",
         "normal/a.npz",
+        "report.json",
     ]
     a = load_features(folder / "normal" / "a.npz")
     assert (a.visual.shape, a.n_frames, a.fps, a.kind.backbone, a.kind.size) == ((3, 1, 1024), 40, 25, "mc3", 32)

@@ -121,6 +121,13 @@ def test_of_two_runs_that_need_a_file_one_fetches_it(item, server):
     assert len(server.asked) == 1
 
 
+def test_a_cache_that_cannot_be_written_is_a_sentence(item, server, tmp_path):
+    (tmp_path / "home").write_text("a file where the folder belongs")
+    with pytest.raises(AnomalyError, match=r"weights cannot be kept there .* ANOMALYCLI_HOME"):
+        fetch("net")
+    assert server.asked == []
+
+
 def test_servers_without_ranges_and_parts_that_are_too_long_begin_anew(item, server):
     server.ranges = False
     item.path.parent.mkdir(parents=True)

@@ -1,0 +1,111 @@
+"""What became of each input of a run, and OUTPUT/report.json, which says it."""
+
+import dataclasses
+import json
+import re
+import time
+import zlib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import UsageError
+from .whole import write_whole
+
+REPORT = "report.json"
+VERSION = 1
+STATUSES = ("done", "skipped", "partial", "failed")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one input. status: done, skipped (was there already), partial (damaged), failed.
+
+    reason: why it is not whole; one that was skipped has it, too. note: what else is worth knowing, such
+    as missing sound. frames and seconds are those that its features are of.
+    """
+
+    path: Path
+    status: str
+    reason: str | None = None
+    note: str | None = None
+    frames: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Part `number` of `of`, from 1: which inputs are in it depends on their names alone."""
+
+    number: int = 1
+    of: int = 1
+
+    @classmethod
+    def parse(cls, words: str) -> "Shard":
+        """I/N. Raises UsageError where that is not a part of a whole."""
+        match = re.fullmatch(r"(\d+)/(\d+)", words)
+        if not match or not 1 <= int(match[1]) <= int(match[2]):
+            raise UsageError(f"A shard is I/N with I from 1 to N, not '{words}'.")
+        return cls(int(match[1]), int(match[2]))
+
+    def has(self, name: str) -> bool:
+        return zlib.crc32(name.encode(errors="surrogateescape")) % self.of == self.number - 1
+
+    @property
+    def report(self) -> str:
+        """Name of its report."""
+        return REPORT if self.of == 1 else f"report.{self.number}-of-{self.of}.json"
+
+
+class Account:
+    """Collects outcomes, and writes the report when the run ends, however it ends.
+
+    The reports of all shards, once they are there, are merged into one.
+    """
+
+    def __init__(self, output: Path, shard: Shard = Shard()):
+        self.output, self.shard = output, shard
+        self.outcomes: list[Outcome] = []
+
+    def __enter__(self) -> "Account":
+        self.begin = time.monotonic()
+        return self
+
+    def add(self, outcome: Outcome) -> Outcome:
+        self.outcomes.append(outcome)
+        return outcome
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        files = [dataclasses.asdict(outcome) | {"path": str(outcome.path)} for outcome in self.outcomes]
+        wall = time.monotonic() - self.begin
+        report = summed([{"files": files, "wall_seconds": wall, "complete": kind is None}])
+        try:
+            write_whole(self.output / self.shard.report, json.dumps(report, indent=1) + "\n")
+            self._merge()
+        except OSError:
+            if kind is None:  # else what ended the run is told
+                raise
+
+    def _merge(self) -> None:
+        parts = [self.output / Shard(number + 1, self.shard.of).report for number in range(self.shard.of)]
+        if self.shard.of > 1 and all(part.exists() for part in parts):
+            whole = summed([json.loads(part.read_text(encoding="utf-8")) for part in parts])
+            write_whole(self.output / REPORT, json.dumps(whole, indent=1) + "\n")
+
+
+def summed(reports: list[dict]) -> dict:
+    """One report of several: version, counts by status, seconds of video that were extracted, seconds on
+    the clock (of the longest), their ratio, whether all came to their end, and the files."""
+    files = sorted((file for report in reports for file in report["files"]), key=lambda file: file["path"])
+    counts = Counter(file["status"] for file in files)
+    video = sum(file["seconds"] for file in files if file["status"] in ("done", "partial"))
+    wall = max(report["wall_seconds"] for report in reports)
+    return {
+        "version": VERSION,
+        "counts": {status: counts[status] for status in STATUSES},
+        "video_seconds": video,
+        "wall_seconds": wall,
+        "times_real_time": video / wall if wall else 0.0,
+        "complete": all(report["complete"] for report in reports),
+        "files": files,
+    }

@@ -1,0 +1,69 @@
+"""Several readers at work while the network is: what they read comes as one stream, in bounded memory."""
+
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any, TypeVar
+
+from .errors import VideoError
+from .reading import Reader
+
+AHEAD = 4  # messages of each reader that may wait
+
+Item = TypeVar("Item")
+
+
+def feed(
+    items: Iterable[Item], read: Callable[[Reader, Item], Iterator[Any]], readers: list[Reader]
+) -> Generator[tuple[Item, Any], None, None]:
+    """Yield (item, message) for each message of `read(reader, item)`, each reader at another item.
+
+    Messages of one item keep their order, those of several mix. A VideoError is the last message of its
+    item; any other exception is raised. Whoever stops listening stops the readers.
+    """
+    messages: queue.Queue[tuple[Item | None, Any]] = queue.Queue(AHEAD * len(readers))
+    waiting, lock, stopped = iter(items), threading.Lock(), threading.Event()
+
+    def put(item: Item | None, message: Any) -> bool:
+        while not stopped.is_set():
+            try:
+                messages.put((item, message), timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work(reader: Reader) -> None:
+        try:
+            while True:
+                with lock:
+                    item = next(waiting)
+                try:
+                    if not all(put(item, message) for message in read(reader, item)):
+                        return
+                except VideoError as error:
+                    put(item, error)
+        except StopIteration:
+            put(None, None)
+        except BaseException as error:
+            put(None, error)
+
+    threads = [threading.Thread(target=work, args=(reader,), daemon=True) for reader in readers]
+    for thread in threads:
+        thread.start()
+    at_work = len(threads)
+    try:
+        while at_work:
+            item, message = messages.get()
+            if item is not None:
+                yield item, message
+            elif message is None:
+                at_work -= 1
+            else:
+                raise message
+    finally:
+        stopped.set()
+        for reader in readers:
+            reader.close()
+        for thread in threads:
+            thread.join()
