@@ -130,15 +130,13 @@ def resident(pid: int) -> float:
 
 def read(reader: Reader, path: Path) -> str:
     """What became of the file, a key of FATES; ValueError where the reader breaks its promise."""
-    n_clips, clips = 0, reader.clips(path, SHORT_SIDE, MULTIPLE)
+    n_clips = 0
     try:
-        while True:
-            clip = next(clips)
+        for clip in reader.clips(path, SHORT_SIDE, MULTIPLE):
             if clip.dtype != np.uint8 or clip.ndim != 4 or clip.shape[0] != 16 or clip.shape[3] != 3:
                 raise ValueError(f"a clip of {clip.dtype} {clip.shape}")
             n_clips += 1
-    except StopIteration as end:
-        facts = end.value
+        facts = reader.facts
         n_windows = sum(map(len, reader.windows(path, facts.ends - SOUND, round(SOUND * RATE))))
     except VideoError as error:
         if path.name not in str(error):

@@ -14,10 +14,9 @@ import pytest
 
 from anomalycli.errors import VideoError
 from anomalycli.features import load_features
+from anomalycli.reading import Reader
 from anomalycli.video import decord
 
-reading = pytest.importorskip("anomalycli.reading")
-Facts, Reader = reading.Facts, reading.Reader
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 SMALL = ("--size", "16")
 
@@ -80,15 +79,6 @@ def start(tmp_path):
             process.wait()
 
 
-def read(reader: Reader, path: Path) -> tuple[list[np.ndarray], Facts]:
-    clips, found = reader.clips(path, short_side=32, multiple=16), []
-    try:
-        while True:
-            found.append(next(clips))
-    except StopIteration as end:
-        return found, end.value
-
-
 def report(folder: Path) -> dict[str, dict]:
     """The entries of report.json by the names of the videos."""
     return {Path(entry["path"]).name: entry for entry in json.loads((folder / "report.json").read_text())["files"]}
@@ -143,7 +133,7 @@ def test_the_reader_outlives_its_child(make_video, sabotage, monkeypatch):
             with pytest.raises(VideoError, match=word) as error:
                 list(clips)
             assert path.name in str(error.value)
-            whole, facts = read(reader, good)
+            whole, facts = list(reader.clips(good, 32, 16)), reader.facts
             assert [(clip.dtype, clip.shape) for clip in whole] == [(np.uint8, (16, 32, 48, 3))] * 3
             assert (facts.n_frames, facts.damage, facts.lost, len(facts.ends)) == (40, None, 0, 3)
 
@@ -157,7 +147,7 @@ def test_what_aborts_one_decoder_is_read_by_the_other(make_video):
     video[n_samples : n_samples + 4] = b"\x7f\xff\xff\xff"  # decord reserves room for all of them, and aborts
     path.write_bytes(video)
     with Reader() as reader:
-        whole, facts = read(reader, path)
+        whole, facts = list(reader.clips(path, 32, 16)), reader.facts
     assert (len(whole), facts.n_frames, facts.damage) == (3, 40, "the stream ends early")
 
 
