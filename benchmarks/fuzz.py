@@ -25,11 +25,11 @@ from pathlib import Path
 
 import av
 import numpy as np
-from anomalycli.reading import Reader
 from damage import WAYS, damaged
 
 from anomalycli.audio import RATE
 from anomalycli.errors import VideoError
+from anomalycli.reading import Reader
 
 SIZE, FRAMES = (96, 64), 30
 SHORT_SIDE, MULTIPLE = 64, 16
