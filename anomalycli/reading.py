@@ -72,7 +72,7 @@ class Reader:
         self.facts: Facts | None = None  # of the video that was read last
         self.sound: SoundFacts | None = None
         self._process: subprocess.Popen | None = None
-        self._hung = False
+        self._hung, self._closed = False, False
 
     def __enter__(self) -> "Reader":
         return self
@@ -81,14 +81,18 @@ class Reader:
         self.close()
 
     def close(self) -> None:
-        """End the process at once."""
-        if self._process:
-            self._process.kill()
-            self._process.wait()
-            for pipe in (self._process.stdin, self._process.stdout):
+        """End the process at once and for good: a thread that is reading meets a VideoError."""
+        self._closed = True
+        self._end()
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
                 with contextlib.suppress(OSError):
                     pipe.close()  # type: ignore[union-attr]
-            self._process = None
 
     def clips(self, path: Path, short_side: int | None, multiple: int = 1) -> Iterator[np.ndarray]:
         """Yield the clips of `Video(path, short_side, multiple)`, uint8 (16, height, width, 3); then `facts` are known.
@@ -123,14 +127,14 @@ class Reader:
                         self.n_clips, self.fps = answer[0]["n_clips"], answer[0]["fps"]
                         yield answer[1]
             except _Lost as lost:
-                self.close()
+                self._end()
                 tries += 1
-                if tries == TRIES or (lost.hung and tries == 2):
+                if self._closed or tries == TRIES or (lost.hung and tries == 2):
                     raise VideoError(f"{path}: {lost}.") from lost
                 # one that was killed from outside is not to blame; nor is PyAV for what decord does
                 request["with_decord"] &= lost.killed
             except GeneratorExit:  # the caller has enough, in the middle of a file
-                self.close()
+                self._end()
                 raise
             else:
                 if "error" in answer[0]:
@@ -139,7 +143,7 @@ class Reader:
 
     def _send(self, request: dict[str, Any]) -> None:
         if self._process is None or self._process.poll() is not None:
-            self.close()
+            self._end()
             self._start()
         process = self._process
         assert process and process.stdin
@@ -157,6 +161,9 @@ class Reader:
             stderr=None if debug else subprocess.DEVNULL,
             env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": _python_path()},
         )
+        if self._closed:  # by another thread, in the meantime
+            self._end()
+            raise _Lost("the reader is closed")
 
     def _receive(self) -> tuple[dict, np.ndarray | None]:
         process = self._process

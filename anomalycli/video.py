@@ -122,7 +122,7 @@ class Video:
             try:
                 reader = decord.VideoReader(_url(self.path), width=self.size[0], height=self.size[1], num_threads=1)
                 return {number: reader[number].asnumpy() for number in wanted}
-            except (RuntimeError, IndexError, decord.DECORDError):
+            except (RuntimeError, IndexError, UnicodeError, decord.DECORDError):
                 pass  # the slow way
         last = wanted[-1] if wanted else -1
         return {number: frame for number, frame in enumerate(islice(self.frames(), last + 1)) if number in wanted}
@@ -190,7 +190,7 @@ class Video:
                     return False
                 self.n_frames += 1
                 yield frame
-        except (RuntimeError, StopIteration, decord.DECORDError):
+        except (RuntimeError, StopIteration, UnicodeError, decord.DECORDError):  # Unicode: a name that is not
             return False
         self._seconds = float(reader.get_frame_timestamp(self.n_frames - 1)[1]) if self.n_frames else 0.0
         return self.n_frames == (self.n_declared or len(reader))

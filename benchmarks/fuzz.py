@@ -13,7 +13,6 @@ only if all held.
 import argparse
 import contextlib
 import os
-import re
 import resource
 import sys
 import tempfile
@@ -28,18 +27,20 @@ import av
 import numpy as np
 from damage import WAYS, damaged
 
+from anomalycli.audio import RATE
 from anomalycli.errors import VideoError
 from anomalycli.reading import Reader
 
 SIZE, FRAMES = (96, 64), 30
 SHORT_SIDE, MULTIPLE = 64, 16
+SOUND = 0.96  # seconds, VGGish's window
 FATES = {  # and the words by which the reader's error tells them
     "whole": None,
     "in part": None,
     "refused": None,
-    "crash": "crash|SIG[A-Z]+",
-    "hang": "hang|no progress",
-    "memory": "memory",
+    "crash": "crashed",
+    "hang": "no progress",
+    "memory": "--memory",
     "broken promise": None,
 }
 SOURCES = {  # file: codec of the picture, its options, codec of the sound
@@ -97,16 +98,18 @@ def make_sources(clips: Path, folder: Path) -> list[Path]:
 
 
 class Watch(threading.Thread):
-    """The largest resident memory that any child of this process has had, in MB, looked at 50 times a second."""
+    """Looks 50 times a second which children this process has, and keeps the largest resident memory of any, in MB."""
 
     def __init__(self):
         super().__init__(daemon=True)
-        self.peak = 0.0
+        self.peak, self.seen = 0.0, set()
         self.start()
 
     def run(self):
         while True:
-            self.peak = max([self.peak, *map(resident, children(os.getpid()))])
+            now = children(os.getpid())
+            self.seen.update(now)
+            self.peak = max([self.peak, *map(resident, now)])
             time.sleep(0.02)
 
 
@@ -129,18 +132,20 @@ def read(reader: Reader, path: Path) -> str:
     """What became of the file, a key of FATES; ValueError where the reader breaks its promise."""
     n_clips = 0
     try:
-        for clip in reader.clips(path, short_side=SHORT_SIDE, multiple=MULTIPLE):
+        for clip in reader.clips(path, SHORT_SIDE, MULTIPLE):
             if clip.dtype != np.uint8 or clip.ndim != 4 or clip.shape[0] != 16 or clip.shape[3] != 3:
                 raise ValueError(f"a clip of {clip.dtype} {clip.shape}")
             n_clips += 1
+        facts = reader.facts
+        n_windows = sum(map(len, reader.windows(path, facts.ends - SOUND, round(SOUND * RATE))))
     except VideoError as error:
         if path.name not in str(error):
             raise ValueError(f"the error does not name the file: {error}") from error
         reason = str(error).replace(str(path), "").replace(path.name, "")
-        return next((fate for fate, words in FATES.items() if words and re.search(words, reason)), "refused")
-    if n_clips != -(-reader.facts.n_frames // 16) or not n_clips:
-        raise ValueError(f"{n_clips} clips of {reader.facts.n_frames} frames")
-    return "in part" if reader.facts.damage else "whole"
+        return next((fate for fate, words in FATES.items() if words and words in reason), "refused")
+    if not n_clips or not n_clips == n_windows == -(-facts.n_frames // 16):
+        raise ValueError(f"{n_clips} clips and {n_windows} windows of sound of {facts.n_frames} frames")
+    return "in part" if facts.damage else "whole"
 
 
 def main():
@@ -154,6 +159,7 @@ def main():
     args = parser.parse_args()
     fates = {way: Counter() for way in WAYS}
     broken_promises, slowest = [], (0.0, "")
+    os.environ["SVT_LOG"] = "1"  # that encoder is the one that chats
     watch, begin = Watch(), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder, Reader(stall=args.stall, memory=args.memory) as reader:
         sources = make_sources(args.clips, Path(folder))
@@ -182,6 +188,7 @@ def main():
     main_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"\n{args.files} files of {len(sources)} sources in {seconds:.0f} s, seed {args.seed}")
     print(f"slowest: {slowest[0]:.1f} s, {slowest[1]} (a hang is one of {args.stall:g} s without progress)")
+    print(f"decoding processes that died and were replaced: {len(watch.seen) - 1}")
     print(f"peak memory: child {watch.peak:.0f} MB (bound {args.memory}), this process {main_peak:.0f} MB")
     in_bounds = watch.peak <= 1.25 * args.memory and slowest[0] < 3 * args.stall + 10
     print(*broken_promises or ["no broken promise"], sep="\n")

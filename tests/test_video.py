@@ -1,3 +1,5 @@
+import os
+import sys
 from fractions import Fraction
 
 import av
@@ -159,3 +161,11 @@ def test_frames_that_a_recorder_dropped_are_no_damage(tmp_path):
     video = Video(cut)
     assert 10 < sum(1 for _ in video.frames()) < 30
     assert video.damage
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names that are not Unicode are Linux's")
+def test_a_name_that_is_not_unicode(make_video):
+    path = make_video("clip.mp4", n_frames=5)
+    video = Video(path.rename(path.with_name(os.fsdecode(b"caf\xe9.mp4"))))
+    assert sum(1 for _ in video.frames()) == 5
+    assert set(video.grab([4])) == {4}
