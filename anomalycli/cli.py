@@ -66,10 +66,9 @@ def cli() -> None:
     click.option(
         "-o",
         "--output",
-        type=click.Path(path_type=Path),
         default="features",
         show_default=True,
-        help="Folder to write to.",
+        help="Folder to write to, or a URL such as s3://bucket/features (extra [ray]).",
     ),
     click.option("--overwrite", is_flag=True, help="Make feature files again that are there already."),
 )
@@ -111,6 +110,14 @@ def cli() -> None:
 )
 @section(
     "How it runs",
+    click.option(
+        "--engine",
+        type=click.Choice(["local", "ray"]),
+        default="local",
+        show_default=True,
+        help="local is this machine; ray is a Ray cluster: a worker an accelerator, or two cores without.",
+    ),
+    click.option("--address", help="The cluster, for ray: auto or host:port.  [default: where Ray finds one]"),
     click.option("--shard", metavar="I/N", help="Only part I of N of the videos: for N machines or jobs, one output."),
     click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Processes that decode."),
     click.option(
@@ -131,7 +138,22 @@ def cli() -> None:
 @device_options
 @talk_options
 def extract(
-    videos, output, overwrite, backbone, size, crops, audio, vggish, weights, layout, shard, device, precision, **how
+    videos,
+    output,
+    overwrite,
+    backbone,
+    size,
+    crops,
+    audio,
+    vggish,
+    weights,
+    layout,
+    shard,
+    engine,
+    address,
+    device,
+    precision,
+    **how,
 ) -> None:
     """Turn VIDEOS into feature files, one a video.
 
@@ -139,6 +161,7 @@ def extract(
       anomalycli extract videos/ -o features/
       find /camera -name '*.mp4' | anomalycli extract - -o features/
       anomalycli extract videos/ --shard $SLURM_ARRAY_TASK_ID/16
+      anomalycli extract videos/ --engine ray --address auto
 
     VIDEOS are files, folders, patterns ('*.mp4'), - (a list on stdin) or @list.txt. Labels that lie
     beside them (labels.csv, folders normal/ and abnormal/) are carried along. Files that are there
@@ -149,19 +172,26 @@ def extract(
     from .backbones import Extractor
     from .extract import extract as run
     from .inputs import expand
+    from .whole import place
 
     part = Shard.parse(shard) if shard else Shard()
+    settings = {
+        "backbone": backbone,
+        "device": device,
+        "precision": precision,
+        "size": size,
+        "crops": crops,
+        "audio": audio and f"{audio}-{vggish}",
+        "weights": weights and weights.absolute(),
+    }
+    if engine == "ray":
+        from .cluster import engine as on_cluster
+
+        how["engine"] = on_cluster(settings, address)
+    elif address:
+        raise UsageError("--address is the cluster's: give --engine ray with it.")
     with byte_progress() as on_bytes:
-        extractor = Extractor(
-            backbone,
-            device,
-            precision,
-            size,
-            crops=crops,
-            audio=audio and f"{audio}-{vggish}",
-            weights=weights,
-            on_bytes=on_bytes,
-        )
+        extractor = Extractor(**settings, on_bytes=on_bytes)
     outcomes = []
     with extract_progress() as on_progress:
         for outcome in run(
@@ -180,7 +210,7 @@ def extract(
                 complain(f"[red]{outcome.status}[/]  {escape(outcome.reason)}")
             elif outcome.status == "done":
                 say(f"{escape(outcome.path.name)}: done" + escape(f" ({outcome.note})" if outcome.note else ""))
-    print_account(output / part.report)
+    print_account(place(output) / part.report)
     finish(
         failed=sum(outcome.reason is not None for outcome in outcomes),
         done=sum(outcome.status != "failed" for outcome in outcomes),

@@ -1,7 +1,7 @@
 """Video files in, feature files out."""
 
 import errno
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -22,6 +22,7 @@ from .labels import FILE, label_videos, write_labels
 from .reading import MEMORY, STALL, Facts, Reader, SoundFacts
 from .vggish import LENGTH, SECONDS
 from .video import CLIP_LENGTH, SUFFIXES
+from .whole import place
 
 WORKERS = 2  # processes that decode
 WAITING = 4  # batches' worth of clips, of several picture sizes, that may wait for others of their size
@@ -45,6 +46,22 @@ class Progress:
     bytes_done: float
 
 
+def make(
+    targets: dict[Input, Path],
+    extractor: Extractor,
+    *,
+    layout: str,
+    workers: int,
+    stall: float,
+    memory: int,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Generator[Outcome, None, None]:
+    """Make the files of `targets` on this machine, one after another: the engine of `extract`, and see there."""
+    readers = [Reader(stall, memory) for _ in range(min(workers, len(targets)))]
+    with closing(feed(targets, lambda reader, item: _pieces(reader, item.path, extractor), readers)) as pieces:
+        yield from _make(targets, pieces, extractor, layout, on_progress)
+
+
 def extract(
     paths: Iterable[str | Path],
     output: str | Path,
@@ -56,24 +73,28 @@ def extract(
     workers: int = WORKERS,
     stall: float = STALL,
     memory: int = MEMORY,
+    engine: Callable[..., Generator[Outcome, None, None]] = make,
     on_progress: Callable[[Progress], None] | None = None,
     on_note: Callable[[str], None] | None = None,
 ) -> Iterator[Outcome]:
     """Write OUTPUT/name.npz for each video in `paths` (files and folders), yielding each one's outcome.
+
+    OUTPUT is a folder, or a URL as `place` knows them.
 
     `layout` is npz, or what other programs read (formats.py): xd or rtfm. Labels that stand beside the
     videos are carried along as OUTPUT/labels.csv; OUTPUT/report.json says what became of each input. A
     feature file of the same source and settings is kept. `shard` takes a part of the inputs only.
 
     `workers` processes decode while the network works; one that takes more than `memory` MB, or makes
-    no progress for `stall` seconds, costs its file and no other. `on_note` hears what came of
+    no progress for `stall` seconds, costs its file and no other. `engine` makes the files that are not
+    there: `make` does it here, `cluster.engine` elsewhere. `on_note` hears what came of
     calibrating, at int8.
 
     Raises VideoError where there is no video, UsageError, before any work, where labels
     contradict each other or OUTPUT holds features made with other settings (unless `overwrite`),
     and StorageError where OUTPUT has no room left.
     """
-    folders, output = [Path(path) for path in paths], Path(output)
+    folders, output = [Path(path) for path in paths], place(output)
     every = find_inputs(folders, SUFFIXES)
     if not every:
         raise VideoError(f"{', '.join(map(str, folders))}: there is no video in it.")
@@ -87,13 +108,13 @@ def extract(
     with Account(output, shard) as account:
         for item, features in there.items():
             yield account.add(_outcome(item, features, "skipped"))
-        todo = [item for item in inputs if item not in there]
+        todo = {item: path for item, path in targets.items() if item not in there}
         note = calibrate([item.path for item in todo], extractor)
         if note and on_note:
             on_note(note)
-        readers = [Reader(stall, memory) for _ in range(min(workers, len(todo)))]
-        with closing(feed(todo, lambda reader, item: _pieces(reader, item.path, extractor), readers)) as pieces:
-            for outcome in _make(todo, pieces, targets, extractor, layout, on_progress):
+        how = {"layout": layout, "workers": workers, "stall": stall, "memory": memory, "on_progress": on_progress}
+        with closing(engine(todo, extractor, **how)) as outcomes:
+            for outcome in outcomes:
                 yield account.add(outcome)
 
 
@@ -253,9 +274,8 @@ def extract_sound(windows: np.ndarray, extractor: Extractor) -> np.ndarray:
 
 
 def _make(
-    todo: list[Input],
-    pieces: Iterator[tuple[Input, Any]],
     targets: dict[Input, Path],
+    pieces: Iterator[tuple[Input, Any]],
     extractor: Extractor,
     layout: str,
     on_progress: Callable[[Progress], None] | None,
@@ -263,7 +283,7 @@ def _make(
     """Take the pieces of all videos as they come, and save each video once it is whole."""
     batches = _Batches(extractor)
     videos: dict[Input, _Video] = {}  # those on their way
-    sizes = {item: _size(item.path) for item in todo}
+    sizes = {item: size_of(item.path) for item in targets}
     every_byte, bytes_behind, files_behind = sum(sizes.values()), 0, 0
     clips, seconds = 0, 0.0
 
@@ -288,7 +308,7 @@ def _make(
             clips, seconds = clips + 1, seconds + CLIP_LENGTH / piece.fps
             if on_progress:
                 on_the_way = sum(video.share * sizes[other] for other, video in videos.items())
-                files = len(todo), files_behind
+                files = len(targets), files_behind
                 on_progress(Progress(item.path, clips, seconds, *files, every_byte, bytes_behind + on_the_way))
         yield from finished()
     batches.flush()
@@ -315,7 +335,8 @@ def _outcome(item: Input, features: Features, status: str) -> Outcome:
     return Outcome(item.path, status, features.warning, features.sound_missing, features.n_frames, features.duration)
 
 
-def _size(path: Path) -> int:
+def size_of(path: Path) -> int:
+    """Bytes; 0 where it cannot be told."""
     try:
         return path.stat().st_size
     except OSError:

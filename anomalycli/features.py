@@ -107,14 +107,14 @@ class Features:
         arrays: dict[str, Any] = {"visual": self.visual}
         arrays |= {name: array for name in ("audio", "times") if (array := getattr(self, name)) is not None}
         arrays["meta"] = np.frombuffer(self.metadata().encode(), np.uint8)
-        with whole(path) as partial, open(partial, "wb") as file:
+        with whole(path) as partial, partial.open("wb") as file:
             np.savez(file, **arrays)
 
 
 def load_features(path: Path) -> Features:
     """Raises FeatureError where the file is missing, damaged or not a feature file of this tool."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         meta = json.loads(arrays.pop("meta").tobytes())
     except FileNotFoundError as error:

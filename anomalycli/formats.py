@@ -30,7 +30,7 @@ def save(features: Features, path: Path, layout: str) -> None:
         return
     n_clips = max(1, features.n_frames // features.kind.clip_length)
     for suffix, array in _arrays(features, layout).items():
-        with whole(path.with_name(f"{path.stem}{suffix}.npy")) as partial, open(partial, "wb") as file:
+        with whole(path.with_name(f"{path.stem}{suffix}.npy")) as partial, partial.open("wb") as file:
             np.save(file, array[:n_clips])
     write_whole(path, features.metadata())
 

@@ -57,7 +57,7 @@ def read_labels(path: Path) -> dict[str, int]:
     Ground truth (video,n_frames,start,end) tells labels too: 1 where a video has an interval.
     """
     labels: dict[str, int] = {}
-    with open(path, newline="", encoding="utf-8-sig") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         if {"video", "start"} <= set(reader.fieldnames or ()):
             return {row["video"]: int(bool(row["start"])) for row in reader}
@@ -82,7 +82,7 @@ def write_labels(path: Path, labels: dict[str, int]) -> None:
     for name, label in labels.items():
         if before.get(name, label) != label:
             raise UsageError(f"{path}: {name} is labelled {before[name]} there and {label} now.")
-    with whole(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
+    with whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("video", "label"))
         writer.writerows(sorted((before | labels).items()))

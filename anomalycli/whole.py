@@ -1,9 +1,32 @@
 """Files that are there whole or not at all: written beside, and renamed when they are done."""
 
-import os
+import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from .errors import UsageError
+
+
+def place(words: str | Path) -> Path:
+    """A path, or what behaves as one where `words` are a URL (`s3://bucket/features`) that fsspec knows.
+
+    Raises UsageError where nothing is installed for URLs, or for URLs of that kind.
+    """
+    if not isinstance(words, str) or not re.match(r"\w{2,}://", words):
+        return Path(words)
+    try:
+        from upath import UPath
+    except ImportError as error:
+        raise UsageError(f"{words}: for URLs, pip install 'anomalycli[ray]'.") from error
+    path: Any = UPath(words)
+    try:
+        is_local = "file" in path.fs.protocol
+    except (ImportError, ValueError) as error:
+        raise UsageError(f"{words}: it cannot be written to ({error}).") from error
+    return Path(path.path) if is_local else path
 
 
 @contextmanager
@@ -11,14 +34,18 @@ def whole(path: Path) -> Iterator[Path]:
     """Yields the path to write to; it takes the place of `path` at the end, and is removed where that fails.
 
     Folders are made on the way. A process that is killed leaves what was at `path` as it was, and
-    NAME.PID.part beside it. That name is the process's own: of several that write one file, the last
-    to finish wins. Nothing is promised of a machine that loses power.
+    NAME.RANDOM.part beside it. That name is the process's own: of several that write one file, on
+    whatever machines, the last to finish wins. Nothing is promised of a machine that loses power, nor,
+    of what a URL names, that nobody sees it in the moment when its store puts the new one in place.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
         yield partial
-        partial.replace(path)
+        if isinstance(path, Path):
+            partial.replace(path)
+        else:
+            partial.rename(path)  # UPath has no replace; its rename does replace
     except BaseException:
         partial.unlink(missing_ok=True)
         raise

@@ -1,0 +1,203 @@
+"""Extraction over a Ray cluster: a worker an accelerator, or a pair of cores where there is none.
+
+A worker is a Ray actor that runs `extract.make` on a few inputs at a time, writes their feature files
+itself and tells what became of each. Here inputs are handed out; those of a worker that is lost, with its
+node or alone, go to others.
+"""
+
+import logging
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+from .account import Outcome
+from .backbones import Extractor
+from .errors import AnomalyError, UsageError, cause
+from .extract import Progress, make, size_of
+from .inputs import Input
+from .video import CLIP_LENGTH
+
+CORES = 2  # of a worker without an accelerator
+SOME = 16  # inputs that a worker is given at once, at most
+TRIES = 3  # workers that an input may cost, and starts in a row that may fail
+LOOK = 5.0  # seconds between looks at what the cluster has
+
+log = logging.getLogger(__name__)
+
+
+def engine(settings: dict[str, Any], address: str | None = None) -> Callable[..., Generator[Outcome, None, None]]:
+    """An engine for `extract` whose workers make an `Extractor(**settings)` each, on their node.
+
+    `address` is a cluster's as Ray knows it; without one Ray finds it (RAY_ADDRESS, the cluster that this
+    machine is part of) or starts its own on this machine. Inputs and weights must be at the same path on all nodes.
+
+    Raises UsageError where Ray is not installed or cannot do what is asked for.
+    """
+    try:
+        import ray  # noqa: F401
+    except ImportError as error:
+        raise UsageError("--engine ray needs Ray: pip install 'anomalycli[ray]'.") from error
+    if address and address.startswith("ray://"):
+        raise UsageError(
+            f"{address}: Ray's client cannot carry this. Run the command on a machine of the cluster "
+            "(`ray job submit` does), without --address."
+        )
+    if settings["precision"] == "int8":
+        raise UsageError("int8 is calibrated on one machine, for that machine: leave --engine ray or --precision out.")
+    return partial(_make, settings=settings, address=address)
+
+
+class Worker:
+    """What runs on a node; its extractor is made there with its first call."""
+
+    def __init__(self, settings: dict[str, Any]):
+        self.settings = settings
+        self.extractor: Extractor | None = None
+
+    def make(self, targets: dict[Input, Path], how: dict[str, Any]) -> Generator[Outcome, None, None]:
+        self.extractor = self.extractor or Extractor(**self.settings)
+        yield from make(targets, self.extractor, **how)
+
+
+def _make(
+    targets: dict[Input, Path],
+    _: Extractor,
+    *,
+    settings: dict[str, Any],
+    address: str | None,
+    on_progress: Callable[[Progress], None] | None = None,
+    **how: Any,
+) -> Generator[Outcome, None, None]:
+    """`extract.make`, on a cluster. Raises AnomalyError where there is none or it has no node left."""
+    import ray
+
+    if not targets:
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster that is started here reports to nobody
+    try:
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise AnomalyError(f"{address or 'Ray'}: no cluster can be reached there ({cause(error)}).") from error
+    files, behind, clips, seconds = 0, 0, 0, 0.0
+    every = sum(size_of(item.path) for item in targets)
+    try:
+        run = _Run({item: path.absolute() for item, path in targets.items()}, settings, how)
+        for outcome in run.outcomes():
+            yield outcome
+            files, behind = files + 1, behind + size_of(outcome.path)
+            clips, seconds = clips - (-outcome.frames // CLIP_LENGTH), seconds + outcome.seconds
+            if on_progress:
+                on_progress(Progress(outcome.path, clips, seconds, len(targets), files, every, behind))
+    finally:
+        ray.shutdown()
+
+
+@dataclass
+class _AtWork:
+    """A worker and what it is at; nothing while it starts."""
+
+    actor: Any
+    items: list[Input]
+    has_started: bool
+
+
+class _Run:
+    def __init__(self, targets: dict[Input, Path], settings: dict[str, Any], how: dict[str, Any]):
+        import ray
+
+        self.targets, self.settings, self.how = targets, settings, how
+        self.waiting = deque(targets)
+        self.losses: Counter[Input] = Counter()
+        self.at_work: dict[Any, _AtWork] = {}  # by the stream of outcomes
+        self.bad_starts = 0  # in a row
+        self.why = ""  # the last worker was lost
+        with_gpu = settings["device"] != "cpu" and ray.cluster_resources().get("GPU", 0)
+        cores = min(CORES, max((node.get("CPU", 0) for node in _nodes()), default=0))
+        # Ray lets PyTorch have as many threads as the worker has cores, unless OMP_NUM_THREADS says otherwise
+        self.needs = {"GPU": 1, "CPU": 1} if with_gpu else {"CPU": max(1, cores)}
+
+    def outcomes(self) -> Generator[Outcome, None, None]:
+        import ray
+        from ray.exceptions import RayError, RayTaskError
+
+        left = len(self.targets)
+        while left:
+            self._start_workers()
+            ready, _ = ray.wait([*self.at_work], timeout=LOOK)
+            for stream in cast(list[Any], ready):
+                worker = self.at_work[stream]
+                try:
+                    outcome: Outcome = ray.get(next(stream))
+                except StopIteration:
+                    del self.at_work[stream]
+                    self.bad_starts = 0
+                    if self.waiting:
+                        self._give(worker.actor, self._some())
+                except RayTaskError as error:
+                    raise error.cause from None
+                except RayError as error:
+                    del self.at_work[stream]
+                    for failed in self._lose(worker, cause(error)):
+                        left -= 1
+                        yield failed
+                else:
+                    worker.items = [item for item in worker.items if item.path != outcome.path]
+                    left -= 1
+                    yield outcome
+
+    def _start_workers(self) -> None:
+        """As many as the nodes that are alive have places for: nodes may come and go."""
+        import ray
+
+        places = self._places()
+        if not places:
+            raise AnomalyError(
+                "The cluster has no node left to work on. What is there is whole: the same command goes on."
+            )
+        if not self.at_work and self.bad_starts >= TRIES:
+            raise AnomalyError(f"No worker starts on the cluster: {self.why}")
+        if self.bad_starts < TRIES:
+            n_gpus = self.needs.get("GPU", 0)
+            actor = ray.remote(num_cpus=self.needs["CPU"], num_gpus=n_gpus)(Worker)
+            for _ in range(min(places - len(self.at_work), len(self.waiting))):
+                self._give(actor.remote(self.settings), [])
+
+    def _places(self) -> int:
+        return sum(int(min(node.get(name, 0) // n for name, n in self.needs.items())) for node in _nodes())
+
+    def _some(self) -> list[Input]:
+        """Many while there are many, so that short ones share decoders and batches; few at the end, so that all
+        workers end together; one that was lost before goes alone, so that it takes no other with it."""
+        share = len(self.waiting) // (2 * max(1, len(self.at_work)))
+        n = 1 if self.losses[self.waiting[0]] else max(1, min(SOME, share))
+        return [self.waiting.popleft() for _ in range(n)]
+
+    def _give(self, actor: Any, items: list[Input]) -> None:
+        stream = actor.make.remote({item: self.targets[item] for item in items}, self.how)
+        self.at_work[stream] = _AtWork(actor, items, has_started=bool(items))
+
+    def _lose(self, worker: _AtWork, why: str) -> Generator[Outcome, None, None]:
+        """Put back what a lost worker had; what has cost too many of them has failed."""
+        import ray
+
+        ray.kill(worker.actor)  # one that is only out of reach would go on
+        self.why = why
+        self.bad_starts += not worker.has_started
+        log.debug("A worker was lost (%s); %d of its files go to others", why, len(worker.items))
+        for item in reversed(worker.items):
+            self.losses[item] += 1
+            if self.losses[item] < TRIES:
+                self.waiting.appendleft(item)
+            else:
+                yield Outcome(item.path, "failed", f"{item.path}: {TRIES} workers were lost over it ({why}).")
+
+
+def _nodes() -> list[dict[str, float]]:
+    """What each node that is alive has."""
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
