@@ -7,6 +7,7 @@ node or alone, go to others.
 
 import logging
 import os
+import socket
 from collections import Counter, deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -35,7 +36,8 @@ def engine(settings: dict[str, Any], address: str | None = None) -> Callable[...
     `address` is a cluster's as Ray knows it; without one Ray finds it (RAY_ADDRESS, the cluster that this
     machine is part of) or starts its own on this machine. Inputs and weights must be at the same path on all nodes.
 
-    Raises UsageError where Ray is not installed or cannot do what is asked for.
+    Raises UsageError where Ray is not installed or cannot do what is asked for, AnomalyError where nothing
+    answers at the address.
     """
     try:
         import ray  # noqa: F401
@@ -48,7 +50,18 @@ def engine(settings: dict[str, Any], address: str | None = None) -> Callable[...
         )
     if settings["precision"] == "int8":
         raise UsageError("int8 is calibrated on one machine, for that machine: leave --engine ray or --precision out.")
+    if address and ":" in address:
+        _check_answer(address)
     return partial(_make, settings=settings, address=address)
+
+
+def _check_answer(address: str) -> None:
+    """Ray itself ends the process where nothing answers, after a minute."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, ValueError) as error:
+        raise AnomalyError(f"{address}: no Ray cluster answers there ({cause(error)}).") from error
 
 
 class Worker:
@@ -81,7 +94,7 @@ def _make(
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise AnomalyError(f"{address or 'Ray'}: no cluster can be reached there ({cause(error)}).") from error
+        raise AnomalyError(f"{address or 'Ray'}: no Ray cluster can be had ({cause(error)}).") from error
     files, behind, clips, seconds = 0, 0, 0, 0.0
     every = sum(size_of(item.path) for item in targets)
     try:

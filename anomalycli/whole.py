@@ -21,8 +21,8 @@ def place(words: str | Path) -> Path:
         from upath import UPath
     except ImportError as error:
         raise UsageError(f"{words}: for URLs, pip install 'anomalycli[ray]'.") from error
-    path: Any = UPath(words)
     try:
+        path: Any = UPath(words)
         is_local = "file" in path.fs.protocol
     except (ImportError, ValueError) as error:
         raise UsageError(f"{words}: it cannot be written to ({error}).") from error

@@ -17,7 +17,7 @@ from anomalycli.backbones import Extractor
 from anomalycli.errors import AnomalyError, UsageError
 from anomalycli.extract import extract
 from anomalycli.inputs import Input
-from anomalycli.reading import MEMORY, STALL
+from anomalycli.whole import place
 
 NODE = {"num_cpus": 1, "object_store_memory": 100 << 20}
 SETTINGS = {"backbone": "mc3", "device": "auto", "precision": "auto", "size": 32}
@@ -200,17 +200,8 @@ def test_what_cannot_be_asked_of_a_cluster_is_said(monkeypatch, run):
         on_cluster.engine(SETTINGS, "ray://head:10001")
     with pytest.raises(UsageError, match="int8"):
         on_cluster.engine(SETTINGS | {"precision": "int8"})
-    asked = run(
-        "extract",
-        "x.mp4",
-        "--engine",
-        "ray",
-        "--address",
-        "127.0.0.1:1",
-        code=1,
-        RAY_gcs_rpc_server_reconnect_timeout_s="1",
-    )
-    assert "127.0.0.1:1: no cluster can be reached there" in asked.stderr
+    with pytest.raises(AnomalyError, match=r"127\.0\.0\.1:1: no Ray cluster answers there"):
+        on_cluster.engine(SETTINGS, "127.0.0.1:1")
 
 
 def test_shards_in_one_folder_make_one_report(make_video, start, tmp_path):
@@ -237,7 +228,7 @@ def test_features_go_to_a_url(make_video, tmp_path, layout):
     extractor = Extractor("mc3", "cpu", size=32)
     url = f"memory://{tmp_path.name}/features"
     for status in ("done", "skipped"):
-        made = extract([tmp_path / "normal"], url, extractor, layout=layout, workers=1, stall=STALL, memory=MEMORY)
+        made = extract([tmp_path / "normal"], url, extractor, layout=layout)
         assert [outcome.status for outcome in made] == [status, status]
     [*_] = extract([tmp_path / "normal"], tmp_path / "out", extractor, layout=layout)
     [*_] = extract([tmp_path / "normal"], f"file://{tmp_path}/local", extractor, layout=layout)
@@ -249,7 +240,7 @@ def test_features_go_to_a_url(make_video, tmp_path, layout):
     assert json.loads(there["report.json"])["counts"]["skipped"] == 2
 
 
-def test_urls_that_nothing_knows_are_refused(run, make_video):
-    make_video("a.mp4", 20)
+def test_urls_that_nothing_knows_are_refused():
     pytest.importorskip("upath", reason="the extra 'ray' is not installed")
-    assert "foo://bucket/x: it cannot be written to" in run("extract", "a.mp4", "-o", "foo://bucket/x", code=2).stderr
+    with pytest.raises(UsageError, match="foo://bucket/x: it cannot be written to"):
+        place("foo://bucket/x")
