@@ -7,6 +7,7 @@ node or alone, go to others.
 
 import logging
 import os
+import platform
 import socket
 from collections import Counter, deque
 from collections.abc import Callable, Generator
@@ -19,6 +20,7 @@ from .account import Outcome
 from .backbones import Extractor
 from .errors import AnomalyError, UsageError, cause
 from .extract import Progress, make, size_of
+from .features import FeatureKind
 from .inputs import Input
 from .video import CLIP_LENGTH
 
@@ -65,20 +67,29 @@ def _check_answer(address: str) -> None:
 
 
 class Worker:
-    """What runs on a node; its extractor is made there with its first call."""
+    """What runs on a node; its extractor is made there with its first call.
 
-    def __init__(self, settings: dict[str, Any]):
-        self.settings = settings
+    Raises AnomalyError where that would make features of another kind than `kind`.
+    """
+
+    def __init__(self, settings: dict[str, Any], kind: FeatureKind):
+        self.settings, self.kind = settings, kind
         self.extractor: Extractor | None = None
 
     def make(self, targets: dict[Input, Path], how: dict[str, Any]) -> Generator[Outcome, None, None]:
         self.extractor = self.extractor or Extractor(**self.settings)
+        if difference := self.extractor.kind.difference(self.kind):
+            setting, here, elsewhere = difference
+            raise AnomalyError(
+                f"The node {platform.node()} would make features with {setting} {here}, and this run has {elsewhere}: "
+                "every node needs the same version and weights."
+            )
         yield from make(targets, self.extractor, **how)
 
 
 def _make(
     targets: dict[Input, Path],
-    _: Extractor,
+    extractor: Extractor,
     *,
     settings: dict[str, Any],
     address: str | None,
@@ -98,7 +109,7 @@ def _make(
     files, behind, clips, seconds = 0, 0, 0, 0.0
     every = sum(size_of(item.path) for item in targets)
     try:
-        run = _Run({item: path.absolute() for item, path in targets.items()}, settings, how)
+        run = _Run({item: path.absolute() for item, path in targets.items()}, settings, extractor.kind, how)
         for outcome in run.outcomes():
             yield outcome
             files, behind = files + 1, behind + size_of(outcome.path)
@@ -119,10 +130,10 @@ class _AtWork:
 
 
 class _Run:
-    def __init__(self, targets: dict[Input, Path], settings: dict[str, Any], how: dict[str, Any]):
+    def __init__(self, targets: dict[Input, Path], settings: dict[str, Any], kind: FeatureKind, how: dict[str, Any]):
         import ray
 
-        self.targets, self.settings, self.how = targets, settings, how
+        self.targets, self.settings, self.kind, self.how = targets, settings, kind, how
         self.waiting = deque(targets)
         self.losses: Counter[Input] = Counter()
         self.at_work: dict[Any, _AtWork] = {}  # by the stream of outcomes
@@ -177,7 +188,7 @@ class _Run:
             n_gpus = self.needs.get("GPU", 0)
             actor = ray.remote(num_cpus=self.needs["CPU"], num_gpus=n_gpus)(Worker)
             for _ in range(min(places - len(self.at_work), len(self.waiting))):
-                self._give(actor.remote(self.settings), [])
+                self._give(actor.remote(self.settings, self.kind), [])
 
     def _places(self) -> int:
         return sum(int(min(node.get(name, 0) // n for name, n in self.needs.items())) for node in _nodes())

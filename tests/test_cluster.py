@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -142,12 +143,12 @@ def test_ctrl_c_ends_a_cluster_run_at_once_and_the_same_command_goes_on(cluster,
 def outcomes(cluster, names: list[str], folder: Path) -> list[Outcome]:
     """Of a run of the engine alone, whose workers are whatever `Worker` is."""
     targets = {Input(folder / f"{name}.mp4", name): folder / f"{name}.npz" for name in names}
-    return [*on_cluster.engine(SETTINGS, cluster.address)(targets, None, layout="npz")]
+    return [*on_cluster.engine(SETTINGS, cluster.address)(targets, SimpleNamespace(kind=None), layout="npz")]
 
 
 def test_a_file_that_ends_its_worker_takes_no_other_with_it(cluster, tmp_path, monkeypatch):
     class Worker:
-        def __init__(self, settings):
+        def __init__(self, settings, kind):
             pass
 
         def make(self, targets, how):
@@ -167,14 +168,14 @@ def test_a_file_that_ends_its_worker_takes_no_other_with_it(cluster, tmp_path, m
 
 def test_what_goes_wrong_on_a_node_is_told(cluster, tmp_path, monkeypatch):
     class Unfit:
-        def __init__(self, settings):
+        def __init__(self, settings, kind):
             os._exit(1)
 
         def make(self, targets, how):
             yield
 
     class Lacking:
-        def __init__(self, settings):
+        def __init__(self, settings, kind):
             pass
 
         def make(self, targets, how):
@@ -187,6 +188,12 @@ def test_what_goes_wrong_on_a_node_is_told(cluster, tmp_path, monkeypatch):
     monkeypatch.setattr(on_cluster, "Worker", Lacking)
     with pytest.raises(UsageError, match=r"^no weights here$"):
         outcomes(cluster, ["a"], tmp_path)
+
+
+def test_a_node_that_makes_other_features_is_refused():
+    worker = on_cluster.Worker(SETTINGS, Extractor("mc3", "cpu", size=48).kind)
+    with pytest.raises(AnomalyError, match="with size 32, and this run has 48"):
+        next(worker.make({}, {}))
 
 
 def test_what_cannot_be_asked_of_a_cluster_is_said(monkeypatch, run):
