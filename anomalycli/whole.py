@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .errors import UsageError
+from .errors import UsageError, cause
 
 
 def place(words: str | Path) -> Path:
     """A path, or what behaves as one where `words` are a URL (`s3://bucket/features`) that fsspec knows.
 
-    Raises UsageError where nothing is installed for URLs, or for URLs of that kind.
+    Raises UsageError where nothing is installed for URLs, for URLs of that kind, or where the store does not answer.
     """
     if not isinstance(words, str) or not re.match(r"\w{2,}://", words):
         return Path(words)
@@ -23,10 +23,10 @@ def place(words: str | Path) -> Path:
         raise UsageError(f"{words}: for URLs, pip install 'anomalycli[ray]'.") from error
     try:
         path: Any = UPath(words)
-        is_local = "file" in path.fs.protocol
-    except (ImportError, ValueError) as error:
-        raise UsageError(f"{words}: it cannot be written to ({error}).") from error
-    return Path(path.path) if is_local else path
+        path.exists()
+    except Exception as error:  # each kind of store has its own
+        raise UsageError(f"{words}: it cannot be reached ({cause(error)}).") from error
+    return Path(path.path) if "file" in path.fs.protocol else path
 
 
 @contextmanager

@@ -249,5 +249,5 @@ def test_features_go_to_a_url(make_video, tmp_path, layout):
 
 def test_urls_that_nothing_knows_are_refused():
     pytest.importorskip("upath", reason="the extra 'ray' is not installed")
-    with pytest.raises(UsageError, match="foo://bucket/x: it cannot be written to"):
+    with pytest.raises(UsageError, match="foo://bucket/x: it cannot be reached"):
         place("foo://bucket/x")
