@@ -134,8 +134,8 @@ def test_what_is_not_true_to_fp32_is_not_used_and_said(home, make_video, tmp_pat
     (tmp_path / "videos" / "broken.mp4").write_bytes(b"no video")
     extractor = Extractor(precision="int8", size=48)
     notes = []
-    outcomes = list(extract([tmp_path / "videos"], tmp_path / "features", extractor, on_note=notes.append))
-    assert [outcome.status for outcome in outcomes] == ["done", "done", "failed"]
+    outcomes = extract([tmp_path / "videos"], tmp_path / "features", extractor, on_note=notes.append)
+    assert sorted(outcome.status for outcome in outcomes) == ["done", "done", "failed"]
     default = pick_precision("auto", torch.device("cpu"))
     assert len(notes) == 1
     assert notes[0].startswith(f"{default} is used, not int8: on 3 clips that were held out, features at cosine 0.")
