@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy, gelu, relu, softmax
+from torch.nn.functional import binary_cross_entropy, gelu, interpolate
 
 from .denet import DENet, DENetConfig
 from .dropout import Dropout
@@ -70,12 +70,14 @@ class MILRank(nn.Module):
 
 
 class RTFM(nn.Module):
-    """Tian et al. 2021: the mean norm of the k segments of greatest norm tells videos apart.
+    """Tian et al. 2021: the features of greatest norm tell videos apart.
 
-    Their loss: max(0, m - (g_k(x_a) - g_k(x_n))) on features after the multi-scale temporal network,
-    g_k the mean of the k greatest L2 norms; cross-entropy of the mean score of those k segments; and
-    smoothness and sparsity of abnormal scores. k = 3 and m = 100 as in the paper; the weights of
-    the terms are ours to the best of our knowledge of it, not checked against its authors' code.
+    f is the mean of the k features of greatest norm after the multi-scale temporal network. The loss:
+    1e-4 (|m - |f_a|| + |f_n|)^2, which asks for |f_a| = m and |f_n| = 0; cross-entropy of the mean score
+    of those k segments; and of all abnormal scores of the batch, smoothness and their norm as sparsity.
+    k = 3 and m = 100 as in the paper. Layers, terms and weights were checked against the authors' code
+    (github.com/tianyu0207/RTFM): it squares where the paper has a hinge, drops out features before
+    their norm is taken, and leaves segments out of the choice at random. There T is 32, here 64.
     """
 
     def __init__(
@@ -103,27 +105,32 @@ class RTFM(nn.Module):
             nn.Linear(128, 1),
             nn.Sigmoid(),
         )
+        self.apply(_xavier)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.temporal(x)  # (B, T, D)
-        return features, self.classifier(self.dropout(features)).squeeze(2)
+        features = self.dropout(self.temporal(x))  # (B, T, D)
+        return features, self.classifier(features).squeeze(2)
 
     def loss(self, x_a: Tensor, x_n: Tensor) -> tuple[Tensor, Tensor]:
         features, scores = self(torch.cat((x_a, x_n)))
-        top, chosen = features.norm(dim=2).topk(self.k, dim=1)  # (2B, k)
-        g_a, g_n = top.mean(1).split(len(x_a))
+        norms = features.norm(dim=2)  # (2B, T)
+        chosen = (norms * self.dropout(torch.ones_like(norms))).topk(self.k, dim=1).indices  # (2B, k)
+        top = features.gather(1, chosen[:, :, None].expand(-1, -1, features.shape[2]))  # (2B, k, D)
+        f_a, f_n = top.mean(1).norm(dim=1).split(len(x_a))
         s_a = scores[: len(x_a)]
         video = scores.gather(1, chosen).mean(1)
-        target = torch.cat((torch.ones_like(g_a), torch.zeros_like(g_n)))
-        loss = binary_cross_entropy(video, target) + self.magnitude * relu(self.margin - g_a + g_n).mean()
-        return loss + self.smoothness * smoothness(s_a) + self.sparsity * sparsity(s_a), _nothing(s_a)
+        target = torch.cat((torch.ones_like(f_a), torch.zeros_like(f_n)))
+        loss = binary_cross_entropy(video, target)
+        loss = loss + self.magnitude * ((self.margin - f_a).abs() + f_n).square().mean()
+        return loss + self.smoothness * len(s_a) * smoothness(s_a) + self.sparsity * s_a.norm(), _nothing(s_a)
 
 
 class MTN(nn.Module):
     """RTFM's multi-scale temporal network: (B, T, D) -> (B, T, D).
 
-    Three convolutions of kernel 3, dilated by 1, 2 and 4, and self-attention over time, D/4 wide
-    each, side by side; a convolution over what they give; and the input added.
+    Three convolutions of kernel 3, dilated by 1, 2 and 4, and a non-local block (products over T in
+    softmax's place, nothing added at first), D/4 wide each, side by side; a convolution over what they
+    give; and the input added. Checked against the authors' code.
     """
 
     def __init__(self, dim: int):
@@ -135,14 +142,15 @@ class MTN(nn.Module):
         )
         self.narrow = nn.Sequential(nn.Conv1d(dim, part, 1, bias=False), nn.ReLU())
         self.query, self.key, self.value = (nn.Conv1d(part, part // 2, 1) for _ in range(3))
-        self.widen = nn.Conv1d(part // 2, part, 1)
+        self.widen = nn.Sequential(nn.Conv1d(part // 2, part, 1), nn.BatchNorm1d(part))
+        nn.init.zeros_(self.widen[1].weight)
         self.merge = nn.Sequential(nn.Conv1d(4 * part, dim, 3, padding=1, bias=False), nn.ReLU(), nn.BatchNorm1d(dim))
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.mT  # (B, D, T)
         narrow = self.narrow(x)
         query, key, value = self.query(narrow), self.key(narrow), self.value(narrow)  # (B, D/8, T)
-        weights = softmax(query.mT @ key, dim=2)  # (B, T, T)
+        weights = query.mT @ key / x.shape[2]  # (B, T, T)
         attended = narrow + self.widen(value @ weights.mT)
         parts = torch.cat([*(conv(x) for conv in self.dilated), attended], dim=1)  # (B, D, T)
         return (self.merge(parts) + x).mT
@@ -152,33 +160,36 @@ class MSTCT(nn.Module):
     """A multi-scale convolution-attention encoder in the manner of MS-TCT: (B, T, D) -> (B, T, D).
 
     Each stage but the first halves time by a strided convolution; attention over the stage, then a
-    feed-forward part with a depth-wise convolution over neighbours; all stages go back to length T
-    and are mixed. Here as many stages as DE-Net has scales, one block each, D throughout; the paper
-    has four stages of three blocks that widen.
+    feed-forward part with a depth-wise convolution over neighbours; all stages are stretched to length
+    T, linearly, and the coarsest is mixed into each. Checked against the authors' code
+    (github.com/dairui01/MS-TCT), which has four stages of three blocks that widen; here as many stages
+    as DE-Net has scales, one block each, D throughout.
     """
 
     def __init__(self, network: DENetConfig):
         super().__init__()
         dim, stages = network.dim, range(network.scales)
         self.merging = nn.ModuleList(nn.Conv1d(dim, dim, 3, stride=2 if s else 1, padding=1) for s in stages)
+        self.merged = nn.ModuleList(nn.LayerNorm(dim) for _ in stages)
         self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in stages)
-        self.attention = nn.ModuleList(
-            nn.MultiheadAttention(dim, network.heads, network.encoder_dropout, batch_first=True) for _ in stages
-        )
+        self.attention = nn.ModuleList(nn.MultiheadAttention(dim, network.heads, batch_first=True) for _ in stages)
         self.local = nn.ModuleList(_LocalRelations(dim, network.feedforward) for _ in stages)
+        self.done = nn.ModuleList(nn.LayerNorm(dim) for _ in stages)
         self.mixers = nn.ModuleList(nn.Linear(dim, dim) for _ in stages)
+        self.coarsest = nn.ModuleList(nn.Linear(dim, dim) for _ in stages[:-1])
         self.fc = nn.Linear(network.scales * dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        mixed = []
-        for s, (merge, norm, attention, local, mixer) in enumerate(
-            zip(self.merging, self.norms, self.attention, self.local, self.mixers, strict=True)
+        length, mixed = x.shape[1], []
+        for merge, merged, norm, attention, local, done, mixer in zip(
+            self.merging, self.merged, self.norms, self.attention, self.local, self.done, self.mixers, strict=True
         ):
-            x = merge(x.mT).mT  # (B, T/2^s, D)
+            x = merged(merge(x.mT).mT)  # (B, T/2^s, D)
             normed = norm(x)
-            x = local(x + attention(normed, normed, normed, need_weights=False)[0])
-            mixed.append(mixer(x).repeat_interleave(2**s, dim=1))  # (B, T, D)
-        return self.fc(torch.cat([part + mixed[-1] for part in mixed[:-1]] + mixed[-1:], dim=2))
+            x = done(local(x + attention(normed, normed, normed, need_weights=False)[0]))
+            mixed.append(interpolate(mixer(x).mT, length, mode="linear").mT)  # (B, T, D)
+        parts = [part + linear(mixed[-1]) for part, linear in zip(mixed[:-1], self.coarsest, strict=True)]
+        return self.fc(torch.cat([*parts, mixed[-1]], dim=2))
 
 
 class _LocalRelations(nn.Module):
@@ -217,6 +228,13 @@ METHODS: dict[str, Build] = {
     "rtfm-mtn": lambda network, config: Ours(network, config, "dynamic", MTN(network.dim)),
     "ms-tct": lambda network, config: Ours(network, config, "dynamic", MSTCT(network)),
 }
+
+
+def _xavier(module: nn.Module) -> None:
+    if isinstance(module, (nn.Linear, nn.Conv1d)):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 def _nothing(scores: Tensor) -> Tensor:

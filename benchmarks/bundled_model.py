@@ -27,15 +27,35 @@ from anomalycli.train import TrainConfig, total_loss
 FOLDS, TRAIN_BAGS, HELD_OUT_BAGS = 3, 80, 30  # bags of each label
 
 
+def clips_of_fold(rows, features, fold):
+    """Clips of the sources that a fold keeps, and of those it holds out: normal ones, then fights, each.
+
+    `rows` are those of clips.csv; a clip is whatever `features` has for its name.
+    """
+    sources = np.random.default_rng(0).permutation(sorted({row["source"] for row in rows}))
+    held_out = set(sources[fold::FOLDS])
+    return [
+        [
+            [features[row["clip"]] for row in rows if (row["source"] in held_out) == side and row["label"] == label]
+            for label in ("0", "1")
+        ]
+        for side in (False, True)
+    ]
+
+
+def string(clips, chosen):
+    """Features (n, D) of the clips `chosen`, (label, index) each, and which of them lie in a fight."""
+    parts_ = [clips[label][i] for label, i in chosen]
+    return np.concatenate(parts_), np.repeat([label for label, _ in chosen], [len(part) for part in parts_])
+
+
 def string_bag(clips, abnormal, rng):
-    """(n_clips, D) and which of them lie in a fight: 10 to 19 normal clips, some replaced by fights."""
+    """A bag of 10 to 19 normal clips, some replaced by fights, as `string` gives it."""
     chosen = [(0, i) for i in rng.integers(len(clips[0]), size=rng.integers(10, 20))]
     if abnormal:
         for at in rng.choice(len(chosen), size=rng.integers(1, len(chosen) // 2 + 1), replace=False):
             chosen[at] = 1, rng.integers(len(clips[1]))
-    parts_ = [clips[label][i] for label, i in chosen]
-    truth = np.repeat([label for label, _ in chosen], [len(part) for part in parts_])
-    return np.concatenate(parts_), truth
+    return string(clips, chosen)
 
 
 def bags(clips, count, rng):
@@ -62,25 +82,13 @@ def main():
     with open(args.clips, newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == "train"]
     features = {row["clip"]: load_features(args.features / f"{row['clip']}.npz").visual[:, 0] for row in rows}
-    sources = np.random.default_rng(0).permutation(sorted({row["source"] for row in rows}))
     config = TrainConfig(lr=args.lr)
     table = []
     for fold in range(FOLDS):
-        held_out = set(sources[fold::FOLDS])
+        kept, held_out = clips_of_fold(rows, features, fold)
         rng = np.random.default_rng(fold)
-        clips = {
-            side: [
-                [
-                    features[row["clip"]]
-                    for row in rows
-                    if (row["source"] in held_out) == side and int(row["label"]) == label
-                ]
-                for label in (0, 1)
-            ]
-            for side in (False, True)
-        }
-        x, _ = bags(clips[False], TRAIN_BAGS, rng)
-        x_held_out, truth = bags(clips[True], HELD_OUT_BAGS, rng)
+        x, _ = bags(kept, TRAIN_BAGS, rng)
+        x_held_out, truth = bags(held_out, HELD_OUT_BAGS, rng)
         torch.manual_seed(fold)
         model = DENet(DENetConfig(x.shape[2], width=args.width))
         optimizer = torch.optim.Adam(model.parameters(), config.lr, weight_decay=config.weight_decay, fused=True)

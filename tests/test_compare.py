@@ -73,20 +73,23 @@ def test_rtfm_is_magnitudes_and_the_scores_of_the_segments_that_have_them():
     torch.manual_seed(0)
     method = METHODS["rtfm"](DENetConfig(8, heads=2), TrainConfig()).eval()
     x_a, x_n = torch.randn(2, 6, 8), torch.randn(2, 6, 8)
-    expected = 0.0
+    expected, every = 0.0, []
     for a, n in zip(x_a, x_n, strict=True):
-        means = []
+        magnitudes = []
         for x, label in ((a, 1), (n, 0)):
             features, scores = method(x[None])
-            norms = [sum(v * v for v in segment) ** 0.5 for segment in features[0].tolist()]
+            features = features[0].tolist()
+            norms = [sum(v * v for v in segment) ** 0.5 for segment in features]
             top = sorted(range(6), key=lambda t: -norms[t])[:3]
-            means.append(sum(norms[t] for t in top) / 3)
+            magnitudes.append(sum((sum(features[t][d] for t in top) / 3) ** 2 for d in range(8)) ** 0.5)
             score = sum(scores[0, t].item() for t in top) / 3
             expected -= np.log(score if label else 1 - score) / 4
             if label:
                 s = scores[0].tolist()
-                expected += 8e-4 * sum((s[t] - s[t + 1]) ** 2 for t in range(5)) / 2 + 8e-3 * sum(s) / 2
-        expected += 1e-4 * max(0.0, 100 - means[0] + means[1]) / 2
+                expected += 8e-4 * sum((s[t] - s[t + 1]) ** 2 for t in range(5))
+                every += s
+        expected += 1e-4 * (abs(100 - magnitudes[0]) + magnitudes[1]) ** 2 / 2
+    expected += 8e-3 * sum(s * s for s in every) ** 0.5
     assert method.loss(x_a, x_n)[0].item() == pytest.approx(expected, rel=1e-5)
 
 
