@@ -103,11 +103,12 @@ def extract(
     targets = {item: target(output, item.name, layout) for item in inputs}
     if output / shard.report in targets.values():
         raise UsageError("A video named 'report' and the report of the run would be one file: rename the video.")
-    there = {} if overwrite else {item: made for item in inputs if (made := _made(item, targets[item], extractor))}
+    kept = {} if overwrite else {item: _kept(item, targets[item], extractor) for item in inputs}
+    there = {item: outcome for item, outcome in kept.items() if outcome}
     _carry_labels(folders, every, output)
     with Account(output, shard) as account:
-        for item, features in there.items():
-            yield account.add(_outcome(item, features, "skipped"))
+        for outcome in there.values():
+            yield account.add(outcome)
         todo = {item: path for item, path in targets.items() if item not in there}
         note = calibrate([item.path for item in todo], extractor)
         if note and on_note:
@@ -343,8 +344,8 @@ def size_of(path: Path) -> int:
         return 0
 
 
-def _made(item: Input, target: Path, extractor: Extractor) -> Features | None:
-    """The features that are there, whole, and of this very video. UsageError if made with other settings."""
+def _kept(item: Input, target: Path, extractor: Extractor) -> Outcome | None:
+    """Where features are there, whole, and of this very video. UsageError if made with other settings."""
     if not target.exists():
         return None
     try:
@@ -361,7 +362,8 @@ def _made(item: Input, target: Path, extractor: Extractor) -> Features | None:
             f"{target} was made with {setting} {before}, and this run has {now}: "
             "give --overwrite to make it again, or another --output."
         )
-    return features if (features.source_bytes, features.source_mtime) == (stat.st_size, stat.st_mtime) else None
+    same = (features.source_bytes, features.source_mtime) == (stat.st_size, stat.st_mtime)
+    return _outcome(item, features, "skipped") if same else None
 
 
 def _carry_labels(paths: list[Path], inputs: list[Input], output: Path) -> None:

@@ -1,4 +1,6 @@
 import csv
+import json
+from pathlib import Path
 
 import numpy as np
 
@@ -63,6 +65,14 @@ def test_damage_is_named_and_changes_the_exit_code(run, shared, make_video, tmp_
         assert told in done.stderr
     assert load_features(tmp_path / "features" / "corrupted.npz").lost == 22
     assert not np.array(list((tmp_path / "features").glob("result*"))).size
+    report = json.loads((tmp_path / "features" / "report.json").read_text())
+    assert report["counts"] == {"done": 2, "skipped": 0, "partial": 1, "failed": 2}
+    reasons = {Path(file["path"]).name: file["reason"] for file in report["files"]}
+    assert "22 frames are lost" in reasons["corrupted.mp4"]
+    assert reasons["video_90.mov"] is None
+    again = run("extract", *files, "gone.mp4", "--size", "32", code=3)
+    assert "3 skipped, 2 failed" in again.stderr
+    assert "22 frames are lost" in again.stderr
     assert run("extract", "gone.mp4", code=1).stderr
 
 
