@@ -1,10 +1,8 @@
 import dataclasses
 import re
 import resource
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -64,16 +62,3 @@ def test_wrong_words_are_usage_errors(run):
     assert "No such command" in run("scroe", code=2).stderr
     assert "No such option" in run("score", "x.mp4", "--plott", code=2).stderr
     assert re.match(r"anomalycli \d+\.\d+\.\d+\n", run("--version").stdout)
-
-
-def test_ctrl_c_ends_with_130_and_leaves_only_whole_files(make_video, tmp_path):
-    make_video("videos/a.mp4", 2000, (320, 240))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "anomalycli", "extract", "videos"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
-    )
-    time.sleep(6)
-    process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "Interrupted. What is written is whole" in told
-    assert not list(tmp_path.glob("features/**/*.npz*"))
