@@ -1,6 +1,7 @@
 """What several tests need: the shared data, small videos, small feature folders, the command line."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,9 @@ import numpy as np
 import pytest
 
 from anomalycli.features import FeatureKind, Features
+
+# Where the suite runs in the background of a shell, Ctrl-C is ignored, and children would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
