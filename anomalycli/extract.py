@@ -103,6 +103,9 @@ def extract(
     targets = {item: target(output, item.name, layout) for item in inputs}
     if output / shard.report in targets.values():
         raise UsageError("A video named 'report' and the report of the run would be one file: rename the video.")
+    note = calibrate([item.path for item in inputs], extractor)
+    if note and on_note:
+        on_note(note)
     kept = {} if overwrite else {item: _kept(item, targets[item], extractor) for item in inputs}
     there = {item: outcome for item, outcome in kept.items() if outcome}
     _carry_labels(folders, every, output)
@@ -110,9 +113,6 @@ def extract(
         for outcome in there.values():
             yield account.add(outcome)
         todo = {item: path for item, path in targets.items() if item not in there}
-        note = calibrate([item.path for item in todo], extractor)
-        if note and on_note:
-            on_note(note)
         how = {"layout": layout, "workers": workers, "stall": stall, "memory": memory, "on_progress": on_progress}
         with closing(engine(todo, extractor, **how)) as outcomes:
             for outcome in outcomes:
@@ -186,8 +186,8 @@ class _Video:
 
     def __init__(self, path: Path):
         self.path = path
-        self.visual: list[np.ndarray] = []  # (n_crops, D) a clip
-        self.audio: list[np.ndarray] = []  # (n, 128) a block of windows
+        self.visual = _Rows()  # (n_crops, D) a clip
+        self.audio = _Rows()  # (128,) a window
         self.n_clips: int | None = None
         self.n_taken = 0
         self.fps = 0.0
@@ -210,10 +210,9 @@ class _Video:
         if extractor.vggish:
             audio = np.zeros((len(self.visual), AUDIO_DIM), np.float32)
             if self.audio:
-                heard = np.concatenate(self.audio)
-                audio[: len(heard)] = heard
+                audio[: len(self.audio)] = self.audio.array()
         return Features(
-            visual=np.stack(self.visual),
+            visual=self.visual.array(),
             audio=audio,
             kind=extractor.kind,
             n_frames=facts.n_frames,
@@ -230,6 +229,28 @@ class _Video:
             lost=facts.lost,
             tool=f"anomalycli {__version__}",
         )
+
+
+class _Rows:
+    """float32 rows of one shape, as they come, in one piece of memory.
+
+    Each in its own, they would lie strewn among the network's large, short-lived arrays, and what lies between
+    two of them is too small to be used again: the heap of a long video grew by megabytes a clip.
+    """
+
+    def __init__(self) -> None:
+        self._bytes, self._shape, self._n = bytearray(), (0,), 0
+
+    def __len__(self) -> int:
+        return self._n
+
+    def extend(self, rows: np.ndarray) -> None:
+        self._bytes += np.ascontiguousarray(rows, np.float32).data.cast("B")
+        self._shape, self._n = rows.shape[1:], self._n + len(rows)
+
+    def array(self) -> np.ndarray:
+        """(n, ...), the very memory, not a copy."""
+        return np.frombuffer(self._bytes, np.float32).reshape(self._n, *self._shape)
 
 
 class _Batches:
@@ -254,7 +275,7 @@ class _Batches:
         elif isinstance(piece, Facts):
             video.facts = piece
         else:
-            video.audio.append(extract_sound(piece, self.extractor))
+            video.audio.extend(extract_sound(piece, self.extractor))
 
     def flush(self) -> None:
         for shape in list(self.waiting):
@@ -262,8 +283,8 @@ class _Batches:
 
     def _run(self, shape: tuple[int, ...]) -> None:
         videos, clips = zip(*self.waiting.pop(shape), strict=True)
-        for video, row in zip(videos, self.extractor(list(clips)), strict=True):
-            video.visual.append(row)
+        for video, rows in zip(videos, np.split(self.extractor(list(clips)), len(clips)), strict=True):
+            video.visual.extend(rows)
 
 
 def extract_sound(windows: np.ndarray, extractor: Extractor) -> np.ndarray:
@@ -354,8 +375,10 @@ def _kept(item: Input, target: Path, extractor: Extractor) -> Outcome | None:
     except (FeatureError, OSError):
         return None
     difference = features.kind.difference(extractor.kind)
-    if features.crops != extractor.crops:
-        difference = difference or ("crops", features.crops, extractor.crops)
+    for setting in ("crops", "precision"):
+        before, now = getattr(features, setting), getattr(extractor, setting)
+        if before != now:
+            difference = difference or (setting, before, now)
     if difference:
         setting, before, now = difference
         raise UsageError(
