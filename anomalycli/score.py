@@ -79,18 +79,35 @@ class Result:
 class Scorer:
     """A model, ready to score videos. `Scorer.load()` is the way to get one."""
 
-    def __init__(self, model: DENet, info: ModelInfo, device: str = "auto", precision: str = "auto"):
+    def __init__(
+        self,
+        model: DENet,
+        info: ModelInfo,
+        device: str = "auto",
+        precision: str = "auto",
+        weights: Path | None = None,
+    ):
         self.info = info
         self.device = pick_device(device)
-        self.precision = precision
+        self.precision, self.weights = precision, weights
         self.model = model.to(self.device).eval()
         self._extractor: Extractor | None = None
         self._reader = Reader()
 
     @classmethod
-    def load(cls, path: str | Path | None = None, device: str = "auto", precision: str = "auto") -> "Scorer":
-        """The model at `path`, or the bundled one. Raises CheckpointError where it is not one."""
-        return cls(*(load_bundled() if path is None else load_model(Path(path))), device, precision)
+    def load(
+        cls,
+        path: str | Path | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        weights: str | Path | None = None,
+    ) -> "Scorer":
+        """The model at `path`, or the bundled one; `weights` are its backbone's, if not the published ones.
+
+        Raises CheckpointError where `path` is no model.
+        """
+        model, info = load_bundled() if path is None else load_model(Path(path))
+        return cls(model, info, device, precision, Path(weights) if weights else None)
 
     def score(
         self,
@@ -150,10 +167,15 @@ class Scorer:
         """The backbone that the model was trained on, loaded when a video first needs it."""
         if self._extractor is None:
             kind = self.info.kind
-            extractor = Extractor(kind.backbone, str(self.device), self.precision, kind.size, audio=kind.audio)
+            extractor = Extractor(
+                kind.backbone, str(self.device), self.precision, kind.size, audio=kind.audio, weights=self.weights
+            )
             if difference := kind.difference(extractor.kind):
                 setting, ours, theirs = difference
-                raise UsageError(f"The model was trained with {setting} {ours}, and this version has {theirs}.")
+                raise UsageError(
+                    f"The model was trained with {setting} {ours}, and the backbone here has {theirs}: --weights takes "
+                    "the file that it was trained with."
+                )
             self._extractor = extractor
         return self._extractor
 

@@ -5,9 +5,10 @@
     python benchmarks/extract.py memory CLIP...                      # videos of one and of thirty minutes, 720p
 
 rate: clips a second of three things on the same files, in turn, medians over `--repeats`:
-the usual script, as public extractors do it (decode a whole file, resize with torch, fp32, one clip after
-the other); the bare network, fed from memory, at the precision of the run; and `anomalycli.extract`
-from files to files, the start of its decoders included. Loading the network is in none of them.
+the usual script, as public extractors do it (decode a whole file, resize with torch, the network as it is
+loaded, fp32, one clip after the other); the bare network, fed from memory, at the precision of the run; and
+`anomalycli.extract` from files to files, the start of its decoders included. Loading the network is in none
+of them.
 
 memory: the most that `anomalycli extract` and its decoders held at once, by the length of the video.
 """
@@ -27,8 +28,9 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
+from anomalycli import int8
 from anomalycli.backbones import BACKBONES, Extractor
-from anomalycli.extract import extract
+from anomalycli.extract import calibrate, extract
 from anomalycli.video import CLIP_LENGTH, Video
 
 MINUTE = 1500  # frames at 25 a second
@@ -51,13 +53,16 @@ def usual(path, net, size, multiple):
 def rate(args):
     with tempfile.TemporaryDirectory() as folder:
         weights = random_weights(args.backbone, Path(folder)) if args.random_weights else None
-        fp32 = Extractor(args.backbone, "cpu", "fp32", args.size, weights=weights)
+        plain = BACKBONES[args.backbone]().load(weights).eval()
         ours = Extractor(args.backbone, "cpu", args.precision, args.size, weights=weights)
+    if ours.wanted:
+        int8.MOST_DIFFERENCE = 1.0  # it is timed whatever it does to the bundled model's scores
+        print(calibrate(args.videos, ours))
     clips = [clip for path in args.videos for clip in Video(path, ours.size, ours.multiple).clips()]
 
     def script():
         for path in args.videos:
-            usual(path, fp32.net, ours.size, ours.multiple)
+            usual(path, plain, ours.size, ours.multiple)
 
     def bare():
         for at in range(0, len(clips), ours.batch):

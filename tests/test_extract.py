@@ -45,7 +45,9 @@ def test_the_same_command_goes_on_and_changed_settings_are_refused(run, make_vid
     done = run("extract", "videos", "--size", "48", code=2)
     assert "size 32" in done.stderr
     assert "--overwrite" in done.stderr
-    assert "2 done" in run("extract", "videos", "--size", "48", "--overwrite").stderr
+    assert "2 done" in run("extract", "videos", "--size", "48", "--overwrite", "--precision", "fp32").stderr
+    done = run("extract", "videos", "--size", "48", "--precision", "bf16", code=2)
+    assert "precision fp32, and this run has bf16" in done.stderr
 
 
 def test_another_video_under_the_same_name_is_extracted_again(run, make_video, tmp_path):

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
-from anomalycli.backbones import CROPS, I3D, InceptionI3DRGB, crop
+from anomalycli.backbones import BACKBONES, CROPS, I3D, InceptionI3DRGB, crop, fold_batch_norm
 from anomalycli.errors import UsageError
 from anomalycli.inception_i3d import InceptionI3D
 from anomalycli.video import Video
@@ -47,6 +47,19 @@ def randomised(net: nn.Module) -> nn.Module:
             module.weight.data.uniform_(0.5, 1.5, generator=generator)
             module.bias.data.normal_(0, 0.1, generator=generator)
     return net.eval()
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_folding_the_normalisation_into_the_convolutions_leaves_the_features(backbone):
+    net = BACKBONES[backbone]()
+    randomised(net)
+    frames = torch.randint(0, 256, (1, 16, 64, 80, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        before = net(frames)
+        fold_batch_norm(net.net)
+        after = net(frames)
+    assert not any(isinstance(module, nn.BatchNorm3d) for module in net.modules())
+    torch.testing.assert_close(after, before, rtol=1e-5, atol=1e-5 * before.abs().max().item())
 
 
 def test_every_parameter_of_inception_has_the_published_shape():

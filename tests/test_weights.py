@@ -1,5 +1,6 @@
 import dataclasses
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -369,6 +370,23 @@ def test_from_video_with_sound_to_scores(run_fake, make_sounding, make_video, tm
         "extract", "videos/normal", "-o", "mute", "--backbone", "i3d", "--size", "32", "--crops", "5", code=2
     )
     assert "--overwrite" in said
+
+
+def test_a_model_of_other_weights_scores_with_these(run_fake, make_sounding, tmp_path):
+    make_sounding("videos/normal/a.mp4")
+    make_sounding("videos/abnormal/b.mp4", seed=1)
+    torch.manual_seed(1)
+    torch.save({"model_state": I3D().net.state_dict()}, tmp_path / "mine.pyth")
+    run_fake("extract", "videos", "--backbone", "i3d", "--size", "32", "--weights", "mine.pyth")
+    small = ("--width", "16", "--heads", "2", "--feedforward", "32", "--segments", "8", "--steps", "2", "--batch", "2")
+    run_fake("train", "features", "-o", "model.safetensors", *small)
+    _, said = run_fake("score", "videos/normal/a.mp4", "--model", "model.safetensors", code=2)
+    assert "trained with weights sha256" in said
+    assert "--weights" in said
+    out, _ = run_fake("score", "videos/normal", "--model", "model.safetensors", "--weights", "mine.pyth", "--json")
+    ours = json.loads(out)["scores"]
+    out, _ = run_fake("score", "features/normal/a.npz", "--model", "model.safetensors", "--json")
+    assert ours == json.loads(out)["scores"]
 
 
 def test_features_of_two_backbones_are_never_mixed_up(run_fake, make_sounding, tmp_path):
