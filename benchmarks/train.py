@@ -4,10 +4,10 @@
     python benchmarks/train.py --dim 256 --erasing never
 
 Three figures: the steps a second of `anomalycli.train.steps`; those of a plain loop, in fp32 with
-torch's own dropout, fed by a DataLoader that opens each video's features with `np.load`; and the bound,
-the step's floating-point operations over the rate that this machine multiplies matrices of the step's
-own shapes at, in the step's own precision. The operations are counted by torch while a step runs,
-forward and backward. Each figure is the median over `--repeats` of `--steps` steps; features are random,
+torch's own transformer layers and dropout, fed by a DataLoader that opens each video's features with
+`np.load`; and the bound, the step's floating-point operations over the rate that this machine multiplies
+matrices of the step's own shapes at, in the step's own precision. The operations are counted by torch
+while a step runs, forward and backward. Each figure is the median over `--repeats` of `--steps` steps; features are random,
 for speed does not depend on what they say.
 """
 
@@ -84,7 +84,7 @@ def main():
             np.save(path, np.random.default_rng(0).normal(size=(args.clips, args.dim)).astype(np.float32))
         halves = [Files(part, args.segments) for part in (paths[:VIDEOS], paths[VIDEOS:])]
 
-        stock = with_stock_dropout(DENet(network).to(args.device))
+        stock = with_stock_layers(DENet(network)).to(args.device)
         stock_optimizer = torch.optim.Adam(stock.parameters(), config.lr, weight_decay=config.weight_decay)
         fp32 = dataclasses.replace(config, precision="fp32")
 
@@ -117,11 +117,24 @@ def main():
           f"{plain_seconds / ours_seconds:.2f} times as long")  # fmt: skip
 
 
-def with_stock_dropout(model):
-    for module in list(model.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, Dropout):
-                setattr(module, name, nn.Dropout(child.p))
+def with_stock_layers(model):
+    config = model.config
+    for encoder in model.mstm.encoders:
+        encoder.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                config.dim,
+                config.heads,
+                config.feedforward,
+                config.encoder_dropout,
+                activation="gelu",
+                batch_first=True,
+                norm_first=True,
+            )
+            for _ in encoder.layers
+        )
+    for i, layer in enumerate(model.classifier):
+        if isinstance(layer, Dropout):
+            model.classifier[i] = nn.Dropout(layer.p)
     return model
 
 
