@@ -17,6 +17,7 @@ from .features import FeatureKind
 from .inception_i3d import InceptionI3D
 from .vggish import VGGish
 from .weights import OnBytes, check_sha256, fetch, load_weights
+from .winograd import save_multiplications
 
 BATCH = {"cpu": 1, "cuda": 16, "mps": 4}  # clips; a CPU gains nothing from several at once
 SMALLEST = 16  # pixels; the shortest side that a network here can make anything of
@@ -214,6 +215,8 @@ class Extractor:
 
     def _place(self, net: nn.Module) -> None:
         fold_batch_norm(net.net)
+        if self.device.type == "cpu":
+            save_multiplications(net.net, DTYPES[self.precision])
         net.net.to(DTYPES[self.precision], memory_format=torch.channels_last_3d)
         self.net = net.to(self.device)
 
