@@ -1,6 +1,8 @@
 """Video files in, feature files out."""
 
+import dataclasses
 import errno
+import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
@@ -20,6 +22,8 @@ from .formats import check_format, load_made, save, target
 from .inputs import Input, find_inputs
 from .labels import FILE, label_videos, write_labels
 from .reading import MEMORY, STALL, Facts, Reader, SoundFacts
+from .rows import SUFFIX as ON_THE_WAY
+from .rows import Rows
 from .vggish import LENGTH, SECONDS
 from .video import CLIP_LENGTH, SUFFIXES
 from .whole import place
@@ -58,7 +62,13 @@ def make(
 ) -> Generator[Outcome, None, None]:
     """Make the files of `targets` on this machine, one after another: the engine of `extract`, and see there."""
     readers = [Reader(stall, memory) for _ in range(min(workers, len(targets)))]
-    with closing(feed(targets, lambda reader, item: _pieces(reader, item.path, extractor), readers)) as pieces:
+
+    def read(reader: Reader, item: Input) -> Iterator[_Video | _Piece]:
+        video = _Video(item.path, extractor, targets[item])
+        yield video
+        yield from _pieces(reader, item.path, extractor, skip=video.n_before)
+
+    with closing(feed(targets, read, readers)) as pieces:
         yield from _make(targets, pieces, extractor, layout, on_progress)
 
 
@@ -146,10 +156,10 @@ def extract_video(
     calibrate([path], extractor)
     with ExitStack() as stack:
         reader = reader or stack.enter_context(Reader())
-        video, batches = _Video(path), _Batches(extractor)
+        video, batches = _Video(path, extractor), _Batches(extractor)
         for piece in _pieces(reader, path, extractor):
             batches.take(video, piece)
-            if on_clips and video.visual:
+            if on_clips and len(video.visual):
                 on_clips(path, len(video.visual), video.n_clips)
         batches.flush()
         return video.features(extractor)
@@ -165,9 +175,10 @@ class _Clip:
 _Piece = _Clip | np.ndarray | SoundFacts | Facts
 
 
-def _pieces(reader: Reader, path: Path, extractor: Extractor) -> Iterator[_Piece]:
-    """All there is to know of a video: its clips; windows of its sound, (n, LENGTH), and their facts; its facts."""
-    for frames in reader.clips(path, extractor.size, extractor.multiple):
+def _pieces(reader: Reader, path: Path, extractor: Extractor, skip: int = 0) -> Iterator[_Piece]:
+    """All there is to know of a video: its clips but the first `skip`; windows of its sound, (n, LENGTH), and
+    their facts; its facts."""
+    for frames in reader.clips(path, extractor.size, extractor.multiple, skip):
         yield _Clip(frames, reader.n_clips, reader.fps)
     facts = reader.facts
     assert facts
@@ -182,14 +193,21 @@ def _pieces(reader: Reader, path: Path, extractor: Extractor) -> Iterator[_Piece
 
 
 class _Video:
-    """One video on its way to features."""
+    """One video on its way to features, which are kept beside `target` until that is written, where it is not a URL:
+    a run that was stopped may have left some. Raises VideoError where the file is not there."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, extractor: Extractor, target: Path | None = None):
         self.path = path
-        self.visual = _Rows()  # (n_crops, D) a clip
-        self.audio = _Rows()  # (128,) a window
+        try:
+            self.stat = path.stat()
+        except FileNotFoundError as error:
+            raise VideoError(f"{path}: there is no such file.") from error
+        except OSError as error:
+            raise VideoError(f"{path}: it cannot be opened ({error.strerror}).") from error
+        self.visual = self._rows(extractor, target) if isinstance(target, Path) else Rows()  # (n_crops, D) a clip
+        self.audio: Rows | None = None  # (128,) a window
         self.n_clips: int | None = None
-        self.n_taken = 0
+        self.n_before = self.n_taken = len(self.visual)
         self.fps = 0.0
         self.facts: Facts | None = None
         self.sound = SoundFacts(None, None)
@@ -203,8 +221,22 @@ class _Video:
         """How much of it is done, as far as its container says how long it is."""
         return min(1.0, len(self.visual) / self.n_clips) if self.n_clips else 0.0
 
+    def _rows(self, extractor: Extractor, target: Path) -> Rows:
+        identity = {
+            "kind": dataclasses.asdict(extractor.kind),
+            "crops": extractor.crops,
+            "precision": extractor.precision,
+            "source": [self.stat.st_size, self.stat.st_mtime],
+        }
+        try:
+            return Rows(target.with_name(target.name + ON_THE_WAY), identity)
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                raise _no_room(target, error) from error
+            return Rows()  # that the folder cannot be written is told where the features are
+
     def features(self, extractor: Extractor) -> Features:
-        facts, stat = self.facts, self.path.stat()
+        facts = self.facts
         assert facts
         audio = None
         if extractor.vggish:
@@ -219,8 +251,8 @@ class _Video:
             fps=facts.fps,
             times=facts.times,
             source=self.path.name,
-            source_bytes=stat.st_size,
-            source_mtime=stat.st_mtime,
+            source_bytes=self.stat.st_size,
+            source_mtime=self.stat.st_mtime,
             precision=extractor.precision,
             crops=extractor.crops,
             sound_track=self.sound.track,
@@ -229,28 +261,6 @@ class _Video:
             lost=facts.lost,
             tool=f"anomalycli {__version__}",
         )
-
-
-class _Rows:
-    """float32 rows of one shape, as they come, in one piece of memory.
-
-    Each in its own, they would lie strewn among the network's large, short-lived arrays, and what lies between
-    two of them is too small to be used again: the heap of a long video grew by megabytes a clip.
-    """
-
-    def __init__(self) -> None:
-        self._bytes, self._shape, self._n = bytearray(), (0,), 0
-
-    def __len__(self) -> int:
-        return self._n
-
-    def extend(self, rows: np.ndarray) -> None:
-        self._bytes += np.ascontiguousarray(rows, np.float32).data.cast("B")
-        self._shape, self._n = rows.shape[1:], self._n + len(rows)
-
-    def array(self) -> np.ndarray:
-        """(n, ...), the very memory, not a copy."""
-        return np.frombuffer(self._bytes, np.float32).reshape(self._n, *self._shape)
 
 
 class _Batches:
@@ -275,6 +285,7 @@ class _Batches:
         elif isinstance(piece, Facts):
             video.facts = piece
         else:
+            video.audio = video.audio or Rows()
             video.audio.extend(extract_sound(piece, self.extractor))
 
     def flush(self) -> None:
@@ -284,7 +295,10 @@ class _Batches:
     def _run(self, shape: tuple[int, ...]) -> None:
         videos, clips = zip(*self.waiting.pop(shape), strict=True)
         for video, rows in zip(videos, np.split(self.extractor(list(clips)), len(clips)), strict=True):
-            video.visual.extend(rows)
+            try:
+                video.visual.extend(rows)
+            except OSError as error:
+                raise _no_room(video.visual.path or Path(tempfile.gettempdir()), error) from error
 
 
 def extract_sound(windows: np.ndarray, extractor: Extractor) -> np.ndarray:
@@ -309,21 +323,23 @@ def _make(
     every_byte, bytes_behind, files_behind = sum(sizes.values()), 0, 0
     clips, seconds = 0, 0.0
 
-    def end(item: Input) -> _Video:
+    def ended(item: Input, outcome: Outcome) -> Outcome:
         nonlocal bytes_behind, files_behind
         bytes_behind, files_behind = bytes_behind + sizes[item], files_behind + 1
-        return videos.pop(item)
+        if video := videos.pop(item, None):
+            video.visual.discard()
+        return outcome
 
     def finished() -> Iterator[Outcome]:
         for item in [item for item, video in videos.items() if video.is_whole]:
-            yield _saved(item, end(item), targets[item], extractor, layout)
+            yield ended(item, _saved(item, videos[item], targets[item], extractor, layout))
 
     for item, piece in pieces:
-        if item not in videos:
-            videos[item] = _Video(item.path)
+        if isinstance(piece, _Video):
+            videos[item] = piece
+            continue
         if isinstance(piece, VideoError):
-            end(item)
-            yield Outcome(item.path, "failed", str(piece))
+            yield ended(item, Outcome(item.path, "failed", str(piece)))
             continue
         batches.take(videos[item], piece)
         if isinstance(piece, _Clip):
@@ -343,18 +359,24 @@ def _saved(item: Input, video: _Video, path: Path, extractor: Extractor, layout:
         save(features, path, layout)
     except OSError as error:
         if error.errno in NO_ROOM:
-            raise StorageError(
-                f"{path}: it cannot be written ({error.strerror}). What is there is whole: make room, and the same "
-                "command goes on."
-            ) from error
+            raise _no_room(path, error) from error
         return Outcome(item.path, "failed", str(error))
-    return _outcome(item, features, "done")
+    return _outcome(item, features, "done", video.n_before)
 
 
-def _outcome(item: Input, features: Features, status: str) -> Outcome:
+def _no_room(path: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"{path}: it cannot be written ({error.strerror}). What is there is whole: make room, and the same command "
+        "goes on."
+    )
+
+
+def _outcome(item: Input, features: Features, status: str, n_before: int = 0) -> Outcome:
     if features.damage and status == "done":
         status = "partial"
-    return Outcome(item.path, status, features.warning, features.sound_missing, features.n_frames, features.duration)
+    before = f"its first {n_before} clips in a run that was stopped" if n_before else None
+    note = "; ".join(filter(None, (before, features.sound_missing))) or None
+    return Outcome(item.path, status, features.warning, note, features.n_frames, features.duration)
 
 
 def size_of(path: Path) -> int:

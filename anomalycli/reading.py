@@ -94,13 +94,15 @@ class Reader:
                 with contextlib.suppress(OSError):
                     pipe.close()  # type: ignore[union-attr]
 
-    def clips(self, path: Path, short_side: int | None, multiple: int = 1) -> Iterator[np.ndarray]:
+    def clips(self, path: Path, short_side: int | None, multiple: int = 1, skip: int = 0) -> Iterator[np.ndarray]:
         """Yield the clips of `Video(path, short_side, multiple)`, uint8 (16, height, width, 3); then `facts` are known.
+
+        The first `skip` are read, and not given.
 
         Raises VideoError where not one frame can be read, whatever the reason.
         """
         request = {"do": "clips", "path": os.fspath(path), "short_side": short_side, "multiple": multiple}
-        facts = yield from self._arrays(path, request)
+        facts = yield from self._arrays(path, request, skip)
         times = None if facts["times"] is None else np.array(facts["times"], np.float64)
         self.facts = Facts(**facts | {"times": times, "ends": np.array(facts["ends"], np.float64)})
 
@@ -112,9 +114,10 @@ class Reader:
         request = {"do": "windows", "path": os.fspath(path), "starts": starts.tolist(), "length": length}
         self.sound = SoundFacts(**(yield from self._arrays(path, request)))
 
-    def _arrays(self, path: Path, request: dict[str, Any]) -> Generator[np.ndarray, None, dict]:
-        """Arrays as they come, the facts in the end; of a process that dies on the way, the next one goes on."""
-        given, tries = 0, 0
+    def _arrays(self, path: Path, request: dict[str, Any], given: int = 0) -> Generator[np.ndarray, None, dict]:
+        """Arrays as they come, behind the first `given`, and the facts in the end; of a process that dies on the way,
+        the next one goes on."""
+        tries = 0
         request["with_decord"] = True
         while True:
             try:

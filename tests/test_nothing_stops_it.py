@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -183,6 +184,24 @@ def test_names_of_all_kinds(run, make_video, tmp_path):
     assert written(tmp_path / "dash") == ["-o.npz", "report.json"]
 
 
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_a_long_video_goes_on_where_it_was_stopped(start, run, make_video, tmp_path, sabotage, end):
+    make_video("slow.mp4", 400)
+    command = ("extract", "slow.mp4", *SMALL)
+    run(*command, "-o", "alone")
+    process = start(*command, "-o", "out", **sabotage)
+    on_the_way = tmp_path / "out" / "slow.npz.rows"
+    wait_for(lambda: on_the_way.exists() and on_the_way.stat().st_size > 5 * 4096)
+    os.killpg(process.pid, end)
+    process.communicate(timeout=20)
+    assert not (tmp_path / "out" / "slow.npz").exists()
+    n_before = on_the_way.stat().st_size // 4096
+    done = run(*command, "-o", "out")
+    assert f"slow.mp4: done (its first {n_before} clips in a run that was stopped)" in done.stderr
+    assert (tmp_path / "out" / "slow.npz").read_bytes() == (tmp_path / "alone" / "slow.npz").read_bytes()
+    assert written(tmp_path / "out") == ["report.json", "slow.npz"]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="links and permissions are POSIX's")
 def test_what_cannot_be_opened_is_named_and_the_rest_is_done(make_video, tmp_path):
     clip = make_video("videos/good.mp4", 3)
@@ -255,14 +274,15 @@ def test_a_full_disk(make_video, tmp_path):
     extract = f"'{sys.executable}' -m anomalycli extract videos -o disk/out {' '.join(SMALL)}"
     script = f"""{mount} || exit 99
         head -c 400K /dev/zero > disk/filler; {extract} 2> full; echo $? > codes
-        head -c 120K /dev/zero > disk/filler; {extract} 2> nearly; echo $? >> codes; ls -A disk/out > left
+        head -c 60K /dev/zero > disk/filler; {extract} 2> nearly; echo $? >> codes; ls -A disk/out > left
         rm disk/filler; {extract} 2> free; echo $? >> codes; cp -r disk/out out"""
-    subprocess.run([*alone, script], cwd=tmp_path, timeout=200, check=True)  # features of one video take 42 kB
+    subprocess.run([*alone, script], cwd=tmp_path, timeout=200, check=True)  # features of one video take 42 kB, twice
     codes, full, nearly, free, left = (
         (tmp_path / name).read_text() for name in ("codes", "full", "nearly", "free", "left")
     )
     assert codes.split() == ["3", "3", "0"], full + nearly + free
-    assert "2 done, 1 skipped" in free
+    assert re.search(r"[12] done, [12] skipped", free)
+    assert "clips in a run that was stopped" in free
     for stderr in (full, nearly):
         assert "No space left on device" in stderr
         assert "make room, and the same command goes on" in stderr
@@ -292,6 +312,7 @@ def test_ctrl_c_ends_it_soon_and_the_same_command_goes_on(start, run, make_video
     for path in whole:
         load_features(tmp_path / "out" / path)
     assert f"{4 - len(whole)} done, {len(whole)} skipped" in run(*command).stderr
+    assert written(tmp_path / "out") == ["a.npz", "b.npz", "c hang.npz", "d.npz", "report.json"]
 
 
 def test_a_small_soak(shared, tmp_path):
