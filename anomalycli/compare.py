@@ -18,6 +18,7 @@ from .errors import UsageError
 from .evaluate import Metrics, evaluate
 from .judging import Judge, judge_of, score_bags
 from .methods import METHODS
+from .resuming import Run
 from .sampling import Batches, split
 from .train import CHECKPOINTS, TrainConfig, check_classes, make_optimizer, steps
 from .whole import whole, write_whole
@@ -194,25 +195,22 @@ def _run(
     check_classes(bags.labels[kept])
     batches = Batches(bags.labels, kept, bags.x.shape[1], config.crops, config.batch, config.seed)
     x = torch.from_numpy(bags.x).flatten(0, 1).to(device)
-    best, best_ap, best_step = None, -1.0, config.steps
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         method = METHODS[entry.method](entry.network, config).to(device)
-        optimizer = make_optimizer(method, config)
-        for step, _, _ in steps(method, method.loss, optimizer, x, batches, config):
-            if picker and (step % config.validate_every == 0 or step == config.steps):
-                ap = picker.ap(method, device)
-                if ap > best_ap:
-                    best = {name: tensor.clone() for name, tensor in method.state_dict().items()}
-                    best_ap, best_step = ap, step
+        run = Run(method, make_optimizer(method, config))
+        for run.step, _, _ in steps(method, method.loss, run.optimizer, x, batches, config):
+            if picker and (run.step % config.validate_every == 0 or run.step == config.steps):
+                run.keep_best(picker.ap(method, device))
             if on_step:
-                on_step(entry, config.seed, step)
-    if best:
-        method.load_state_dict(best)
+                on_step(entry, config.seed, run.step)
+    if run.best:
+        method.load_state_dict(run.best)
     assert judge.truth is not None
     scores = judge.frames(score_bags(method, judge.bags.x, device))
     metrics: Metrics = evaluate(scores, judge.truth, resamples=0).metrics
-    return Outcome(entry.label, config.seed, best_step, dataclasses.asdict(metrics))
+    step = run.best_step if run.best else run.step
+    return Outcome(entry.label, config.seed, step, dataclasses.asdict(metrics))
 
 
 def _finished(path: Path, identity: dict) -> Outcome | None:

@@ -8,7 +8,7 @@ XD-Violence's crops `NAME__0.npy ... NAME__4.npy`, (n_clips, D) each, with sound
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,7 @@ class Bags:
     """x: (N, C, T, D) segments, float32 where C = 1, float16 where all C crops are kept.
 
     labels: int64 (N,), 1 = abnormal. names: of the N videos. n_frames: int64 (N,). warnings: sentences
-    about videos that are damaged.
+    about videos that are damaged. seen: how many crops a clip was seen in, averaged here or not.
     """
 
     x: np.ndarray
@@ -40,10 +40,11 @@ class Bags:
     kind: FeatureKind
     n_frames: np.ndarray
     warnings: tuple[str, ...] = ()
+    seen: int = 1
 
     def __getitem__(self, chosen: np.ndarray) -> "Bags":
         names = tuple(np.array(self.names)[chosen])
-        return Bags(self.x[chosen], self.labels[chosen], names, self.kind, self.n_frames[chosen], self.warnings)
+        return replace(self, x=self.x[chosen], labels=self.labels[chosen], names=names, n_frames=self.n_frames[chosen])
 
     @property
     def dim(self) -> int:
@@ -195,9 +196,10 @@ def load_bags(
             f"{folder}: no label for {_some(missing)}. Give {folder / FILE} with the lines 'video,label' "
             "(1 = abnormal), or folders normal/ and abnormal/."
         )
-    x, n_frames, warnings = [], [], []
+    x, n_frames, warnings, seen = [], [], [], set()
     for _, features in load_all(sources):
         clips = joined(features)
+        seen.add(clips.shape[1])
         segments = pool(clips.mean(1, keepdims=True) if crops == "mean" else clips, n_segments)  # (T, C, D)
         x.append(segments.swapaxes(0, 1) if segments.shape[1] == 1 else segments.swapaxes(0, 1).astype(np.float16))
         n_frames.append(features.n_frames)
@@ -205,7 +207,7 @@ def load_bags(
     if len({video.shape for video in x}) > 1:
         raise UsageError(f"{folder}: its videos have different numbers of crops; give --crops mean.")
     y = np.array([known[name] for name in names])
-    return Bags(np.stack(x), y, names, features.kind, np.array(n_frames), tuple(warnings))
+    return Bags(np.stack(x), y, names, features.kind, np.array(n_frames), tuple(warnings), max(seen))
 
 
 def joined(features: Features) -> np.ndarray:

@@ -4,10 +4,9 @@ import dataclasses
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .checkpoint import load_tensors, save_tensors
-from .denet import DENet
 from .erasures import Erasure
 from .errors import CheckpointError, UsageError
 
@@ -15,7 +14,7 @@ from .errors import CheckpointError, UsageError
 class Run:
     """A run between two steps; its identity (settings, data) is kept beside it."""
 
-    def __init__(self, model: DENet, optimizer: torch.optim.Optimizer):
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer):
         self.model, self.optimizer = model, optimizer
         self.step = 0
         self.ap: float | None = None

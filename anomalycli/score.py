@@ -12,7 +12,7 @@ import torch
 
 from .backbones import Extractor, pick_device
 from .checkpoint import ModelInfo, load_bundled, load_model
-from .datasets import joined
+from .datasets import PUBLISHED, joined
 from .denet import DENet
 from .errors import UsageError
 from .events import Event, EventRule, find_events, frame_edges
@@ -164,11 +164,23 @@ class Scorer:
 
     @property
     def extractor(self) -> Extractor:
-        """The backbone that the model was trained on, loaded when a video first needs it."""
+        """The backbone that the model was trained on, with as many crops, loaded when a video first needs it."""
         if self._extractor is None:
             kind = self.info.kind
+            if kind.backbone == PUBLISHED:
+                raise UsageError(
+                    "The model was trained on published features, which do not say how they were made, so it cannot "
+                    "score a video: `evaluate` takes features of that kind; to score videos, train on what `extract` "
+                    "makes."
+                )
             extractor = Extractor(
-                kind.backbone, str(self.device), self.precision, kind.size, audio=kind.audio, weights=self.weights
+                kind.backbone,
+                str(self.device),
+                self.precision,
+                kind.size,
+                crops=self.info.training.get("crops_seen", 1),
+                audio=kind.audio,
+                weights=self.weights,
             )
             if difference := kind.difference(extractor.kind):
                 setting, ours, theirs = difference

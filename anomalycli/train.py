@@ -181,6 +181,7 @@ def train(
         training=dataclasses.asdict(config)
         | {
             "data": identity["data"],
+            "crops_seen": bags.seen,
             "abnormal_videos": int((bags.labels[kept] == 1).sum()),
             "normal_videos": int((bags.labels[kept] == 0).sum()),
             "validation_videos": len(held_out),

@@ -7,8 +7,8 @@ Three figures: the steps a second of `anomalycli.train.steps`; those of a plain 
 torch's own transformer layers and dropout, fed by a DataLoader that opens each video's features with
 `np.load`; and the bound, the step's floating-point operations over the rate that this machine multiplies
 matrices of the step's own shapes at, in the step's own precision. The operations are counted by torch
-while a step runs, forward and backward. Each figure is the median over `--repeats` of `--steps` steps; features are random,
-for speed does not depend on what they say.
+while a step runs, forward and backward. Each figure is the median over `--repeats` of `--steps` steps;
+features are random, for speed does not depend on what they say.
 """
 
 import argparse

@@ -1,7 +1,5 @@
-import time
 import tracemalloc
 from fractions import Fraction
-from itertools import islice
 
 import av
 import numpy as np
@@ -167,19 +165,11 @@ def test_the_front_end_is_torchvggishs_own():
     assert np.allclose(log_mel(windows), theirs, atol=1e-5)
 
 
-def test_the_front_end_is_fast_and_its_memory_flat(tmp_path):
+def test_the_memory_of_a_long_track_is_flat(tmp_path):
     seconds = 300
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, (1, RATE * seconds)).astype(np.float32)
     path = write(tmp_path / "long.mkv", [0], [noise], rate=RATE)
     starts = np.arange(seconds * 25 // 16) * 16 / 25
-    log_mel(np.zeros((1, LENGTH), np.float32))  # imports
-
-    began = time.process_time()
-    windows = Sound(path).windows(starts, LENGTH)
-    while batch := list(islice(windows, 32)):
-        log_mel(np.nan_to_num(np.stack(batch)))
-    assert seconds / (time.process_time() - began) > 200
-
     tracemalloc.start()
     for _ in Sound(path).windows(starts, LENGTH):
         pass

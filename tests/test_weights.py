@@ -359,6 +359,8 @@ def test_from_video_with_sound_to_scores(run_fake, make_sounding, make_video, tm
     assert len(out.splitlines()) == 3
     assert "silent.mp4: there is no sound track" in said
     assert "a.mp4" not in said
+    from_features, _ = run_fake("score", "features/normal/a.npz", "--model", "model.safetensors", "--json")
+    assert json.loads(out.splitlines()[0])["scores"] == json.loads(from_features)["scores"]  # of all ten crops
 
     run_fake("extract", "videos/normal", "-o", "mute", "--backbone", "i3d", "--size", "32")
     mute = load_features(tmp_path / "mute" / "a.npz")
