@@ -199,18 +199,18 @@ def _run(
         torch.manual_seed(config.seed)
         method = METHODS[entry.method](entry.network, config).to(device)
         run = Run(method, make_optimizer(method, config))
-        for run.step, _, _ in steps(method, method.loss, run.optimizer, x, batches, config):
-            if picker and (run.step % config.validate_every == 0 or run.step == config.steps):
+        for step, _, _ in steps(method, method.loss, run.optimizer, x, batches, config):
+            run.step = step
+            if picker and (step % config.validate_every == 0 or step == config.steps):
                 run.keep_best(picker.ap(method, device))
             if on_step:
-                on_step(entry, config.seed, run.step)
+                on_step(entry, config.seed, step)
     if run.best:
         method.load_state_dict(run.best)
     assert judge.truth is not None
     scores = judge.frames(score_bags(method, judge.bags.x, device))
     metrics: Metrics = evaluate(scores, judge.truth, resamples=0).metrics
-    step = run.best_step if run.best else run.step
-    return Outcome(entry.label, config.seed, step, dataclasses.asdict(metrics))
+    return Outcome(entry.label, config.seed, run.best_step or run.step, dataclasses.asdict(metrics))
 
 
 def _finished(path: Path, identity: dict) -> Outcome | None:

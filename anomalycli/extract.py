@@ -22,8 +22,7 @@ from .formats import check_format, load_made, save, target
 from .inputs import Input, find_inputs
 from .labels import FILE, label_videos, write_labels
 from .reading import MEMORY, STALL, Facts, Reader, SoundFacts
-from .rows import SUFFIX as ON_THE_WAY
-from .rows import Rows
+from .rows import Rows, beside
 from .vggish import LENGTH, SECONDS
 from .video import CLIP_LENGTH, SUFFIXES
 from .whole import place
@@ -120,7 +119,8 @@ def extract(
     there = {item: outcome for item, outcome in kept.items() if outcome}
     _carry_labels(folders, every, output)
     with Account(output, shard) as account:
-        for outcome in there.values():
+        for item, outcome in there.items():
+            beside(targets[item]).unlink(missing_ok=True)  # of a run that was killed at the very end
             yield account.add(outcome)
         todo = {item: path for item, path in targets.items() if item not in there}
         how = {"layout": layout, "workers": workers, "stall": stall, "memory": memory, "on_progress": on_progress}
@@ -229,7 +229,7 @@ class _Video:
             "source": [self.stat.st_size, self.stat.st_mtime],
         }
         try:
-            return Rows(target.with_name(target.name + ON_THE_WAY), identity)
+            return Rows(beside(target), identity)
         except OSError as error:
             if error.errno in NO_ROOM:
                 raise _no_room(target, error) from error

@@ -9,8 +9,12 @@ from pathlib import Path
 import numpy as np
 import portalocker
 
-SUFFIX = ".rows"  # behind the name of the file that they are for
 ALIGNED = 64  # bytes; the rows begin at a multiple of it
+
+
+def beside(target: Path) -> Path:
+    """Where the rows are that are for the file `target`."""
+    return target.with_name(f"{target.name}.rows")
 
 
 class Rows:

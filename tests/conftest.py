@@ -48,6 +48,30 @@ def run(tmp_path):
 
 
 @pytest.fixture
+def start(tmp_path):
+    """Start the command line in a process group of its own, in `tmp_path`."""
+    started = []
+
+    def start(*words, **env) -> subprocess.Popen:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "anomalycli", *map(str, words)],
+            cwd=tmp_path,
+            env=os.environ | {"COLUMNS": "200"} | env,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.fixture
 def make_video(tmp_path):
     """Write an H.264 video; `paint(i)` gives frame i as uint8 (height, width, 3)."""
 

@@ -43,28 +43,6 @@ def videos(make_video, tmp_path) -> Path:
     return tmp_path / "videos"
 
 
-@pytest.fixture
-def start(tmp_path):
-    """Start the command line in `tmp_path`, and let it go on."""
-    started = []
-
-    def start(*words) -> subprocess.Popen:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "anomalycli", *map(str, words)],
-            cwd=tmp_path,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-
-
 def decoders_below(parent: int) -> list[int]:
     """Processes that decode, among the descendants of `parent`."""
     parents, decoders = {}, []

@@ -42,6 +42,9 @@ def test_the_same_command_goes_on_and_changed_settings_are_refused(run, make_vid
     (tmp_path / "features" / "a.npz").write_bytes(whole[:1000])  # a file cut in half is made again
     assert "1 done, 1 skipped" in run("extract", "videos", "--size", "32").stderr
     assert (tmp_path / "features" / "a.npz").read_bytes() == whole
+    (tmp_path / "features" / "a.npz.rows").write_bytes(b"of a run that was killed at the very end")
+    assert "2 skipped" in run("extract", "videos", "--size", "32").stderr
+    assert not (tmp_path / "features" / "a.npz.rows").exists()
     done = run("extract", "videos", "--size", "48", code=2)
     assert "size 32" in done.stderr
     assert "--overwrite" in done.stderr

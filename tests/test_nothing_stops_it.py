@@ -53,30 +53,6 @@ def sabotage(tmp_path) -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))}
 
 
-@pytest.fixture
-def start(tmp_path):
-    """Start the command line in a process group of its own, in `tmp_path`."""
-    started = []
-
-    def start(*words, **env) -> subprocess.Popen:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "anomalycli", *map(str, words)],
-            cwd=tmp_path,
-            env=os.environ | {"COLUMNS": "200"} | env,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
 def report(folder: Path) -> dict[str, dict]:
     """The entries of report.json by the names of the videos."""
     return {Path(entry["path"]).name: entry for entry in json.loads((folder / "report.json").read_text())["files"]}
