@@ -95,6 +95,12 @@ def test_features_of_another_kind_are_refused_with_both_sides(scorer, tmp_path):
         scorer.score(path)
 
 
+def test_a_model_of_published_features_scores_no_video(scorer, make_video):
+    info = dataclasses.replace(scorer.info, kind=kind(backbone="published"))
+    with pytest.raises(UsageError, match="which do not say how they were made"):
+        Scorer(scorer.model, info, device="cpu").score(make_video("a.mp4", 16))
+
+
 def test_the_bundled_model_scores_a_video_and_its_features_alike(bundled, run, tmp_path):
     result = bundled.score(sample_clip())
     assert result.scores.shape == (250,)
