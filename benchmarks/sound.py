@@ -9,14 +9,16 @@ does not depend on what else the machine does.
 """
 
 import argparse
+import os
 import tempfile
 import time
 from itertools import islice
 from pathlib import Path
 
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # before NumPy reads them
+
 import av
 import numpy as np
-import torch
 
 from anomalycli.audio import Sound
 from anomalycli.reading import SOUND_BLOCK
@@ -41,7 +43,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("video", nargs="?", type=Path)
     args = parser.parse_args()
-    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         path = args.video or noise(Path(folder) / "noise.mp4")
         with av.open(str(path)) as container:

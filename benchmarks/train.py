@@ -7,8 +7,8 @@ Three figures: the steps a second of `anomalycli.train.steps`; those of a plain 
 torch's own transformer layers and dropout, fed by a DataLoader that opens each video's features with
 `np.load`; and the bound, the step's floating-point operations over the rate that this machine multiplies
 matrices of the step's own shapes at, in the step's own precision. The operations are counted by torch
-while a step runs, forward and backward. Each figure is the median over `--repeats` of `--steps` steps;
-features are random, for speed does not depend on what they say.
+while a step runs, forward and backward. Each figure is the median over `--repeats` of `--steps` steps, and
+the three take turns; features are random, for speed does not depend on what they say.
 """
 
 import argparse
@@ -101,18 +101,16 @@ def main():
                     if done == args.steps:
                         break
 
-        ours_seconds, plain_seconds = (median(run, args) / args.steps for run in (ours, plain))
+        with FlopCounterMode(display=False) as counter:
+            loss_of(x[: args.batch], x[-args.batch :])[0].backward()
+        flops = counter.get_total_flops()
+        products = matrix_products(args, torch.bfloat16 if config.precision == "bf16" else torch.float32, flops)
+        ours_seconds, plain_seconds, bound = medians((ours, plain, products), args)
 
-    with FlopCounterMode(display=False) as counter:
-        loss, _ = loss_of(x[: args.batch], x[-args.batch :])
-        loss.backward()
-    flops = counter.get_total_flops()
-    rate = matmul_rate(args, torch.bfloat16 if config.precision == "bf16" else torch.float32)
-    bound = flops / rate
     print(f"a step        {ours_seconds:8.3f} s   {1 / ours_seconds:8.2f} steps/s")
     print(f"plain loop    {plain_seconds:8.3f} s   {1 / plain_seconds:8.2f} steps/s")
     print(f"bound         {bound:8.3f} s   {1 / bound:8.2f} steps/s   "
-          f"({flops / 1e9:.1f} GFLOP a step at {rate / 1e9:.0f} GFLOP/s)")  # fmt: skip
+          f"({flops / 1e9:.1f} GFLOP a step at {flops / bound / 1e9:.0f} GFLOP/s)")  # fmt: skip
     print(f"a step runs at {bound / ours_seconds:.0%} of the bound; the plain loop takes "
           f"{plain_seconds / ours_seconds:.2f} times as long")  # fmt: skip
 
@@ -138,24 +136,31 @@ def with_stock_layers(model):
     return model
 
 
-def matmul_rate(args, dtype):
-    """FLOP/s of the step's largest product: (2 * batch * T, D) by (D, feedforward)."""
+def matrix_products(args, dtype, flops):
+    """The step's largest product, (2 * batch * T, D) by (D, feedforward), as often as comes to `flops` a step."""
     a = torch.randn(2 * args.batch * args.segments, args.dim, device=args.device, dtype=dtype)
     b = torch.randn(args.dim, args.feedforward, device=args.device, dtype=dtype)
-    seconds = median(lambda: [a @ b for _ in range(args.steps)], args) / args.steps
-    return 2 * a.shape[0] * a.shape[1] * b.shape[1] / seconds
+    n = round(args.steps * flops / (2 * a.shape[0] * a.shape[1] * b.shape[1]))
+
+    def run():
+        for _ in range(n):
+            a @ b
+
+    return run
 
 
-def median(run, args):
-    run()  # warm up
-    times = []
-    for _ in range(args.repeats):
-        synchronize(args.device)
-        start = time.perf_counter()
-        run()
-        synchronize(args.device)
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+def medians(runs, args):
+    """Seconds a step of each of `runs`, which take turns, so that what slows the machine slows them all."""
+    times = [[] for _ in runs]
+    for turn in range(args.repeats + 1):
+        for run, mine in zip(runs, times):
+            synchronize(args.device)
+            start = time.perf_counter()
+            run()
+            synchronize(args.device)
+            if turn:  # the first one warms up
+                mine.append((time.perf_counter() - start) / args.steps)
+    return [statistics.median(mine) for mine in times]
 
 
 def synchronize(device):
