@@ -288,6 +288,11 @@ class _Batches:
             video.audio = video.audio or Rows()
             video.audio.extend(extract_sound(piece, self.extractor))
 
+    def drop(self, video: _Video) -> None:
+        """Nothing waits any more of a video that has failed."""
+        waiting = {shape: [pair for pair in same if pair[0] is not video] for shape, same in self.waiting.items()}
+        self.waiting = {shape: same for shape, same in waiting.items() if same}
+
     def flush(self) -> None:
         for shape in list(self.waiting):
             self._run(shape)
@@ -327,6 +332,7 @@ def _make(
         nonlocal bytes_behind, files_behind
         bytes_behind, files_behind = bytes_behind + sizes[item], files_behind + 1
         if video := videos.pop(item, None):
+            batches.drop(video)
             video.visual.discard()
         return outcome
 

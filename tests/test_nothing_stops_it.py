@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from anomalycli.backbones import BATCH, Extractor
 from anomalycli.errors import VideoError
+from anomalycli.extract import extract
 from anomalycli.features import load_features
 from anomalycli.reading import Reader
 from anomalycli.video import decord
@@ -108,6 +110,20 @@ def test_the_reader_outlives_its_child(make_video, sabotage, monkeypatch):
             whole, facts = list(reader.clips(good, 32, 16)), reader.facts
             assert [(clip.dtype, clip.shape) for clip in whole] == [(np.uint8, (16, 32, 48, 3))] * 3
             assert (facts.n_frames, facts.damage, facts.lost, len(facts.ends)) == (40, None, 0, 3)
+
+
+def test_a_video_that_fails_does_not_take_the_batch_with_it(make_video, tmp_path, sabotage, monkeypatch):
+    for name, value in sabotage.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setitem(BATCH, "cpu", 4)  # as on an accelerator, and at int8: its first clip waits for others
+    videos = [make_video("a crash.mp4", 40), make_video("b.mp4", 60)]
+    outcomes = list(extract(videos, tmp_path / "out", Extractor(device="cpu", size=16), workers=1))
+    assert [(outcome.path.name, outcome.status) for outcome in outcomes] == [
+        ("a crash.mp4", "failed"),
+        ("b.mp4", "done"),
+    ]
+    assert len(load_features(tmp_path / "out" / "b.npz").visual) == 4
+    assert written(tmp_path / "out") == ["b.npz", "report.json"]
 
 
 @pytest.mark.skipif(decord is None, reason="decord has no wheel for this platform")
