@@ -95,6 +95,8 @@ def test_a_lost_nodes_files_are_made_elsewhere(cluster, videos, run, start, tmp_
     reports = [json.loads((tmp_path / name / "report.json").read_text()) for name in ("here", "there")]
     for report in reports:
         del report["wall_seconds"], report["times_real_time"]
+        for entry in report["files"]:
+            del entry["note"]  # the lost node's clips may be there still
     assert reports[0] == reports[1]
 
 
