@@ -286,7 +286,7 @@ class _Batches:
             video.facts = piece
         else:
             video.audio = video.audio or Rows()
-            video.audio.extend(extract_sound(piece, self.extractor))
+            _append(video.audio, extract_sound(piece, self.extractor))
 
     def drop(self, video: _Video) -> None:
         """Nothing waits any more of a video that has failed."""
@@ -300,10 +300,14 @@ class _Batches:
     def _run(self, shape: tuple[int, ...]) -> None:
         videos, clips = zip(*self.waiting.pop(shape), strict=True)
         for video, rows in zip(videos, np.split(self.extractor(list(clips)), len(clips)), strict=True):
-            try:
-                video.visual.extend(rows)
-            except OSError as error:
-                raise _no_room(video.visual.path or Path(tempfile.gettempdir()), error) from error
+            _append(video.visual, rows)
+
+
+def _append(rows: Rows, more: np.ndarray) -> None:
+    try:
+        rows.extend(more)
+    except OSError as error:
+        raise _no_room(rows.path or Path(tempfile.gettempdir()), error) from error
 
 
 def extract_sound(windows: np.ndarray, extractor: Extractor) -> np.ndarray:
@@ -331,9 +335,7 @@ def _make(
     def ended(item: Input, outcome: Outcome) -> Outcome:
         nonlocal bytes_behind, files_behind
         bytes_behind, files_behind = bytes_behind + sizes[item], files_behind + 1
-        if video := videos.pop(item, None):
-            batches.drop(video)
-            video.visual.discard()
+        videos.pop(item, None)
         return outcome
 
     def finished() -> Iterator[Outcome]:
@@ -345,6 +347,9 @@ def _make(
             videos[item] = piece
             continue
         if isinstance(piece, VideoError):
+            if item in videos:
+                batches.drop(videos[item])
+                videos[item].visual.discard()
             yield ended(item, Outcome(item.path, "failed", str(piece)))
             continue
         batches.take(videos[item], piece)
@@ -366,7 +371,8 @@ def _saved(item: Input, video: _Video, path: Path, extractor: Extractor, layout:
     except OSError as error:
         if error.errno in NO_ROOM:
             raise _no_room(path, error) from error
-        return Outcome(item.path, "failed", str(error))
+        return Outcome(item.path, "failed", str(error))  # its rows stay
+    video.visual.discard()
     return _outcome(item, features, "done", video.n_before)
 
 

@@ -53,6 +53,14 @@ def test_the_same_command_goes_on_and_changed_settings_are_refused(run, make_vid
     assert "precision fp32, and this run has bf16" in done.stderr
 
 
+def test_clips_of_a_video_whose_file_cannot_be_written_are_not_lost(run, make_video, tmp_path):
+    make_video("videos/a.mp4", 40)
+    (tmp_path / "features" / "a.npz").mkdir(parents=True)
+    assert "a.npz" in run("extract", "videos", "--size", "32", code=1).stderr
+    (tmp_path / "features" / "a.npz").rmdir()
+    assert "its first 3 clips in a run that was stopped" in run("extract", "videos", "--size", "32").stderr
+
+
 def test_another_video_under_the_same_name_is_extracted_again(run, make_video, tmp_path):
     make_video("videos/a.mp4", 20)
     run("extract", "videos", "--size", "32")
