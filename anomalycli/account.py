@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import UsageError
-from .whole import write_whole
+from .storage import write_whole
 
 REPORT = "report.json"
 VERSION = 1

@@ -14,7 +14,7 @@ from .denet import DENet, DENetConfig
 from .errors import CheckpointError, cause
 from .events import EventRule
 from .features import FeatureKind
-from .whole import write_whole
+from .storage import write_whole
 
 VERSION = 1
 BUNDLED = "street-fights.safetensors"

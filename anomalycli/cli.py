@@ -169,7 +169,7 @@ def extract(
     from .backbones import Extractor
     from .extract import extract as run
     from .inputs import expand
-    from .whole import place
+    from .storage import place
 
     part = Shard.parse(shard) if shard else Shard()
     settings = {

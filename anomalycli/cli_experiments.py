@@ -17,8 +17,8 @@ from .options import (
     talk_options,
     truth_options,
 )
+from .storage import write_whole
 from .terminal import compare_progress, print_comparison, print_evaluation, say
-from .whole import write_whole
 
 
 @cli.command(cls=Command, no_args_is_help=True)

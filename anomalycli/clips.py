@@ -7,7 +7,7 @@ import av
 
 from .errors import VideoError, cause
 from .score import Result
-from .whole import whole
+from .storage import whole
 
 
 def cut_events(result: Result, base: Path, margin: float = 1.0) -> list[Path]:

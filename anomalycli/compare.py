@@ -20,8 +20,8 @@ from .judging import Judge, judge_of, score_bags
 from .methods import METHODS
 from .resuming import Run
 from .sampling import Batches, split
+from .storage import whole, write_whole
 from .train import CHECKPOINTS, TrainConfig, check_classes, make_optimizer, steps
-from .whole import whole, write_whole
 
 COLUMNS = {
     "auc": "AUC",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import UsageError, cause
-from .whole import whole
+from .storage import whole
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from sklearn.metrics import auc, average_precision_score, precision_recall_curve
 from .datasets import Source, load_all
 from .errors import UsageError
 from .features import FeatureKind
-from .whole import whole
+from .storage import whole
 
 ALARM = 0.5  # a frame that scores at least this is an alarm
 BINS = 2048  # of the scores in the bootstrap; more change its intervals by less than 1e-3

@@ -23,9 +23,9 @@ from .inputs import Input, find_inputs
 from .labels import FILE, label_videos, write_labels
 from .reading import MEMORY, STALL, Facts, Reader, SoundFacts
 from .rows import Rows, beside
+from .storage import place
 from .vggish import LENGTH, SECONDS
 from .video import CLIP_LENGTH, SUFFIXES
-from .whole import place
 
 WORKERS = 2  # processes that decode
 WAITING = 4  # batches' worth of clips, of several picture sizes, that may wait for others of their size

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .errors import FeatureError, cause
-from .whole import whole
+from .storage import whole
 
 VERSION = 1
 SUFFIX = ".npz"

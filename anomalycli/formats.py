@@ -13,7 +13,7 @@ import numpy as np
 
 from .errors import FeatureError, UsageError, cause
 from .features import SUFFIX, Features, from_metadata, load_features
-from .whole import whole, write_whole
+from .storage import whole, write_whole
 
 FORMATS = ("npz", "xd", "rtfm")
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from .errors import UsageError
-from .whole import whole
+from .storage import whole
 
 FILE = "labels.csv"
 _FOLDERS = {"normal": 0, "abnormal": 1}

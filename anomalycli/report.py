@@ -22,9 +22,9 @@ from . import __version__
 from .curve import min_max
 from .errors import UsageError
 from .score import Result
+from .storage import write_whole
 from .terminal import clock
 from .video import Video
-from .whole import write_whole
 
 THUMBNAILS = 60  # most of them on a page, of the strongest events
 SPARK_WIDTH, SPARK_HEIGHT = 240, 40

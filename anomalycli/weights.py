@@ -24,7 +24,7 @@ import platformdirs
 from filelock import FileLock
 
 from .errors import AnomalyError, UsageError, cause
-from .whole import write_whole
+from .storage import write_whole
 
 if TYPE_CHECKING:
     from torch import nn

@@ -11,8 +11,8 @@ import numpy as np
 from .errors import UsageError
 from .events import Event
 from .score import Result
+from .storage import write_whole
 from .timecode import is_dropped, subtitle_time, timecode, timeline_rate
-from .whole import write_whole
 
 
 class Writer:

@@ -18,7 +18,7 @@ from anomalycli.backbones import Extractor
 from anomalycli.errors import AnomalyError, UsageError
 from anomalycli.extract import extract
 from anomalycli.inputs import Input
-from anomalycli.whole import place
+from anomalycli.storage import place
 
 NODE = {"num_cpus": 1, "object_store_memory": 100 << 20}
 SETTINGS = {"backbone": "mc3", "device": "auto", "precision": "auto", "size": 32}

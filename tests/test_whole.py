@@ -22,7 +22,7 @@ from anomalycli.figures import plot_table
 from anomalycli.labels import write_labels
 from anomalycli.plot import plot_result
 from anomalycli.report import write_report
-from anomalycli.whole import whole, write_whole
+from anomalycli.storage import whole, write_whole
 from anomalycli.writers import write
 
 
@@ -33,7 +33,7 @@ def test_a_writer_that_is_killed_leaves_what_was_there(tmp_path, before):
         write_whole(path, before)
     code = (
         "import os, pathlib, signal, sys\n"
-        "from anomalycli.whole import whole\n"
+        "from anomalycli.storage import whole\n"
         "with whole(pathlib.Path(sys.argv[1])) as partial:\n"
         "    partial.write_text('hal')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)"
@@ -44,7 +44,9 @@ def test_a_writer_that_is_killed_leaves_what_was_there(tmp_path, before):
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path):
     path = tmp_path / "x.txt"
-    code = "import pathlib, sys; from anomalycli.whole import write_whole; write_whole(pathlib.Path(sys.argv[1]), 'it')"
+    code = (
+        "import pathlib, sys; from anomalycli.storage import write_whole; write_whole(pathlib.Path(sys.argv[1]), 'it')"
+    )
     with whole(path) as partial:
         partial.write_text("we")
         subprocess.run([sys.executable, "-c", code, path], check=True)
