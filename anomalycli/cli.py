@@ -434,8 +434,8 @@ def score(videos, sample, model, weights, span, output, as_json, sheet, truth, d
     from .features import SUFFIX
     from .ground_truth import read_spans
     from .inputs import expand, find_inputs
+    from .media.video import SUFFIXES
     from .score import Scorer
-    from .video import SUFFIXES
     from .writers import to_json
 
     if sample:

@@ -22,7 +22,7 @@ from .errors import AnomalyError, UsageError, cause
 from .extract import Progress, make, size_of
 from .features import FeatureKind
 from .inputs import Input
-from .video import CLIP_LENGTH
+from .media.video import CLIP_LENGTH
 
 CORES = 2  # of a worker without an accelerator
 SOME = 16  # inputs that a worker is given at once, at most

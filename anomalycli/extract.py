@@ -17,15 +17,15 @@ from .account import Account, Outcome, Shard
 from .backbones import Extractor
 from .errors import FeatureError, StorageError, UsageError, VideoError
 from .features import AUDIO_DIM, Features
-from .feeding import feed
 from .formats import check_format, load_made, save, target
 from .inputs import Input, find_inputs
 from .labels import FILE, label_videos, write_labels
-from .reading import MEMORY, STALL, Facts, Reader, SoundFacts
+from .media.decoder import MEMORY, STALL, Facts, Reader, SoundFacts
+from .media.prefetch import feed
+from .media.video import CLIP_LENGTH, SUFFIXES
 from .rows import Rows, beside
 from .storage import place
 from .vggish import LENGTH, SECONDS
-from .video import CLIP_LENGTH, SUFFIXES
 
 WORKERS = 2  # processes that decode
 WAITING = 4  # batches' worth of clips, of several picture sizes, that may wait for others of their size

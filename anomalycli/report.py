@@ -21,10 +21,10 @@ from PIL import Image
 from . import __version__
 from .curve import min_max
 from .errors import UsageError
+from .media.video import Video
 from .score import Result
 from .storage import write_whole
 from .terminal import clock
-from .video import Video
 
 THUMBNAILS = 60  # most of them on a page, of the strongest events
 SPARK_WIDTH, SPARK_HEIGHT = 240, 40

@@ -18,7 +18,7 @@ from .errors import UsageError
 from .events import Event, EventRule, find_events, frame_edges
 from .extract import OnClips, calibrate, extract_video
 from .features import SUFFIX, Features, load_features
-from .reading import Reader
+from .media.decoder import Reader
 from .segments import pool, spread
 
 if TYPE_CHECKING:

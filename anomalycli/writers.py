@@ -10,9 +10,9 @@ import numpy as np
 
 from .errors import UsageError
 from .events import Event
+from .media.timecode import is_dropped, subtitle_time, timecode, timeline_rate
 from .score import Result
 from .storage import write_whole
-from .timecode import is_dropped, subtitle_time, timecode, timeline_rate
 
 
 class Writer:

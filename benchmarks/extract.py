@@ -31,7 +31,7 @@ from torch.nn.functional import interpolate
 from anomalycli import int8
 from anomalycli.backbones import BACKBONES, Extractor
 from anomalycli.extract import calibrate, extract
-from anomalycli.video import CLIP_LENGTH, Video
+from anomalycli.media.video import CLIP_LENGTH, Video
 
 MINUTE = 1500  # frames at 25 a second
 

@@ -27,9 +27,9 @@ import av
 import numpy as np
 from damage import WAYS, damaged
 
-from anomalycli.audio import RATE
 from anomalycli.errors import VideoError
-from anomalycli.reading import Reader
+from anomalycli.media.audio import RATE
+from anomalycli.media.decoder import Reader
 
 SIZE, FRAMES = (96, 64), 30
 SHORT_SIDE, MULTIPLE = 64, 16

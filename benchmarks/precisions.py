@@ -26,7 +26,7 @@ import torch
 
 from anomalycli import int8
 from anomalycli.backbones import BACKBONES
-from anomalycli.video import Video
+from anomalycli.media.video import Video
 
 CALIBRATING = 15
 

@@ -30,7 +30,7 @@ from anomalycli.errors import FeatureError
 from anomalycli.features import load_features
 
 BROKEN_ALREADY = {"corrupted.mp4", "result.webm"}  # of robustness/
-WORKER = "anomalycli.reading"  # in the command line of a process that decodes
+WORKER = "anomalycli.media.decoder"  # in the command line of a process that decodes
 OTHER_FILES = {"report.json", "labels.csv"}  # what a run leaves beside the features
 MARK = "ANOMALYCLI_SOAK"  # an environment variable: processes that have it are of this soak
 

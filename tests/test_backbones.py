@@ -5,8 +5,8 @@ import torch
 from anomalycli.backbones import Extractor, check_sha256, pick_device, pick_precision
 from anomalycli.errors import AnomalyError, UsageError
 from anomalycli.extract import extract_video
+from anomalycli.media.video import Video
 from anomalycli.sample import sample_clip
-from anomalycli.video import Video
 
 
 @pytest.fixture(scope="module")

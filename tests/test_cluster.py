@@ -50,7 +50,7 @@ def decoders_below(parent: int) -> list[int]:
         try:
             process = int(entry.name)
             parents[process] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            if b"anomalycli.reading" in (entry / "cmdline").read_bytes():
+            if b"anomalycli.media.decoder" in (entry / "cmdline").read_bytes():
                 decoders.append(process)
         except (ValueError, OSError):
             continue

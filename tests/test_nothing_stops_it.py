@@ -17,8 +17,8 @@ from anomalycli.backbones import BATCH, Extractor
 from anomalycli.errors import VideoError
 from anomalycli.extract import extract
 from anomalycli.features import load_features
-from anomalycli.reading import Reader
-from anomalycli.video import decord
+from anomalycli.media.decoder import Reader
+from anomalycli.media.video import decord
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 SMALL = ("--size", "16")
@@ -26,7 +26,7 @@ SMALL = ("--size", "16")
 # Imported by every Python process that finds it: decoders that do what the name of their file says.
 SABOTAGE = """
 import os, signal, time
-from anomalycli.video import Video
+from anomalycli.media.video import Video
 
 whole = Video.frames
 

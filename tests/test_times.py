@@ -10,7 +10,7 @@ import pytest
 
 from anomalycli.events import EventRule, find_events
 from anomalycli.features import FeatureKind, Features, load_features
-from anomalycli.video import Video
+from anomalycli.media.video import Video
 
 
 def write_video(path: Path, stamps_ms: list[int], rate=25, keyframe_every: int = 12, size: int = 32) -> Path:

@@ -6,10 +6,10 @@ import av
 import numpy as np
 import pytest
 
-from anomalycli import video as video_module
 from anomalycli.errors import VideoError
+from anomalycli.media import video as video_module
+from anomalycli.media.video import Video, scaled_size
 from anomalycli.sample import sample_clip
-from anomalycli.video import Video, scaled_size
 
 ROBUSTNESS = {  # file: frames that can be read
     "-video-with-dash-.mp4": 5,

@@ -1,6 +1,6 @@
 """Decoding in a process of its own: what a broken file does to its decoder, it does to that process alone.
 
-`Reader` starts `python -m anomalycli.reading` and asks it for one file at a time. Requests go to its stdin as
+`Reader` starts `python -m anomalycli.media.decoder` and asks it for one file at a time. Requests go to its stdin as
 JSON, a line each; answers come from its stdout as a JSON line, and the bytes of an array where it has a shape.
 """
 
@@ -22,7 +22,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from .errors import VideoError, cause
+from ..errors import VideoError, cause
 
 STALL = 120.0  # seconds without a clip after which a decoder counts as hung
 MEMORY = 4096  # MB that a decoder may take
@@ -158,7 +158,7 @@ class Reader:
         debug = os.environ.get("ANOMALYCLI_DEBUG") == "1"
         self._hung = False
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "anomalycli.reading", str(self.memory)],
+            [sys.executable, "-m", "anomalycli.media.decoder", str(self.memory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if debug else subprocess.DEVNULL,
@@ -214,7 +214,7 @@ def _signal_name(number: int) -> str:
 
 def _python_path() -> str:
     """So that the process finds this very package, however its parent came by it."""
-    package = str(Path(__file__).resolve().parents[1])
+    package = str(Path(__file__).resolve().parents[2])
     return os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 

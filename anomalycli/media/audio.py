@@ -13,7 +13,7 @@ from typing import Any
 import av
 import numpy as np
 
-from .errors import cause
+from ..errors import cause
 
 RATE = 16_000  # Hz
 JITTER = RATE // 20  # samples by which times may be off, from rounding in the container, without being a gap

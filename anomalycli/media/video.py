@@ -14,7 +14,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from .errors import VideoError, cause
+from ..errors import VideoError, cause
 
 try:
     import decord

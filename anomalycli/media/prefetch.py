@@ -5,8 +5,8 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, TypeVar
 
-from .errors import VideoError
-from .reading import Reader
+from ..errors import VideoError
+from .decoder import Reader
 
 AHEAD = 4  # messages of each reader that may wait
 
