@@ -166,7 +166,7 @@ def extract(
     folder says what became of each video.
     """
     from .account import Shard
-    from .backbones import Extractor
+    from .backbones.base import Extractor
     from .extract import extract as run
     from .inputs import expand
     from .storage import place
@@ -305,7 +305,7 @@ def train(
     abnormal/, or from names as XD-Violence, UCF-Crime and TAD give them. Settings default to the
     paper's.
     """
-    from .backbones import pick_device
+    from .backbones.base import pick_device
     from .datasets import load_bags
     from .denet import DENetConfig
     from .ground_truth import load_ground_truth

@@ -157,7 +157,7 @@ def compare(
     --test, videos held out of FEATURES are evaluated on: that is the way to tune settings. The table says
     which checkpoint it is of: the last, or, with --set keep=validation, the best on videos held out.
     """
-    from .backbones import pick_device
+    from .backbones.base import pick_device
     from .compare import compare as run
     from .compare import entries, summary, write_table
     from .datasets import load_bags

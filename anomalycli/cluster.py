@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from .account import Outcome
-from .backbones import Extractor
+from .backbones.base import Extractor
 from .errors import AnomalyError, UsageError, cause
 from .extract import Progress, make, size_of
 from .features import FeatureKind

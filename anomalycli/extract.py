@@ -14,7 +14,8 @@ import numpy as np
 
 from . import __version__
 from .account import Account, Outcome, Shard
-from .backbones import Extractor
+from .backbones.base import Extractor
+from .backbones.vggish import LENGTH, SECONDS
 from .errors import FeatureError, StorageError, UsageError, VideoError
 from .features import AUDIO_DIM, Features
 from .formats import check_format, load_made, save, target
@@ -25,7 +26,6 @@ from .media.prefetch import feed
 from .media.video import CLIP_LENGTH, SUFFIXES
 from .rows import Rows, beside
 from .storage import place
-from .vggish import LENGTH, SECONDS
 
 WORKERS = 2  # processes that decode
 WAITING = 4  # batches' worth of clips, of several picture sizes, that may wait for others of their size

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from .backbones import Extractor, pick_device
+from .backbones.base import Extractor, pick_device
 from .checkpoint import ModelInfo, load_bundled, load_model
 from .datasets import PUBLISHED, joined
 from .denet import DENet

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from . import __version__
-from .backbones import pick_precision
+from .backbones.base import pick_precision
 from .checkpoint import ModelInfo, save_model
 from .datasets import CROPS, Bags
 from .denet import DENet, DENetConfig

@@ -28,8 +28,8 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-from anomalycli import int8
-from anomalycli.backbones import BACKBONES, Extractor
+from anomalycli.backbones import int8
+from anomalycli.backbones.base import BACKBONES, Extractor
 from anomalycli.extract import calibrate, extract
 from anomalycli.media.video import CLIP_LENGTH, Video
 

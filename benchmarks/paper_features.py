@@ -28,7 +28,7 @@ ROW = 10 * 2048 * 4  # bytes of the features of a clip
 
 # The command, with a VGGish that need not be fetched.
 COMMAND = """
-from anomalycli.vggish import VGGish
+from anomalycli.backbones.vggish import VGGish
 from anomalycli.cli import main
 VGGish.load = lambda self, on_bytes=None: self
 main()

@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from anomalycli import int8
-from anomalycli.backbones import BACKBONES
+from anomalycli.backbones import int8
+from anomalycli.backbones.base import BACKBONES
 from anomalycli.media.video import Video
 
 CALIBRATING = 15

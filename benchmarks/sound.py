@@ -20,9 +20,9 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # before Nu
 import av
 import numpy as np
 
+from anomalycli.backbones.vggish import LENGTH, log_mel
 from anomalycli.media.audio import Sound
 from anomalycli.media.decoder import SOUND_BLOCK
-from anomalycli.vggish import LENGTH, log_mel
 
 SECONDS, RATE = 600, 44_100
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from anomalycli.backbones.vggish import LENGTH, SECONDS, VGGish, log_mel
 from anomalycli.errors import UsageError
 from anomalycli.media.audio import RATE, Sound
 from anomalycli.media.video import Video
-from anomalycli.vggish import LENGTH, SECONDS, VGGish, log_mel
 
 FLASH = 5  # the clip in whose first frame it flashes and beeps
 

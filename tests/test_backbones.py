@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from anomalycli.backbones import Extractor, check_sha256, pick_device, pick_precision
+from anomalycli.backbones.base import Extractor, check_sha256, pick_device, pick_precision
 from anomalycli.errors import AnomalyError, UsageError
 from anomalycli.extract import extract_video
 from anomalycli.media.video import Video

@@ -14,7 +14,7 @@ import pytest
 
 from anomalycli import cluster as on_cluster
 from anomalycli.account import Outcome
-from anomalycli.backbones import Extractor
+from anomalycli.backbones.base import Extractor
 from anomalycli.errors import AnomalyError, UsageError
 from anomalycli.extract import extract
 from anomalycli.inputs import Input

@@ -5,9 +5,9 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
-from anomalycli.backbones import BACKBONES, CROPS, I3D, InceptionI3DRGB, crop, fold_batch_norm
+from anomalycli.backbones.base import BACKBONES, CROPS, I3D, InceptionI3DRGB, crop, fold_batch_norm
+from anomalycli.backbones.inception_i3d import InceptionI3D
 from anomalycli.errors import UsageError
-from anomalycli.inception_i3d import InceptionI3D
 from anomalycli.media.video import Video
 
 # GoogLeNet's table (Szegedy et al. 2015) as I3D inflates it: 1x1, 3x3 reduce, 3x3, 3x3 reduce, 3x3, pool projection.

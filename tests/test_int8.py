@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from anomalycli import Scorer, int8
-from anomalycli.backbones import Extractor, pick_precision
+from anomalycli import Scorer
+from anomalycli.backbones import int8
+from anomalycli.backbones.base import Extractor, pick_precision
 from anomalycli.checkpoint import ModelInfo, save_model
 from anomalycli.denet import DENet, DENetConfig
 from anomalycli.errors import UsageError

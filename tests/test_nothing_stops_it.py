@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anomalycli.backbones import BATCH, Extractor
+from anomalycli.backbones.base import BATCH, Extractor
 from anomalycli.errors import VideoError
 from anomalycli.extract import extract
 from anomalycli.features import load_features

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 import torch
 
-from anomalycli import weights
-from anomalycli.backbones import CROPS, I3D
+from anomalycli.backbones import weights
+from anomalycli.backbones.base import CROPS, I3D
+from anomalycli.backbones.inception_i3d import InceptionI3D
+from anomalycli.backbones.weights import Published, fetch
 from anomalycli.errors import AnomalyError, UsageError
 from anomalycli.features import load_features
-from anomalycli.inception_i3d import InceptionI3D
-from anomalycli.weights import Published, fetch
 
 DATA = b"PK" + np.random.default_rng(0).bytes(300_000)
 

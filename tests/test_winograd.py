@@ -3,8 +3,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from anomalycli.backbones import Extractor
-from anomalycli.winograd import TemporalWinograd, save_multiplications
+from anomalycli.backbones.base import Extractor
+from anomalycli.backbones.winograd import TemporalWinograd, save_multiplications
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 16, 7, 9), (1, 3, 2, 4, 4), (3, 64, 4, 5, 6)])

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 import platformdirs
 from filelock import FileLock
 
-from .errors import AnomalyError, UsageError, cause
-from .storage import write_whole
+from ..errors import AnomalyError, UsageError, cause
+from ..storage import write_whole
 
 if TYPE_CHECKING:
     from torch import nn

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from ..errors import AnomalyError, UsageError
+from ..features import FeatureKind
 from . import int8
-from .errors import AnomalyError, UsageError
-from .features import FeatureKind
 from .inception_i3d import InceptionI3D
 from .vggish import VGGish
 from .weights import OnBytes, check_sha256, fetch, load_weights

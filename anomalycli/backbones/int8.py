@@ -23,14 +23,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .checkpoint import load_bundled
-from .errors import UsageError
-from .features import FeatureKind
-from .segments import pool
+from ..checkpoint import load_bundled
+from ..errors import UsageError
+from ..features import FeatureKind
+from ..segments import pool
 from .weights import cache_folder
 
 if TYPE_CHECKING:
-    from .backbones import I3D, MC3
+    from .base import I3D, MC3
 
 PACKAGES = ("openvino", "nncf")
 RECIPE = 1  # counts up where quantising changes, so that what is kept is made again
