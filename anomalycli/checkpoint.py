@@ -13,7 +13,7 @@ from safetensors.torch import save
 from .denet import DENet, DENetConfig
 from .errors import CheckpointError, cause
 from .events import EventRule
-from .features import FeatureKind
+from .features.files import FeatureKind
 from .storage import write_whole
 
 VERSION = 1

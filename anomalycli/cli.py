@@ -431,7 +431,7 @@ def score(videos, sample, model, weights, span, output, as_json, sheet, truth, d
 
     VIDEOS are files, folders, feature files (.npz), patterns, - (a list on stdin) or @list.txt.
     """
-    from .features import SUFFIX
+    from .features.files import SUFFIX
     from .ground_truth import read_spans
     from .inputs import expand, find_inputs
     from .media.video import SUFFIXES

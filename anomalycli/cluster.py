@@ -20,7 +20,7 @@ from .account import Outcome
 from .backbones.base import Extractor
 from .errors import AnomalyError, UsageError, cause
 from .extract import Progress, make, size_of
-from .features import FeatureKind
+from .features.files import FeatureKind
 from .inputs import Input
 from .media.video import CLIP_LENGTH
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import FeatureError, UsageError, cause
-from .features import SUFFIX, FeatureKind, Features, load_features
+from .features.files import SUFFIX, FeatureKind, Features, load_features
 from .inputs import find_inputs
 from .labels import FILE, label_videos
 from .segments import CLIP_LENGTH, pool

@@ -11,7 +11,7 @@ from sklearn.metrics import auc, average_precision_score, precision_recall_curve
 
 from .datasets import Source, load_all
 from .errors import UsageError
-from .features import FeatureKind
+from .features.files import FeatureKind
 from .storage import whole
 
 ALARM = 0.5  # a frame that scores at least this is an alarm

@@ -17,8 +17,8 @@ from .account import Account, Outcome, Shard
 from .backbones.base import Extractor
 from .backbones.vggish import LENGTH, SECONDS
 from .errors import FeatureError, StorageError, UsageError, VideoError
-from .features import AUDIO_DIM, Features
-from .formats import check_format, load_made, save, target
+from .features.files import AUDIO_DIM, Features
+from .features.layouts import check_format, load_made, save, target
 from .inputs import Input, find_inputs
 from .labels import FILE, label_videos, write_labels
 from .media.decoder import MEMORY, STALL, Facts, Reader, SoundFacts

@@ -18,7 +18,7 @@ import numpy as np
 
 from .datasets import PUBLISHED
 from .errors import UsageError, cause
-from .features import FeatureKind
+from .features.files import FeatureKind
 from .segments import CLIP_LENGTH
 
 DATASETS = ("xd-violence", "ucf-crime", "tad", "csv")

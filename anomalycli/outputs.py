@@ -94,7 +94,7 @@ def score_inputs(
 
 
 def _write_all(result: "Result", item: Input, wanted: Wanted, outcome: Outcome) -> None:
-    from .features import SUFFIX
+    from .features.files import SUFFIX
 
     base = wanted.base(item.name)
     video = item.path if item.path.suffix.lower() != SUFFIX else None

@@ -17,7 +17,7 @@ from .denet import DENet
 from .errors import UsageError
 from .events import Event, EventRule, find_events, frame_edges
 from .extract import OnClips, calibrate, extract_video
-from .features import SUFFIX, Features, load_features
+from .features.files import SUFFIX, Features, load_features
 from .media.decoder import Reader
 from .segments import pool, spread
 

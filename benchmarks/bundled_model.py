@@ -19,7 +19,7 @@ import torch
 from sklearn.metrics import average_precision_score
 
 from anomalycli.denet import DENet, DENetConfig
-from anomalycli.features import load_features
+from anomalycli.features.files import load_features
 from anomalycli.sampling import draw
 from anomalycli.segments import parts, pool
 from anomalycli.train import TrainConfig, total_loss

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from extract import children, random_weights, resident
 
-from anomalycli.features import load_features
+from anomalycli.features.files import load_features
 
 SECOND, RATE = 25, 16_000  # frames, samples
 ROW = 10 * 2048 * 4  # bytes of the features of a clip

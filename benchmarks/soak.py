@@ -27,7 +27,7 @@ from pathlib import Path
 from damage import WAYS, damaged
 
 from anomalycli.errors import FeatureError
-from anomalycli.features import load_features
+from anomalycli.features.files import load_features
 
 BROKEN_ALREADY = {"corrupted.mp4", "result.webm"}  # of robustness/
 WORKER = "anomalycli.media.decoder"  # in the command line of a process that decodes

@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from anomalycli.features import FeatureKind, Features
+from anomalycli.features.files import FeatureKind, Features
 
 # Where the suite runs in the background of a shell, Ctrl-C is ignored, and children would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from anomalycli.features import load_features
+from anomalycli.features.files import load_features
 
 
 def test_folders_become_feature_files_with_their_labels(run, make_video, tmp_path):

@@ -3,7 +3,7 @@ import pytest
 from conftest import kind
 
 from anomalycli.errors import FeatureError
-from anomalycli.features import Features, load_features
+from anomalycli.features.files import Features, load_features
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@ import pytest
 from conftest import kind
 
 from anomalycli.errors import UsageError
-from anomalycli.features import Features
-from anomalycli.formats import check_format, load_made, save, target
+from anomalycli.features.files import Features
+from anomalycli.features.layouts import check_format, load_made, save, target
 
 
 def made(n_frames=40, audio=True) -> Features:

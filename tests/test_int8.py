@@ -13,7 +13,7 @@ from anomalycli.checkpoint import ModelInfo, save_model
 from anomalycli.denet import DENet, DENetConfig
 from anomalycli.errors import UsageError
 from anomalycli.extract import calibrate, extract, extract_video
-from anomalycli.features import load_features
+from anomalycli.features.files import load_features
 
 SIZE = 32
 needs_fast = pytest.mark.skipif(

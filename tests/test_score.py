@@ -13,7 +13,7 @@ from anomalycli.checkpoint import ModelInfo, save_model
 from anomalycli.denet import DENet, DENetConfig
 from anomalycli.errors import UsageError
 from anomalycli.events import EventRule
-from anomalycli.features import Features
+from anomalycli.features.files import Features
 from anomalycli.sample import sample_clip
 from anomalycli.segments import pool, spread
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from anomalycli.events import EventRule, find_events
-from anomalycli.features import FeatureKind, Features, load_features
+from anomalycli.features.files import FeatureKind, Features, load_features
 from anomalycli.media.video import Video
 
 

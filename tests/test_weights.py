@@ -20,7 +20,7 @@ from anomalycli.backbones.base import CROPS, I3D
 from anomalycli.backbones.inception_i3d import InceptionI3D
 from anomalycli.backbones.weights import Published, fetch
 from anomalycli.errors import AnomalyError, UsageError
-from anomalycli.features import load_features
+from anomalycli.features.files import load_features
 
 DATA = b"PK" + np.random.default_rng(0).bytes(300_000)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..errors import AnomalyError, UsageError
-from ..features import FeatureKind
+from ..features.files import FeatureKind
 from . import int8
 from .inception_i3d import InceptionI3D
 from .vggish import VGGish

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from ..checkpoint import load_bundled
 from ..errors import UsageError
-from ..features import FeatureKind
+from ..features.files import FeatureKind
 from ..segments import pool
 from .weights import cache_folder
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import AnomalyError, UsageError, cause
-from ..features import AUDIO_DIM
+from ..features.files import AUDIO_DIM
 from .weights import OnBytes, fetch, load_weights
 
 SECONDS = 0.96  # a patch is 96 frames of the spectrogram, 10 ms apart

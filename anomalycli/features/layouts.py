@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import FeatureError, UsageError, cause
-from .features import SUFFIX, Features, from_metadata, load_features
-from .storage import whole, write_whole
+from ..errors import FeatureError, UsageError, cause
+from ..storage import whole, write_whole
+from .files import SUFFIX, Features, from_metadata, load_features
 
 FORMATS = ("npz", "xd", "rtfm")
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from .errors import FeatureError, cause
-from .storage import whole
+from ..errors import FeatureError, cause
+from ..storage import whole
 
 VERSION = 1
 SUFFIX = ".npz"
