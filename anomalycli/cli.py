@@ -306,11 +306,11 @@ def train(
     paper's.
     """
     from .backbones.base import pick_device
-    from .datasets import load_bags
+    from .data.bags import load_bags
+    from .data.ground_truth import load_ground_truth
+    from .data.sampling import read_groups
     from .denet import DENetConfig
-    from .ground_truth import load_ground_truth
     from .judging import load_judge
-    from .sampling import read_groups
     from .train import TrainConfig
     from .train import train as run
 
@@ -431,8 +431,8 @@ def score(videos, sample, model, weights, span, output, as_json, sheet, truth, d
 
     VIDEOS are files, folders, feature files (.npz), patterns, - (a list on stdin) or @list.txt.
     """
+    from .data.ground_truth import read_spans
     from .features.files import SUFFIX
-    from .ground_truth import read_spans
     from .inputs import expand, find_inputs
     from .media.video import SUFFIXES
     from .score import Scorer

@@ -60,10 +60,10 @@ def evaluate(
     Frame-level ROC AUC, AP and auc(recall, precision), over all videos and over the abnormal ones
     alone, and the share of normal frames that score .5 or more.
     """
-    from .datasets import find_features
+    from .data.bags import find_features
+    from .data.ground_truth import fitted, load_ground_truth, slack_of
     from .evaluate import evaluate as run
     from .evaluate import score_videos, write_videos
-    from .ground_truth import fitted, load_ground_truth, slack_of
     from .score import Scorer
 
     if ground_truth is None:
@@ -160,11 +160,11 @@ def compare(
     from .backbones.base import pick_device
     from .compare import compare as run
     from .compare import entries, summary, write_table
-    from .datasets import load_bags
-    from .ground_truth import load_ground_truth
+    from .data.bags import load_bags
+    from .data.ground_truth import load_ground_truth
+    from .data.sampling import read_groups
     from .judging import load_judge
     from .methods import METHODS
-    from .sampling import read_groups
 
     everyone, of_method = settings_of(preset, changes)
     dim = everyone.pop("feature_dim", None)

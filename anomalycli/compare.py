@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .datasets import Bags
+from .data.bags import Bags
+from .data.sampling import Batches, split
 from .denet import DENetConfig
 from .errors import UsageError
 from .evaluate import Metrics, evaluate
 from .judging import Judge, judge_of, score_bags
 from .methods import METHODS
 from .resuming import Run
-from .sampling import Batches, split
 from .storage import whole, write_whole
 from .train import CHECKPOINTS, TrainConfig, check_classes, make_optimizer, steps
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
-from .datasets import Source, load_all
+from .data.bags import Source, load_all
 from .errors import UsageError
 from .features.files import FeatureKind
 from .storage import whole

@@ -16,11 +16,11 @@ from . import __version__
 from .account import Account, Outcome, Shard
 from .backbones.base import Extractor
 from .backbones.vggish import LENGTH, SECONDS
+from .data.labels import FILE, label_videos, write_labels
 from .errors import FeatureError, StorageError, UsageError, VideoError
 from .features.files import AUDIO_DIM, Features
 from .features.layouts import check_format, load_made, save, target
 from .inputs import Input, find_inputs
-from .labels import FILE, label_videos, write_labels
 from .media.decoder import MEMORY, STALL, Facts, Reader, SoundFacts
 from .media.prefetch import feed
 from .media.video import CLIP_LENGTH, SUFFIXES

@@ -9,9 +9,9 @@ import torch
 from sklearn.metrics import average_precision_score
 from torch import nn
 
-from .datasets import Bags, load_bags
+from .data.bags import Bags, load_bags
+from .data.ground_truth import fitted, load_ground_truth, slack_of
 from .errors import UsageError
-from .ground_truth import fitted, load_ground_truth, slack_of
 from .segments import spread
 
 

@@ -12,7 +12,7 @@ import torch
 
 from .backbones.base import Extractor, pick_device
 from .checkpoint import ModelInfo, load_bundled, load_model
-from .datasets import PUBLISHED, joined
+from .data.bags import PUBLISHED, joined
 from .denet import DENet
 from .errors import UsageError
 from .events import Event, EventRule, find_events, frame_edges

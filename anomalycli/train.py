@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from . import __version__
 from .backbones.base import pick_precision
 from .checkpoint import ModelInfo, save_model
-from .datasets import CROPS, Bags
+from .data.bags import CROPS, Bags
+from .data.sampling import Batches, split
 from .denet import DENet, DENetConfig
 from .erasing import erase
 from .erasures import Erasure, write_erasures
@@ -20,7 +21,6 @@ from .errors import UsageError
 from .judging import Judge, judge_of
 from .losses import ranking_loss, variation_loss
 from .resuming import Run, load_state, save_state
-from .sampling import Batches, split
 
 ERASING = ("dynamic", "always", "never")
 PRECISIONS = ("auto", "fp32", "bf16")

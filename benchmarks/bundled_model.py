@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from sklearn.metrics import average_precision_score
 
+from anomalycli.data.sampling import draw
 from anomalycli.denet import DENet, DENetConfig
 from anomalycli.features.files import load_features
-from anomalycli.sampling import draw
 from anomalycli.segments import parts, pool
 from anomalycli.train import TrainConfig, total_loss
 

@@ -28,11 +28,11 @@ import torch
 from bundled_model import FOLDS, clips_of_fold, string
 
 from anomalycli.compare import entries
-from anomalycli.datasets import load_bags
+from anomalycli.data.bags import load_bags
+from anomalycli.data.sampling import Batches
 from anomalycli.evaluate import evaluate
 from anomalycli.judging import load_judge, score_bags
 from anomalycli.methods import METHODS
-from anomalycli.sampling import Batches
 from anomalycli.segments import CLIP_LENGTH
 from anomalycli.train import make_optimizer, steps
 

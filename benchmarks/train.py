@@ -24,9 +24,9 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
+from anomalycli.data.sampling import Batches
 from anomalycli.denet import DENet, DENetConfig
 from anomalycli.dropout import Dropout
-from anomalycli.sampling import Batches
 from anomalycli.segments import pool
 from anomalycli.train import TrainConfig, make_optimizer, steps, total_loss
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from anomalycli.compare import compare, entries, summary
-from anomalycli.datasets import load_bags
+from anomalycli.data.bags import load_bags
+from anomalycli.data.sampling import split
 from anomalycli.denet import DENetConfig
 from anomalycli.errors import UsageError
 from anomalycli.judging import judge_of
 from anomalycli.methods import METHODS
-from anomalycli.sampling import split
 from anomalycli.train import TrainConfig
 
 SMALL = {"heads": 2, "feedforward": 8, "segments": 8, "scales": 2, "steps": 4, "batch": 2, "lr": 1e-3}

@@ -8,9 +8,9 @@ one has won. Measured is the recall of mild segments where 5% of normal segments
 import numpy as np
 import torch
 
+from anomalycli.data.sampling import Batches
 from anomalycli.denet import DENetConfig
 from anomalycli.methods import METHODS
-from anomalycli.sampling import Batches
 from anomalycli.train import TrainConfig, make_optimizer, steps
 
 T, D, VIDEOS = 32, 16, 60

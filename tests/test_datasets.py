@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anomalycli.datasets import find_features, joined, load_bags
+from anomalycli.data.bags import find_features, joined, load_bags
+from anomalycli.data.ground_truth import fitted, load_ground_truth, read_frames
+from anomalycli.data.labels import label_videos
 from anomalycli.errors import FeatureError, UsageError
-from anomalycli.ground_truth import fitted, load_ground_truth, read_frames
-from anomalycli.labels import label_videos
 
 
 def save(path, shape, value=None):

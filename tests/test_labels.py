@@ -1,8 +1,8 @@
 import pytest
 
+from anomalycli.data.labels import label_videos, read_labels, write_labels
 from anomalycli.errors import UsageError
 from anomalycli.inputs import find_inputs
-from anomalycli.labels import label_videos, read_labels, write_labels
 
 
 def table(folder, *lines):

@@ -8,13 +8,13 @@ import pytest
 from safetensors import safe_open
 
 from anomalycli.checkpoint import load_model
-from anomalycli.datasets import load_bags
+from anomalycli.data.bags import load_bags
+from anomalycli.data.sampling import Batches, draw, split
 from anomalycli.denet import DENetConfig
 from anomalycli.erasures import read_erasures
 from anomalycli.errors import CheckpointError, UsageError
 from anomalycli.judging import judge_of
 from anomalycli.presets import PRESETS
-from anomalycli.sampling import Batches, draw, split
 from anomalycli.train import TrainConfig, train
 
 NETWORK = ("--width", "16", "--heads", "2", "--feedforward", "16", "--segments", "8", "--scales", "2")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import UsageError, cause
+from ..errors import UsageError, cause
 
 
 def split(

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .datasets import PUBLISHED
-from .errors import UsageError, cause
-from .features.files import FeatureKind
-from .segments import CLIP_LENGTH
+from ..errors import UsageError, cause
+from ..features.files import FeatureKind
+from ..segments import CLIP_LENGTH
+from .bags import PUBLISHED
 
 DATASETS = ("xd-violence", "ucf-crime", "tad", "csv")
 TOTALS = {"xd-violence": (800, 2_330_384), "ucf-crime": (290, 1_109_680)}  # videos, frames of the whole test set

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import FeatureError, UsageError, cause
-from .features.files import SUFFIX, FeatureKind, Features, load_features
-from .inputs import find_inputs
+from ..errors import FeatureError, UsageError, cause
+from ..features.files import SUFFIX, FeatureKind, Features, load_features
+from ..inputs import find_inputs
+from ..segments import CLIP_LENGTH, pool
 from .labels import FILE, label_videos
-from .segments import CLIP_LENGTH, pool
 
 PUBLISHED = "published"  # the backbone of features that do not say what made them
 FPS = 25.0  # of videos whose published features do not tell

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from .errors import UsageError
-from .storage import whole
+from ..errors import UsageError
+from ..storage import whole
 
 FILE = "labels.csv"
 _FOLDERS = {"normal": 0, "abnormal": 1}
