@@ -165,9 +165,9 @@ def extract(
     already are kept, so the same command goes on where it was stopped. report.json in the output
     folder says what became of each video.
     """
-    from .account import Shard
     from .backbones.base import Extractor
-    from .extract import extract as run
+    from .extraction.job import extract as run
+    from .extraction.run_report import Shard
     from .inputs import expand
     from .storage import place
 
@@ -182,7 +182,7 @@ def extract(
         "weights": weights and weights.absolute(),
     }
     if engine == "ray":
-        from .cluster import engine as on_cluster
+        from .extraction.ray_engine import engine as on_cluster
 
         how["engine"] = on_cluster(settings, address)
     elif address:

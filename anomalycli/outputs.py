@@ -12,7 +12,7 @@ from .inputs import Input
 
 if TYPE_CHECKING:
     from .events import EventRule
-    from .extract import OnClips
+    from .extraction.job import OnClips
     from .report import Page
     from .score import Result, Scorer
 

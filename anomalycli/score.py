@@ -16,7 +16,7 @@ from .data.bags import PUBLISHED, joined
 from .denet import DENet
 from .errors import UsageError
 from .events import Event, EventRule, find_events, frame_edges
-from .extract import OnClips, calibrate, extract_video
+from .extraction.job import OnClips, calibrate, extract_video
 from .features.files import SUFFIX, Features, load_features
 from .media.decoder import Reader
 from .segments import pool, spread

@@ -7,7 +7,7 @@
 rate: clips a second of three things on the same files, in turn, medians over `--repeats`:
 the usual script, as public extractors do it (decode a whole file, resize with torch, the network as it is
 loaded, fp32, one clip after the other); the bare network, fed from memory, at the precision of the run; and
-`anomalycli.extract` from files to files, the start of its decoders included. Loading the network is in none
+`anomalycli.extraction.job` from files to files, the start of its decoders included. Loading the network is in none
 of them.
 
 memory: the most that `anomalycli extract` and its decoders held at once, by the length of the video.
@@ -30,7 +30,7 @@ from torch.nn.functional import interpolate
 
 from anomalycli.backbones import int8
 from anomalycli.backbones.base import BACKBONES, Extractor
-from anomalycli.extract import calibrate, extract
+from anomalycli.extraction.job import calibrate, extract
 from anomalycli.media.video import CLIP_LENGTH, Video
 
 MINUTE = 1500  # frames at 25 a second

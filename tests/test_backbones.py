@@ -4,7 +4,7 @@ import torch
 
 from anomalycli.backbones.base import Extractor, check_sha256, pick_device, pick_precision
 from anomalycli.errors import AnomalyError, UsageError
-from anomalycli.extract import extract_video
+from anomalycli.extraction.job import extract_video
 from anomalycli.media.video import Video
 from anomalycli.sample import sample_clip
 

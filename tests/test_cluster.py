@@ -12,11 +12,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from anomalycli import cluster as on_cluster
-from anomalycli.account import Outcome
 from anomalycli.backbones.base import Extractor
 from anomalycli.errors import AnomalyError, UsageError
-from anomalycli.extract import extract
+from anomalycli.extraction import ray_engine as on_cluster
+from anomalycli.extraction.job import extract
+from anomalycli.extraction.run_report import Outcome
 from anomalycli.inputs import Input
 from anomalycli.storage import place
 

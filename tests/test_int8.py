@@ -12,7 +12,7 @@ from anomalycli.backbones.base import Extractor, pick_precision
 from anomalycli.checkpoint import ModelInfo, save_model
 from anomalycli.denet import DENet, DENetConfig
 from anomalycli.errors import UsageError
-from anomalycli.extract import calibrate, extract, extract_video
+from anomalycli.extraction.job import calibrate, extract, extract_video
 from anomalycli.features.files import load_features
 
 SIZE = 32

@@ -15,7 +15,7 @@ import pytest
 
 from anomalycli.backbones.base import BATCH, Extractor
 from anomalycli.errors import VideoError
-from anomalycli.extract import extract
+from anomalycli.extraction.job import extract
 from anomalycli.features.files import load_features
 from anomalycli.media.decoder import Reader
 from anomalycli.media.video import decord

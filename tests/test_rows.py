@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from anomalycli.rows import Rows
+from anomalycli.extraction.spool import Rows
 
 IDENTITY = {"kind": "a", "source": [1, 2.5]}
 
@@ -58,7 +58,7 @@ def test_those_that_another_process_is_at_are_its_own_until_it_is_killed(tmp_pat
     path = tmp_path / "a.rows"
     script = f"""import sys, time, numpy as np
 from pathlib import Path
-from anomalycli.rows import Rows
+from anomalycli.extraction.spool import Rows
 made = Rows(Path({str(path)!r}), {IDENTITY!r})
 made.extend(np.ones((3, 2, 3), np.float32))
 print("made", flush=True)

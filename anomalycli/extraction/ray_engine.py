@@ -16,13 +16,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from .account import Outcome
-from .backbones.base import Extractor
-from .errors import AnomalyError, UsageError, cause
-from .extract import Progress, make, size_of
-from .features.files import FeatureKind
-from .inputs import Input
-from .media.video import CLIP_LENGTH
+from ..backbones.base import Extractor
+from ..errors import AnomalyError, UsageError, cause
+from ..features.files import FeatureKind
+from ..inputs import Input
+from ..media.video import CLIP_LENGTH
+from .job import Progress, make, size_of
+from .run_report import Outcome
 
 CORES = 2  # of a worker without an accelerator
 SOME = 16  # inputs that a worker is given at once, at most

@@ -9,8 +9,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import UsageError
-from .storage import write_whole
+from ..errors import UsageError
+from ..storage import write_whole
 
 REPORT = "report.json"
 VERSION = 1

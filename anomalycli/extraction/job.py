@@ -12,20 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from . import __version__
-from .account import Account, Outcome, Shard
-from .backbones.base import Extractor
-from .backbones.vggish import LENGTH, SECONDS
-from .data.labels import FILE, label_videos, write_labels
-from .errors import FeatureError, StorageError, UsageError, VideoError
-from .features.files import AUDIO_DIM, Features
-from .features.layouts import check_format, load_made, save, target
-from .inputs import Input, find_inputs
-from .media.decoder import MEMORY, STALL, Facts, Reader, SoundFacts
-from .media.prefetch import feed
-from .media.video import CLIP_LENGTH, SUFFIXES
-from .rows import Rows, beside
-from .storage import place
+from .. import __version__
+from ..backbones.base import Extractor
+from ..backbones.vggish import LENGTH, SECONDS
+from ..data.labels import FILE, label_videos, write_labels
+from ..errors import FeatureError, StorageError, UsageError, VideoError
+from ..features.files import AUDIO_DIM, Features
+from ..features.layouts import check_format, load_made, save, target
+from ..inputs import Input, find_inputs
+from ..media.decoder import MEMORY, STALL, Facts, Reader, SoundFacts
+from ..media.prefetch import feed
+from ..media.video import CLIP_LENGTH, SUFFIXES
+from ..storage import place
+from .run_report import Account, Outcome, Shard
+from .spool import Rows, beside
 
 WORKERS = 2  # processes that decode
 WAITING = 4  # batches' worth of clips, of several picture sizes, that may wait for others of their size
