@@ -310,9 +310,9 @@ def train(
     from .data.ground_truth import load_ground_truth
     from .data.sampling import read_groups
     from .denet import DENetConfig
-    from .judging import load_judge
-    from .train import TrainConfig
-    from .train import train as run
+    from .training.trainer import TrainConfig
+    from .training.trainer import train as run
+    from .training.validation import load_judge
 
     settings = preset_of(preset) | {name: value for name, value in flags.items() if value is not None}
     dim = settings.pop("feature_dim", None)
@@ -348,8 +348,8 @@ def train(
             on_progress=on_progress,
         )
     if watch:
-        from .erasures import read_erasures
         from .figures import plot_erasures
+        from .training.erasure_log import read_erasures
 
         table = output.with_name(output.name + ".erasing.csv")
         plot_erasures(read_erasures(table), table.with_suffix(".png"), validation)
@@ -513,7 +513,7 @@ def score(videos, sample, model, weights, span, output, as_json, sheet, truth, d
 
 
 def preset_of(name: str | None) -> dict:
-    from .presets import PRESETS
+    from .training.recipes import PRESETS
 
     if name is not None and name not in PRESETS:
         raise UsageError(f"There is no preset '{name}': give {', '.join(PRESETS)}.")

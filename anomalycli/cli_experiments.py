@@ -163,8 +163,8 @@ def compare(
     from .data.bags import load_bags
     from .data.ground_truth import load_ground_truth
     from .data.sampling import read_groups
-    from .judging import load_judge
     from .methods import METHODS
+    from .training.validation import load_judge
 
     everyone, of_method = settings_of(preset, changes)
     dim = everyone.pop("feature_dim", None)

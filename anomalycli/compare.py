@@ -17,11 +17,11 @@ from .data.sampling import Batches, split
 from .denet import DENetConfig
 from .errors import UsageError
 from .evaluate import Metrics, evaluate
-from .judging import Judge, judge_of, score_bags
 from .methods import METHODS
-from .resuming import Run
 from .storage import whole, write_whole
-from .train import CHECKPOINTS, TrainConfig, check_classes, make_optimizer, steps
+from .training.state import Run
+from .training.trainer import CHECKPOINTS, TrainConfig, check_classes, make_optimizer, steps
+from .training.validation import Judge, judge_of, score_bags
 
 COLUMNS = {
     "auc": "AUC",

@@ -19,7 +19,7 @@ from torch.nn.functional import binary_cross_entropy, gelu, interpolate
 from .denet import DENet, DENetConfig
 from .dropout import Dropout
 from .losses import ranking_loss
-from .train import TrainConfig, total_loss
+from .training.trainer import TrainConfig, total_loss
 
 
 class Ours(nn.Module):

@@ -22,7 +22,7 @@ from anomalycli.data.sampling import draw
 from anomalycli.denet import DENet, DENetConfig
 from anomalycli.features.files import load_features
 from anomalycli.segments import parts, pool
-from anomalycli.train import TrainConfig, total_loss
+from anomalycli.training.trainer import TrainConfig, total_loss
 
 FOLDS, TRAIN_BAGS, HELD_OUT_BAGS = 3, 80, 30  # bags of each label
 

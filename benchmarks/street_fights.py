@@ -31,10 +31,10 @@ from anomalycli.compare import entries
 from anomalycli.data.bags import load_bags
 from anomalycli.data.sampling import Batches
 from anomalycli.evaluate import evaluate
-from anomalycli.judging import load_judge, score_bags
 from anomalycli.methods import METHODS
 from anomalycli.segments import CLIP_LENGTH
-from anomalycli.train import make_optimizer, steps
+from anomalycli.training.trainer import make_optimizer, steps
+from anomalycli.training.validation import load_judge, score_bags
 
 COMPARED = ("mil-rank", "baseline", "rtfm", "mstm", "de-net", "mstm+eo")
 STEPS, EVERY = 80, 20

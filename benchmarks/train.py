@@ -3,7 +3,7 @@
     python benchmarks/train.py                       # D = 1024, T = 64, 32 + 32 videos, with erasing
     python benchmarks/train.py --dim 256 --erasing never
 
-Three figures: the steps a second of `anomalycli.train.steps`; those of a plain loop, in fp32 with
+Three figures: the steps a second of `anomalycli.training.trainer.steps`; those of a plain loop, in fp32 with
 torch's own transformer layers and dropout, fed by a DataLoader that opens each video's features with
 `np.load`; and the bound, the step's floating-point operations over the rate that this machine multiplies
 matrices of the step's own shapes at, in the step's own precision. The operations are counted by torch
@@ -28,7 +28,7 @@ from anomalycli.data.sampling import Batches
 from anomalycli.denet import DENet, DENetConfig
 from anomalycli.dropout import Dropout
 from anomalycli.segments import pool
-from anomalycli.train import TrainConfig, make_optimizer, steps, total_loss
+from anomalycli.training.trainer import TrainConfig, make_optimizer, steps, total_loss
 
 VIDEOS = 64  # of each label
 

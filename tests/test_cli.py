@@ -36,7 +36,7 @@ def test_every_command_and_option_has_help(command):
 
 def test_every_setting_of_training_is_a_flag_with_its_true_default():
     from anomalycli.denet import DENetConfig
-    from anomalycli.train import TrainConfig
+    from anomalycli.training.trainer import TrainConfig
 
     flags = {parameter.name: parameter for parameter in cli.commands["train"].params}
     for field in (*dataclasses.fields(DENetConfig), *dataclasses.fields(TrainConfig)):

@@ -11,9 +11,9 @@ from anomalycli.data.bags import load_bags
 from anomalycli.data.sampling import split
 from anomalycli.denet import DENetConfig
 from anomalycli.errors import UsageError
-from anomalycli.judging import judge_of
 from anomalycli.methods import METHODS
-from anomalycli.train import TrainConfig
+from anomalycli.training.trainer import TrainConfig
+from anomalycli.training.validation import judge_of
 
 SMALL = {"heads": 2, "feedforward": 8, "segments": 8, "scales": 2, "steps": 4, "batch": 2, "lr": 1e-3}
 WORDS = [word for name, value in SMALL.items() for word in ("--set", f"{name}={value}")]

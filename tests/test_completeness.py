@@ -11,7 +11,7 @@ import torch
 from anomalycli.data.sampling import Batches
 from anomalycli.denet import DENetConfig
 from anomalycli.methods import METHODS
-from anomalycli.train import TrainConfig, make_optimizer, steps
+from anomalycli.training.trainer import TrainConfig, make_optimizer, steps
 
 T, D, VIDEOS = 32, 16, 60
 NORMAL, PROMINENT, MILD = 0, 1, 2

@@ -15,7 +15,7 @@ from anomalycli.denet import DENet, DENetConfig
 from anomalycli.dropout import Dropout
 from anomalycli.erasing import completeness, erase, similarity
 from anomalycli.losses import ranking_loss, variation, variation_loss
-from anomalycli.train import TrainConfig, total_loss
+from anomalycli.training.trainer import TrainConfig, total_loss
 
 TOLERANCE = 1e-5
 CONFIG = DENetConfig(feature_dim=8, segments=8, scales=3, heads=2, feedforward=12)

@@ -11,11 +11,11 @@ from anomalycli.checkpoint import load_model
 from anomalycli.data.bags import load_bags
 from anomalycli.data.sampling import Batches, draw, split
 from anomalycli.denet import DENetConfig
-from anomalycli.erasures import read_erasures
 from anomalycli.errors import CheckpointError, UsageError
-from anomalycli.judging import judge_of
-from anomalycli.presets import PRESETS
-from anomalycli.train import TrainConfig, train
+from anomalycli.training.erasure_log import read_erasures
+from anomalycli.training.recipes import PRESETS
+from anomalycli.training.trainer import TrainConfig, train
+from anomalycli.training.validation import judge_of
 
 NETWORK = ("--width", "16", "--heads", "2", "--feedforward", "16", "--segments", "8", "--scales", "2")
 SMALL = (*NETWORK, "--batch", "4", "--lr", "1e-3", "--device", "cpu", "--validate-every", "5")

@@ -15,7 +15,6 @@ from anomalycli.checkpoint import save_tensors
 from anomalycli.clips import cut_events
 from anomalycli.compare import entries, summary, write_table
 from anomalycli.data.labels import write_labels
-from anomalycli.erasures import write_erasures
 from anomalycli.evaluate import write_videos
 from anomalycli.features import layouts as formats
 from anomalycli.features.files import Features
@@ -23,6 +22,7 @@ from anomalycli.figures import plot_table
 from anomalycli.plot import plot_result
 from anomalycli.report import write_report
 from anomalycli.storage import whole, write_whole
+from anomalycli.training.erasure_log import write_erasures
 from anomalycli.writers import write
 
 

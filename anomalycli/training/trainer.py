@@ -9,18 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import __version__
-from .backbones.base import pick_precision
-from .checkpoint import ModelInfo, save_model
-from .data.bags import CROPS, Bags
-from .data.sampling import Batches, split
-from .denet import DENet, DENetConfig
-from .erasing import erase
-from .erasures import Erasure, write_erasures
-from .errors import UsageError
-from .judging import Judge, judge_of
-from .losses import ranking_loss, variation_loss
-from .resuming import Run, load_state, save_state
+from .. import __version__
+from ..backbones.base import pick_precision
+from ..checkpoint import ModelInfo, save_model
+from ..data.bags import CROPS, Bags
+from ..data.sampling import Batches, split
+from ..denet import DENet, DENetConfig
+from ..erasing import erase
+from ..errors import UsageError
+from ..losses import ranking_loss, variation_loss
+from .erasure_log import Erasure, write_erasures
+from .state import Run, load_state, save_state
+from .validation import Judge, judge_of
 
 ERASING = ("dynamic", "always", "never")
 PRECISIONS = ("auto", "fp32", "bf16")

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import UsageError, cause
-from .storage import whole
+from ..errors import UsageError, cause
+from ..storage import whole
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .checkpoint import load_tensors, save_tensors
-from .erasures import Erasure
-from .errors import CheckpointError, UsageError
+from ..checkpoint import load_tensors, save_tensors
+from ..errors import CheckpointError, UsageError
+from .erasure_log import Erasure
 
 
 class Run:

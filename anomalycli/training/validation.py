@@ -9,10 +9,10 @@ import torch
 from sklearn.metrics import average_precision_score
 from torch import nn
 
-from .data.bags import Bags, load_bags
-from .data.ground_truth import fitted, load_ground_truth, slack_of
-from .errors import UsageError
-from .segments import spread
+from ..data.bags import Bags, load_bags
+from ..data.ground_truth import fitted, load_ground_truth, slack_of
+from ..errors import UsageError
+from ..segments import spread
 
 
 @dataclass(frozen=True)
