@@ -62,8 +62,8 @@ def evaluate(
     """
     from .data.bags import find_features
     from .data.ground_truth import fitted, load_ground_truth, slack_of
-    from .evaluate import evaluate as run
-    from .evaluate import score_videos, write_videos
+    from .evaluation.metrics import evaluate as run
+    from .evaluation.metrics import score_videos, write_videos
     from .score import Scorer
 
     if ground_truth is None:

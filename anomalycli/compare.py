@@ -16,7 +16,7 @@ from .data.bags import Bags
 from .data.sampling import Batches, split
 from .denet import DENetConfig
 from .errors import UsageError
-from .evaluate import Metrics, evaluate
+from .evaluation.metrics import Metrics, evaluate
 from .methods import METHODS
 from .storage import whole, write_whole
 from .training.state import Run

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from .evaluate import Evaluation
+from .evaluation.metrics import Evaluation
 from .events import runs
 from .plot import CURVE, INK, QUIET, TRUTH, save
 from .training.erasure_log import Erasure

@@ -30,7 +30,7 @@ from bundled_model import FOLDS, clips_of_fold, string
 from anomalycli.compare import entries
 from anomalycli.data.bags import load_bags
 from anomalycli.data.sampling import Batches
-from anomalycli.evaluate import evaluate
+from anomalycli.evaluation.metrics import evaluate
 from anomalycli.methods import METHODS
 from anomalycli.segments import CLIP_LENGTH
 from anomalycli.training.trainer import make_optimizer, steps

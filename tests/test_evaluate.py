@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from anomalycli.errors import UsageError
-from anomalycli.evaluate import evaluate
+from anomalycli.evaluation.metrics import evaluate
 
 TRUTH = {"a": np.array([0, 1, 1, 0], bool), "n": np.array([0, 0], bool)}
 SCORES = {"a": np.array([0.1, 0.9, 0.4, 0.6]), "n": np.array([0.5, 0.2])}

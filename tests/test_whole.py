@@ -15,7 +15,7 @@ from anomalycli.checkpoint import save_tensors
 from anomalycli.clips import cut_events
 from anomalycli.compare import entries, summary, write_table
 from anomalycli.data.labels import write_labels
-from anomalycli.evaluate import write_videos
+from anomalycli.evaluation.metrics import write_videos
 from anomalycli.features import layouts as formats
 from anomalycli.features.files import Features
 from anomalycli.figures import plot_table

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
-from .data.bags import Source, load_all
-from .errors import UsageError
-from .features.files import FeatureKind
-from .storage import whole
+from ..data.bags import Source, load_all
+from ..errors import UsageError
+from ..features.files import FeatureKind
+from ..storage import whole
 
 ALARM = 0.5  # a frame that scores at least this is an alarm
 BINS = 2048  # of the scores in the bootstrap; more change its intervals by less than 1e-3
