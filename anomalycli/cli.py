@@ -348,7 +348,7 @@ def train(
             on_progress=on_progress,
         )
     if watch:
-        from .figures import plot_erasures
+        from .experiments.figures import plot_erasures
         from .training.erasure_log import read_erasures
 
         table = output.with_name(output.name + ".erasing.csv")

@@ -86,7 +86,7 @@ def evaluate(
         "span": span,
     } | evaluation.as_dict()
     if output:
-        from .figures import plot_curves
+        from .experiments.figures import plot_curves
         from .plot import curve_of_frames, plot_sheet
 
         write_videos(evaluation.videos, output / "videos.csv")
@@ -158,12 +158,12 @@ def compare(
     which checkpoint it is of: the last, or, with --set keep=validation, the best on videos held out.
     """
     from .backbones.base import pick_device
-    from .compare import compare as run
-    from .compare import entries, summary, write_table
     from .data.bags import load_bags
     from .data.ground_truth import load_ground_truth
     from .data.sampling import read_groups
-    from .methods import METHODS
+    from .experiments.compare import compare as run
+    from .experiments.compare import entries, summary, write_table
+    from .experiments.methods import METHODS
     from .training.validation import load_judge
 
     everyone, of_method = settings_of(preset, changes)
@@ -236,7 +236,7 @@ def value_of(word: str) -> int | float | str:
 
 
 def plot_comparison(rows, table: list[dict], output: Path) -> None:
-    from .figures import plot_sweep, plot_table
+    from .experiments.figures import plot_sweep, plot_table
 
     for metric, title in (("auc", "AUC"), ("ap", "AP")):
         known = [(line, entry) for line, entry in zip(table, rows, strict=True) if line[metric] is not None]

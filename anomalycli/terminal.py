@@ -249,7 +249,7 @@ def compare_progress(rows, seeds: int) -> Iterator[tuple[Callable, Callable]]:
 
 
 def print_comparison(table: list[dict]) -> None:
-    from .compare import COLUMNS, mean_and_spread
+    from .experiments.compare import COLUMNS, mean_and_spread
 
     grid = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("method", "seeds", "checkpoint"):

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from anomalycli.compare import compare, entries, summary
 from anomalycli.data.bags import load_bags
 from anomalycli.data.sampling import split
 from anomalycli.denet import DENetConfig
 from anomalycli.errors import UsageError
-from anomalycli.methods import METHODS
+from anomalycli.experiments.compare import compare, entries, summary
+from anomalycli.experiments.methods import METHODS
 from anomalycli.training.trainer import TrainConfig
 from anomalycli.training.validation import judge_of
 

@@ -13,12 +13,12 @@ from test_writers import result_of
 
 from anomalycli.checkpoint import save_tensors
 from anomalycli.clips import cut_events
-from anomalycli.compare import entries, summary, write_table
 from anomalycli.data.labels import write_labels
 from anomalycli.evaluation.metrics import write_videos
+from anomalycli.experiments.compare import entries, summary, write_table
+from anomalycli.experiments.figures import plot_table
 from anomalycli.features import layouts as formats
 from anomalycli.features.files import Features
-from anomalycli.figures import plot_table
 from anomalycli.plot import plot_result
 from anomalycli.report import write_report
 from anomalycli.storage import whole, write_whole

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy, gelu, interpolate
 
-from .denet import DENet, DENetConfig
-from .dropout import Dropout
-from .losses import ranking_loss
-from .training.trainer import TrainConfig, total_loss
+from ..denet import DENet, DENetConfig
+from ..dropout import Dropout
+from ..losses import ranking_loss
+from ..training.trainer import TrainConfig, total_loss
 
 
 class Ours(nn.Module):

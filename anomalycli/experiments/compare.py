@@ -12,16 +12,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .data.bags import Bags
-from .data.sampling import Batches, split
-from .denet import DENetConfig
-from .errors import UsageError
-from .evaluation.metrics import Metrics, evaluate
+from ..data.bags import Bags
+from ..data.sampling import Batches, split
+from ..denet import DENetConfig
+from ..errors import UsageError
+from ..evaluation.metrics import Metrics, evaluate
+from ..storage import whole, write_whole
+from ..training.state import Run
+from ..training.trainer import CHECKPOINTS, TrainConfig, check_classes, make_optimizer, steps
+from ..training.validation import Judge, judge_of, score_bags
 from .methods import METHODS
-from .storage import whole, write_whole
-from .training.state import Run
-from .training.trainer import CHECKPOINTS, TrainConfig, check_classes, make_optimizer, steps
-from .training.validation import Judge, judge_of, score_bags
 
 COLUMNS = {
     "auc": "AUC",

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from .evaluation.metrics import Evaluation
-from .events import runs
-from .plot import CURVE, INK, QUIET, TRUTH, save
-from .training.erasure_log import Erasure
+from ..evaluation.metrics import Evaluation
+from ..events import runs
+from ..plot import CURVE, INK, QUIET, TRUTH, save
+from ..training.erasure_log import Erasure
 
 
 def plot_curves(evaluation: Evaluation, path: Path) -> None:
