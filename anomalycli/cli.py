@@ -9,6 +9,7 @@ import click
 from rich.markup import escape
 
 from .errors import AnomalyError, UsageError, cause
+from .export.outputs import FORMATS, PICTURES, Wanted, score_inputs
 from .options import (
     FILE,
     PATH,
@@ -23,7 +24,6 @@ from .options import (
     truth_options,
     weights_option,
 )
-from .outputs import FORMATS, PICTURES, Wanted, score_inputs
 from .terminal import (
     byte_progress,
     clip_progress,
@@ -432,11 +432,11 @@ def score(videos, sample, model, weights, span, output, as_json, sheet, truth, d
     VIDEOS are files, folders, feature files (.npz), patterns, - (a list on stdin) or @list.txt.
     """
     from .data.ground_truth import read_spans
+    from .export.writers import to_json
     from .features.files import SUFFIX
     from .inputs import expand, find_inputs
     from .media.video import SUFFIXES
     from .score import Scorer
-    from .writers import to_json
 
     if sample:
         from .sample import sample_clip
@@ -445,7 +445,7 @@ def score(videos, sample, model, weights, span, output, as_json, sheet, truth, d
     if not videos:
         raise UsageError("Name a video, a folder or a feature file, or give --sample.")
     if sheet:
-        from .plot import curve_of, plot_sheet
+        from .export.plot import curve_of, plot_sheet
 
         if sheet.suffix[1:].lower() not in PICTURES:
             raise UsageError(f"{sheet}: a sheet is one of {', '.join(PICTURES)}.")
@@ -500,7 +500,7 @@ def score(videos, sample, model, weights, span, output, as_json, sheet, truth, d
         plot_sheet(curves, sheet)
         say(escape(f"Written: {sheet}"))
     if index and pages:
-        from .report import write_index
+        from .export.report import write_index
 
         write_index(pages, index, failures)
         say(escape(f"Written: {index}"))

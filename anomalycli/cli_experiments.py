@@ -87,7 +87,7 @@ def evaluate(
     } | evaluation.as_dict()
     if output:
         from .experiments.figures import plot_curves
-        from .plot import curve_of_frames, plot_sheet
+        from .export.plot import curve_of_frames, plot_sheet
 
         write_videos(evaluation.videos, output / "videos.csv")
         write_whole(output / "metrics.json", json.dumps(told, indent=1) + "\n")

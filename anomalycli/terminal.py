@@ -78,7 +78,7 @@ def clock(seconds: float) -> str:
 
 def summary_row(result) -> dict[str, str]:
     """What the table says of a result, by column."""
-    from .curve import sparkline  # numpy, which --help does without
+    from .export.envelope import sparkline  # numpy, which --help does without
 
     peak = int(result.scores.argmax())
     events = [

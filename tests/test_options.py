@@ -17,12 +17,12 @@ from anomalycli.checkpoint import ModelInfo, save_model
 from anomalycli.cli import cli, main
 from anomalycli.denet import DENet, DENetConfig
 from anomalycli.errors import UsageError
+from anomalycli.export.outputs import FORMATS, PICTURES, Wanted, score_inputs
+from anomalycli.export.plot import SUFFIXES
+from anomalycli.export.writers import WRITERS
 from anomalycli.inputs import expand, find_inputs
-from anomalycli.outputs import FORMATS, PICTURES, Wanted, score_inputs
-from anomalycli.plot import SUFFIXES
 from anomalycli.score import Scorer
 from anomalycli.terminal import log, words
-from anomalycli.writers import WRITERS
 
 
 @pytest.fixture

@@ -34,7 +34,13 @@ def test_the_wheel_carries_the_model_and_scores_from_elsewhere(tmp_path):
     subprocess.run(wheel, check=True)
     (built,) = tmp_path.glob("*.whl")
     held = zipfile.ZipFile(built).namelist()
-    for name in (f"bundled/{MODEL}", "py.typed", "templates/report.html", "templates/report.js", "templates/style.css"):
+    for name in (
+        f"bundled/{MODEL}",
+        "py.typed",
+        "export/templates/report.html",
+        "export/templates/report.js",
+        "export/templates/style.css",
+    ):
         assert f"anomalycli/{name}" in held
     place = tmp_path / "place"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", place, built], check=True)

@@ -8,8 +8,8 @@ import pytest
 from test_times import write_video
 from test_writers import result_of
 
-from anomalycli.curve import min_max, sparkline
-from anomalycli.plot import curve_of, curve_of_frames, plot_result, plot_sheet
+from anomalycli.export.envelope import min_max, sparkline
+from anomalycli.export.plot import curve_of, curve_of_frames, plot_result, plot_sheet
 
 
 def test_the_suffix_chooses_the_format(tmp_path):

@@ -14,7 +14,7 @@ from test_writers import result_of
 
 from anomalycli.errors import UsageError
 from anomalycli.events import EventRule, find_events
-from anomalycli.report import EMBED_LIMIT, write_index, write_report
+from anomalycli.export.report import EMBED_LIMIT, write_index, write_report
 from anomalycli.score import Result
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -338,7 +338,7 @@ def test_a_name_cannot_end_the_script(tmp_path):
 
 def test_a_video_too_large_to_embed_is_refused(tmp_path, monkeypatch):
     film = write_video(tmp_path / "film.mp4", list(range(0, 1000, 40)))
-    monkeypatch.setattr("anomalycli.report.EMBED_LIMIT", 10)
+    monkeypatch.setattr("anomalycli.export.report.EMBED_LIMIT", 10)
     with pytest.raises(UsageError, match=r"film\.mp4.*too large to embed"):
         write_report(result_of([], 25, 25, str(film)), tmp_path / "x.html", film, embed=True)
     assert EMBED_LIMIT > 100 << 20 and not (tmp_path / "x.html").exists()

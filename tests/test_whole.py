@@ -12,18 +12,18 @@ from test_times import write_video
 from test_writers import result_of
 
 from anomalycli.checkpoint import save_tensors
-from anomalycli.clips import cut_events
 from anomalycli.data.labels import write_labels
 from anomalycli.evaluation.metrics import write_videos
 from anomalycli.experiments.compare import entries, summary, write_table
 from anomalycli.experiments.figures import plot_table
+from anomalycli.export.event_clips import cut_events
+from anomalycli.export.plot import plot_result
+from anomalycli.export.report import write_report
+from anomalycli.export.writers import write
 from anomalycli.features import layouts as formats
 from anomalycli.features.files import Features
-from anomalycli.plot import plot_result
-from anomalycli.report import write_report
 from anomalycli.storage import whole, write_whole
 from anomalycli.training.erasure_log import write_erasures
-from anomalycli.writers import write
 
 
 @pytest.mark.parametrize("before", [None, "before"])

@@ -13,12 +13,12 @@ import pytest
 import webvtt
 from test_times import write_video
 
-from anomalycli.clips import cut_events
 from anomalycli.events import EventRule, find_events
+from anomalycli.export.event_clips import cut_events
+from anomalycli.export.writers import WRITERS, write
 from anomalycli.media.timecode import RATES, is_dropped, timecode, timeline_rate
 from anomalycli.media.video import Video
 from anomalycli.score import Result
-from anomalycli.writers import WRITERS, write
 
 NTSC_FILM, NTSC = Fraction(24000, 1001), Fraction(30000, 1001)
 

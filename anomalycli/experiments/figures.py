@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from ..evaluation.metrics import Evaluation
 from ..events import runs
-from ..plot import CURVE, INK, QUIET, TRUTH, save
+from ..export.plot import CURVE, INK, QUIET, TRUTH, save
 from ..training.erasure_log import Erasure
 
 

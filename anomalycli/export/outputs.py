@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import AnomalyError, UsageError
-from .inputs import Input
+from ..errors import AnomalyError, UsageError
+from ..inputs import Input
 
 if TYPE_CHECKING:
-    from .events import EventRule
-    from .extraction.job import OnClips
+    from ..events import EventRule
+    from ..extraction.job import OnClips
+    from ..score import Result, Scorer
     from .report import Page
-    from .score import Result, Scorer
 
 PICTURES = ("png", "svg", "pdf")
 FORMATS = ("csv", "npy", "json", "events.csv", "events.json", "srt", "vtt", "edl", "otio", "html", *PICTURES)
@@ -94,7 +94,7 @@ def score_inputs(
 
 
 def _write_all(result: "Result", item: Input, wanted: Wanted, outcome: Outcome) -> None:
-    from .features.files import SUFFIX
+    from ..features.files import SUFFIX
 
     base = wanted.base(item.name)
     video = item.path if item.path.suffix.lower() != SUFFIX else None
@@ -103,7 +103,7 @@ def _write_all(result: "Result", item: Input, wanted: Wanted, outcome: Outcome) 
         outcome.page = page or outcome.page
         outcome.written[kind] += 1
     if wanted.margin is not None and video:
-        from .clips import cut_events
+        from .event_clips import cut_events
 
         outcome.written["event*"] += len(cut_events(result, base, wanted.margin))
 

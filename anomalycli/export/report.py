@@ -18,13 +18,13 @@ import jinja2
 import numpy as np
 from PIL import Image
 
-from . import __version__
-from .curve import min_max
-from .errors import UsageError
-from .media.video import Video
-from .score import Result
-from .storage import write_whole
-from .terminal import clock
+from .. import __version__
+from ..errors import UsageError
+from ..media.video import Video
+from ..score import Result
+from ..storage import write_whole
+from ..terminal import clock
+from .envelope import min_max
 
 THUMBNAILS = 60  # most of them on a page, of the strongest events
 SPARK_WIDTH, SPARK_HEIGHT = 240, 40
@@ -107,7 +107,7 @@ def write_index(pages: Sequence[Page], path: Path, failures: Sequence[str] = ())
 
 def _environment() -> jinja2.Environment:
     return jinja2.Environment(
-        loader=jinja2.PackageLoader("anomalycli"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.PackageLoader("anomalycli.export"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
 
 

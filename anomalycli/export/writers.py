@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import UsageError
-from .events import Event
-from .media.timecode import is_dropped, subtitle_time, timecode, timeline_rate
-from .score import Result
-from .storage import write_whole
+from ..errors import UsageError
+from ..events import Event
+from ..media.timecode import is_dropped, subtitle_time, timecode, timeline_rate
+from ..score import Result
+from ..storage import write_whole
 
 
 class Writer:

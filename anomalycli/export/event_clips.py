@@ -5,9 +5,9 @@ from pathlib import Path
 
 import av
 
-from .errors import VideoError, cause
-from .score import Result
-from .storage import whole
+from ..errors import VideoError, cause
+from ..score import Result
+from ..storage import whole
 
 
 def cut_events(result: Result, base: Path, margin: float = 1.0) -> list[Path]:

@@ -10,12 +10,12 @@ from matplotlib.patches import ConnectionPatch
 from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 from sklearn.isotonic import isotonic_regression
 
-from .curve import min_max
-from .events import runs
-from .media.video import Video
-from .score import Result
-from .storage import whole
-from .terminal import clock
+from ..events import runs
+from ..media.video import Video
+from ..score import Result
+from ..storage import whole
+from ..terminal import clock
+from .envelope import min_max
 
 GLIMPSES = 6  # most pictures above the curve, each as wide as its share
 COLUMNS = 2000  # of the curve, two points each
