@@ -55,7 +55,7 @@ def test_messages_of_the_troubleshooting_page_are_those_of_the_code():
 
 
 def test_exit_codes_are_those_of_the_code():
-    from anomalycli import cli
+    from anomalycli.cli import __init__ as cli
     from anomalycli.errors import UsageError
 
     table = dict(re.findall(r"^\| (\d+) \| (.*) \|$", (DOCS / "cli.md").read_text(encoding="utf-8"), re.M))

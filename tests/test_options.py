@@ -15,6 +15,7 @@ from conftest import kind
 
 from anomalycli.checkpoint import ModelInfo, save_model
 from anomalycli.cli import cli, main
+from anomalycli.cli.terminal import log, words
 from anomalycli.denet import DENet, DENetConfig
 from anomalycli.errors import UsageError
 from anomalycli.export.outputs import FORMATS, PICTURES, Wanted, score_inputs
@@ -22,7 +23,6 @@ from anomalycli.export.plot import SUFFIXES
 from anomalycli.export.writers import WRITERS
 from anomalycli.inputs import expand, find_inputs
 from anomalycli.score import Scorer
-from anomalycli.terminal import log, words
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from matplotlib.patches import ConnectionPatch
 from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 from sklearn.isotonic import isotonic_regression
 
+from ..cli.terminal import clock
 from ..events import runs
 from ..media.video import Video
 from ..score import Result
 from ..storage import whole
-from ..terminal import clock
 from .envelope import min_max
 
 GLIMPSES = 6  # most pictures above the curve, each as wide as its share

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 from rich.markup import escape
 
-from .errors import AnomalyError, UsageError, cause
-from .export.outputs import FORMATS, PICTURES, Wanted, score_inputs
+from ..errors import AnomalyError, UsageError, cause
+from ..export.outputs import FORMATS, PICTURES, Wanted, score_inputs
 from .options import (
     FILE,
     PATH,
@@ -165,11 +165,11 @@ def extract(
     already are kept, so the same command goes on where it was stopped. report.json in the output
     folder says what became of each video.
     """
-    from .backbones.base import Extractor
-    from .extraction.job import extract as run
-    from .extraction.run_report import Shard
-    from .inputs import expand
-    from .storage import place
+    from ..backbones.base import Extractor
+    from ..extraction.job import extract as run
+    from ..extraction.run_report import Shard
+    from ..inputs import expand
+    from ..storage import place
 
     part = Shard.parse(shard) if shard else Shard()
     settings = {
@@ -182,7 +182,7 @@ def extract(
         "weights": weights and weights.absolute(),
     }
     if engine == "ray":
-        from .extraction.ray_engine import engine as on_cluster
+        from ..extraction.ray_engine import engine as on_cluster
 
         how["engine"] = on_cluster(settings, address)
     elif address:
@@ -305,14 +305,14 @@ def train(
     abnormal/, or from names as XD-Violence, UCF-Crime and TAD give them. Settings default to the
     paper's.
     """
-    from .backbones.base import pick_device
-    from .data.bags import load_bags
-    from .data.ground_truth import load_ground_truth
-    from .data.sampling import read_groups
-    from .denet import DENetConfig
-    from .training.trainer import TrainConfig
-    from .training.trainer import train as run
-    from .training.validation import load_judge
+    from ..backbones.base import pick_device
+    from ..data.bags import load_bags
+    from ..data.ground_truth import load_ground_truth
+    from ..data.sampling import read_groups
+    from ..denet import DENetConfig
+    from ..training.trainer import TrainConfig
+    from ..training.trainer import train as run
+    from ..training.validation import load_judge
 
     settings = preset_of(preset) | {name: value for name, value in flags.items() if value is not None}
     dim = settings.pop("feature_dim", None)
@@ -348,8 +348,8 @@ def train(
             on_progress=on_progress,
         )
     if watch:
-        from .experiments.figures import plot_erasures
-        from .training.erasure_log import read_erasures
+        from ..experiments.figures import plot_erasures
+        from ..training.erasure_log import read_erasures
 
         table = output.with_name(output.name + ".erasing.csv")
         plot_erasures(read_erasures(table), table.with_suffix(".png"), validation)
@@ -431,21 +431,21 @@ def score(videos, sample, model, weights, span, output, as_json, sheet, truth, d
 
     VIDEOS are files, folders, feature files (.npz), patterns, - (a list on stdin) or @list.txt.
     """
-    from .data.ground_truth import read_spans
-    from .export.writers import to_json
-    from .features.files import SUFFIX
-    from .inputs import expand, find_inputs
-    from .media.video import SUFFIXES
-    from .score import Scorer
+    from ..data.ground_truth import read_spans
+    from ..export.writers import to_json
+    from ..features.files import SUFFIX
+    from ..inputs import expand, find_inputs
+    from ..media.video import SUFFIXES
+    from ..score import Scorer
 
     if sample:
-        from .sample import sample_clip
+        from ..sample import sample_clip
 
         videos = (*videos, sample_clip())
     if not videos:
         raise UsageError("Name a video, a folder or a feature file, or give --sample.")
     if sheet:
-        from .export.plot import curve_of, plot_sheet
+        from ..export.plot import curve_of, plot_sheet
 
         if sheet.suffix[1:].lower() not in PICTURES:
             raise UsageError(f"{sheet}: a sheet is one of {', '.join(PICTURES)}.")
@@ -500,7 +500,7 @@ def score(videos, sample, model, weights, span, output, as_json, sheet, truth, d
         plot_sheet(curves, sheet)
         say(escape(f"Written: {sheet}"))
     if index and pages:
-        from .export.report import write_index
+        from ..export.report import write_index
 
         write_index(pages, index, failures)
         say(escape(f"Written: {index}"))
@@ -513,7 +513,7 @@ def score(videos, sample, model, weights, span, output, as_json, sheet, truth, d
 
 
 def preset_of(name: str | None) -> dict:
-    from .training.recipes import PRESETS
+    from ..training.recipes import PRESETS
 
     if name is not None and name not in PRESETS:
         raise UsageError(f"There is no preset '{name}': give {', '.join(PRESETS)}.")
@@ -561,4 +561,5 @@ def main() -> None:
         sys.exit(NOTHING_DONE)
 
 
-from . import cli_experiments, cli_weights  # noqa: E402, F401  (they add their commands to `cli`)
+from . import experiments as cli_experiments  # noqa: E402, F401  (they add their commands to `cli`)
+from . import weights as cli_weights

@@ -3,8 +3,8 @@
 import click
 from rich.markup import escape
 
-from .cli import cli, finish
-from .errors import AnomalyError
+from ..errors import AnomalyError
+from . import cli, finish
 from .terminal import byte_progress, complain, print_weights, say
 
 
@@ -16,7 +16,7 @@ def weights() -> None:
 @weights.command("list")
 def weights_list() -> None:
     """What there is, from where, under which licence, and whether it is here."""
-    from .backbones.weights import registry
+    from ..backbones.weights import registry
 
     print_weights(registry().values())
     say("mc3 needs no download: its weights come with the installation.")
@@ -26,7 +26,7 @@ def weights_list() -> None:
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 def weights_fetch(names) -> None:
     """Download weights into the cache and verify them; a download that was cut off goes on."""
-    from .backbones.weights import fetch, published
+    from ..backbones.weights import fetch, published
 
     for item in [published(name) for name in names]:
         with byte_progress() as on_bytes:
@@ -39,7 +39,7 @@ def weights_fetch(names) -> None:
 @weights.command("verify")
 def weights_verify() -> None:
     """Compare the weights in the cache with their hashes."""
-    from .backbones.weights import registry, verify
+    from ..backbones.weights import registry, verify
 
     right = wrong = 0
     for item in registry().values():
@@ -61,6 +61,6 @@ def weights_verify() -> None:
 @click.argument("name")
 def weights_path(name) -> None:
     """Where a file of weights is, or belongs if you bring it yourself."""
-    from .backbones.weights import published
+    from ..backbones.weights import published
 
     click.echo(published(name).path)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import click
 
-from .cli import cli, preset_of, say_warnings
-from .errors import UsageError
+from ..errors import UsageError
+from ..storage import write_whole
+from . import cli, preset_of, say_warnings
 from .options import (
     PATH,
     Command,
@@ -17,7 +18,6 @@ from .options import (
     talk_options,
     truth_options,
 )
-from .storage import write_whole
 from .terminal import compare_progress, print_comparison, print_evaluation, say
 
 
@@ -60,11 +60,11 @@ def evaluate(
     Frame-level ROC AUC, AP and auc(recall, precision), over all videos and over the abnormal ones
     alone, and the share of normal frames that score .5 or more.
     """
-    from .data.bags import find_features
-    from .data.ground_truth import fitted, load_ground_truth, slack_of
-    from .evaluation.metrics import evaluate as run
-    from .evaluation.metrics import score_videos, write_videos
-    from .score import Scorer
+    from ..data.bags import find_features
+    from ..data.ground_truth import fitted, load_ground_truth, slack_of
+    from ..evaluation.metrics import evaluate as run
+    from ..evaluation.metrics import score_videos, write_videos
+    from ..score import Scorer
 
     if ground_truth is None:
         raise UsageError("Give --ground-truth: the data set's annotation file, or a CSV of video,n_frames,start,end.")
@@ -86,8 +86,8 @@ def evaluate(
         "span": span,
     } | evaluation.as_dict()
     if output:
-        from .experiments.figures import plot_curves
-        from .export.plot import curve_of_frames, plot_sheet
+        from ..experiments.figures import plot_curves
+        from ..export.plot import curve_of_frames, plot_sheet
 
         write_videos(evaluation.videos, output / "videos.csv")
         write_whole(output / "metrics.json", json.dumps(told, indent=1) + "\n")
@@ -157,14 +157,14 @@ def compare(
     --test, videos held out of FEATURES are evaluated on: that is the way to tune settings. The table says
     which checkpoint it is of: the last, or, with --set keep=validation, the best on videos held out.
     """
-    from .backbones.base import pick_device
-    from .data.bags import load_bags
-    from .data.ground_truth import load_ground_truth
-    from .data.sampling import read_groups
-    from .experiments.compare import compare as run
-    from .experiments.compare import entries, summary, write_table
-    from .experiments.methods import METHODS
-    from .training.validation import load_judge
+    from ..backbones.base import pick_device
+    from ..data.bags import load_bags
+    from ..data.ground_truth import load_ground_truth
+    from ..data.sampling import read_groups
+    from ..experiments.compare import compare as run
+    from ..experiments.compare import entries, summary, write_table
+    from ..experiments.methods import METHODS
+    from ..training.validation import load_judge
 
     everyone, of_method = settings_of(preset, changes)
     dim = everyone.pop("feature_dim", None)
@@ -236,7 +236,7 @@ def value_of(word: str) -> int | float | str:
 
 
 def plot_comparison(rows, table: list[dict], output: Path) -> None:
-    from .experiments.figures import plot_sweep, plot_table
+    from ..experiments.figures import plot_sweep, plot_table
 
     for metric, title in (("auc", "AUC"), ("ap", "AP")):
         known = [(line, entry) for line, entry in zip(table, rows, strict=True) if line[metric] is not None]

@@ -23,7 +23,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from .errors import UsageError
+from ..errors import UsageError
 
 words = Console(stderr=True, highlight=False, soft_wrap=True)
 log = logging.getLogger("anomalycli")
@@ -78,7 +78,7 @@ def clock(seconds: float) -> str:
 
 def summary_row(result) -> dict[str, str]:
     """What the table says of a result, by column."""
-    from .export.envelope import sparkline  # numpy, which --help does without
+    from ..export.envelope import sparkline  # numpy, which --help does without
 
     peak = int(result.scores.argmax())
     events = [
@@ -249,7 +249,7 @@ def compare_progress(rows, seeds: int) -> Iterator[tuple[Callable, Callable]]:
 
 
 def print_comparison(table: list[dict]) -> None:
-    from .experiments.compare import COLUMNS, mean_and_spread
+    from ..experiments.compare import COLUMNS, mean_and_spread
 
     grid = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("method", "seeds", "checkpoint"):
