@@ -9,13 +9,12 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from helpers import SHARED, kind
 
-from anomalycli.features.files import FeatureKind, Features
+from anomalycli.features.files import Features
 
 # Where the suite runs in the background of a shell, Ctrl-C is ignored, and children would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 @pytest.fixture(scope="session")
@@ -88,12 +87,6 @@ def make_video(tmp_path):
         return path
 
     return make
-
-
-def kind(**changes) -> FeatureKind:
-    return FeatureKind(
-        **{"backbone": "mc3", "weights_sha256": "0", "preprocessing": "-", "size": 128, "dim": 32} | changes
-    )
 
 
 @pytest.fixture

@@ -3,11 +3,10 @@ import subprocess
 import sys
 import zipfile
 from importlib.resources import files
-from pathlib import Path
 
 import pytest
+from helpers import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 MODEL = "street-fights.safetensors"
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import kind
+from helpers import kind
 from PIL import Image
 
 from anomalycli import Scorer

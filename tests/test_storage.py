@@ -7,9 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import kind
-from test_times import write_video
-from test_writers import result_of
+from helpers import kind, result_of, write_video
 
 from anomalycli.checkpoint import save_tensors
 from anomalycli.data.labels import write_labels

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from conftest import kind
+from helpers import kind
 
 from anomalycli.errors import FeatureError
 from anomalycli.features.files import Features, load_features

@@ -3,7 +3,6 @@
 import io
 import json
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import opentimelineio as otio
@@ -11,25 +10,14 @@ import pandas as pd
 import pysrt
 import pytest
 import webvtt
-from test_times import write_video
+from helpers import result_of, write_video
 
-from anomalycli.events import EventRule, find_events
 from anomalycli.export.event_clips import cut_events
 from anomalycli.export.writers import WRITERS, write
 from anomalycli.media.timecode import RATES, is_dropped, timecode, timeline_rate
 from anomalycli.media.video import Video
-from anomalycli.score import Result
 
 NTSC_FILM, NTSC = Fraction(24000, 1001), Fraction(30000, 1001)
-
-
-def result_of(spans: list[tuple[int, int]], n_frames: int, fps: float, name="clip.mp4", times=None) -> Result:
-    scores = np.full(n_frames, 0.05, np.float32)
-    for start, end in spans:
-        scores[start:end] = 0.7
-        scores[(start + end) // 2] = 0.9
-    rule = EventRule(gap=0, shortest=0)
-    return Result(Path(name), scores, float(fps), find_events(scores, fps, rule, times), "video", rule, times=times)
 
 
 @pytest.mark.parametrize("fps", [NTSC_FILM, 25, NTSC])

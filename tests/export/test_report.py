@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_times import write_video
-from test_writers import result_of
+from helpers import result_of, write_video
 
 from anomalycli.errors import UsageError
 from anomalycli.events import EventRule, find_events

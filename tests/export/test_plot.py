@@ -5,8 +5,7 @@ import xml.etree.ElementTree as ElementTree
 import matplotlib.image
 import numpy as np
 import pytest
-from test_times import write_video
-from test_writers import result_of
+from helpers import result_of, write_video
 
 from anomalycli.export.envelope import min_max, sparkline
 from anomalycli.export.plot import curve_of, curve_of_frames, plot_result, plot_sheet

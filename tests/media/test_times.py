@@ -2,30 +2,14 @@
 
 import dataclasses
 from fractions import Fraction
-from pathlib import Path
 
-import av
 import numpy as np
 import pytest
+from helpers import write_video
 
 from anomalycli.events import EventRule, find_events
 from anomalycli.features.files import FeatureKind, Features, load_features
 from anomalycli.media.video import Video
-
-
-def write_video(path: Path, stamps_ms: list[int], rate=25, keyframe_every: int = 12, size: int = 32) -> Path:
-    """A small H.264 video with a frame at each of these milliseconds, each of another grey."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=rate, options={"g": str(keyframe_every), "bf": "2"})
-        stream.width = stream.height = size
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.time_base = Fraction(1, 1000)
-        for number, stamp in enumerate(stamps_ms):
-            frame = av.VideoFrame.from_ndarray(np.full((size, size, 3), number * 7 % 256, np.uint8), "rgb24")
-            frame.pts, frame.time_base = stamp, Fraction(1, 1000)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return path
 
 
 def test_variable_rate_is_seen_and_kept(tmp_path):

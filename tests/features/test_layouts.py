@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from conftest import kind
+from helpers import kind
 
 from anomalycli.errors import UsageError
 from anomalycli.features.files import Features

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import click
 import pytest
-from conftest import kind
+from helpers import kind
 
 from anomalycli.checkpoint import ModelInfo, save_model
 from anomalycli.cli import cli, main

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import ROOT
 
 from anomalycli.backbones.base import BATCH, Extractor
 from anomalycli.errors import VideoError
@@ -20,7 +21,7 @@ from anomalycli.features.files import load_features
 from anomalycli.media.decoder import Reader
 from anomalycli.media.video import decord
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+BENCHMARKS = ROOT / "benchmarks"
 SMALL = ("--size", "16")
 
 # Imported by every Python process that finds it: decoders that do what the name of their file says.

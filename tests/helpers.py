@@ -1,0 +1,44 @@
+"""What tests import: places, and small inputs. Fixtures are in conftest.py."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from anomalycli.events import EventRule, find_events
+from anomalycli.features.files import FeatureKind
+from anomalycli.score import Result
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared" / "data"
+
+
+def kind(**changes) -> FeatureKind:
+    return FeatureKind(
+        **{"backbone": "mc3", "weights_sha256": "0", "preprocessing": "-", "size": 128, "dim": 32} | changes
+    )
+
+
+def write_video(path: Path, stamps_ms: list[int], rate=25, keyframe_every: int = 12, size: int = 32) -> Path:
+    """A small H.264 video with a frame at each of these milliseconds, each of another grey."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=rate, options={"g": str(keyframe_every), "bf": "2"})
+        stream.width = stream.height = size
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for number, stamp in enumerate(stamps_ms):
+            frame = av.VideoFrame.from_ndarray(np.full((size, size, 3), number * 7 % 256, np.uint8), "rgb24")
+            frame.pts, frame.time_base = stamp, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def result_of(spans: list[tuple[int, int]], n_frames: int, fps: float, name="clip.mp4", times=None) -> Result:
+    scores = np.full(n_frames, 0.05, np.float32)
+    for start, end in spans:
+        scores[start:end] = 0.7
+        scores[(start + end) // 2] = 0.9
+    rule = EventRule(gap=0, shortest=0)
+    return Result(Path(name), scores, float(fps), find_events(scores, fps, rule, times), "video", rule, times=times)
