@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from .backbones.base import Extractor, pick_device
+from .backbones.base import Extractor
 from .checkpoint import ModelInfo, load_bundled, load_model
 from .data.bags import PUBLISHED, joined
 from .denet import DENet
+from .device import pick_device
 from .errors import UsageError
 from .events import Event, EventRule, find_events, frame_edges
 from .extraction.job import OnClips, calibrate, extract_video

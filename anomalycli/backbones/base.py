@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from ..device import DTYPES, pick_device, pick_precision
 from ..errors import AnomalyError, UsageError
 from ..features.files import FeatureKind
 from . import int8
@@ -192,7 +193,9 @@ class Extractor:
         if backbone not in BACKBONES:
             raise UsageError(f"There is no backbone '{backbone}'; there are: {', '.join(BACKBONES)}.")
         self.device = pick_device(device)
-        self.precision = pick_precision(precision, self.device)
+        if precision == "int8":
+            int8.check(self.device)
+        self.precision = precision if precision == "int8" else pick_precision(precision, self.device)
         net = BACKBONES[backbone](crops)
         self.multiple = net.multiple
         self.size = size or net.short_side
@@ -272,36 +275,3 @@ def fold_batch_norm(net: nn.Module) -> None:
             setattr(net, norm_name, nn.Identity())
     for _, child in children:
         fold_batch_norm(child)
-
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def pick_device(name: str) -> torch.device:
-    """auto, cpu, cuda (or cuda:N), mps -> a device that is there; UsageError where it is not."""
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind]))
-    kind = name.split(":")[0]
-    if kind not in available:
-        raise UsageError(f"There is no device '{name}': give auto, cpu, cuda or mps.")
-    if not available[kind]:
-        raise UsageError(f"PyTorch finds no '{name}' device on this machine: use --device cpu.")
-    return torch.device(name)
-
-
-def pick_precision(name: str, device: torch.device) -> str:
-    """auto -> what is fast on this device without changing the features' meaning."""
-    if name == "int8":
-        int8.check(device)
-        return name
-    if name != "auto":
-        if name not in DTYPES:
-            raise UsageError(f"There is no precision '{name}': give auto, {', '.join(DTYPES)}, int8.")
-        return name
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-    if device.type == "cpu":
-        cpu = torch.cpu.get_capabilities()
-        return "bf16" if cpu.get("avx512_bf16") or cpu.get("amx_bf16") else "fp32"
-    return "fp32"

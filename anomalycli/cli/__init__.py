@@ -305,11 +305,11 @@ def train(
     abnormal/, or from names as XD-Violence, UCF-Crime and TAD give them. Settings default to the
     paper's.
     """
-    from ..backbones.base import pick_device
     from ..data.bags import load_bags
     from ..data.ground_truth import load_ground_truth
     from ..data.sampling import read_groups
     from ..denet import DENetConfig
+    from ..device import pick_device
     from ..training.trainer import TrainConfig
     from ..training.trainer import train as run
     from ..training.validation import load_judge
@@ -562,4 +562,4 @@ def main() -> None:
 
 
 from . import experiments as cli_experiments  # noqa: E402, F401  (they add their commands to `cli`)
-from . import weights as cli_weights
+from . import weights as cli_weights  # noqa: E402, F401

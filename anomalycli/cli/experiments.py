@@ -157,10 +157,10 @@ def compare(
     --test, videos held out of FEATURES are evaluated on: that is the way to tune settings. The table says
     which checkpoint it is of: the last, or, with --set keep=validation, the best on videos held out.
     """
-    from ..backbones.base import pick_device
     from ..data.bags import load_bags
     from ..data.ground_truth import load_ground_truth
     from ..data.sampling import read_groups
+    from ..device import pick_device
     from ..experiments.compare import compare as run
     from ..experiments.compare import entries, summary, write_table
     from ..experiments.methods import METHODS

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from .. import __version__
-from ..backbones.base import pick_precision
 from ..checkpoint import ModelInfo, save_model
 from ..data.bags import CROPS, Bags
 from ..data.sampling import Batches, split
 from ..denet import DENet, DENetConfig
+from ..device import pick_precision
 from ..erasing import erase
 from ..errors import UsageError
 from ..losses import ranking_loss, variation_loss

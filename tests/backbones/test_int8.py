@@ -8,9 +8,10 @@ import torch
 
 from anomalycli import Scorer
 from anomalycli.backbones import int8
-from anomalycli.backbones.base import Extractor, pick_precision
+from anomalycli.backbones.base import Extractor
 from anomalycli.checkpoint import ModelInfo, save_model
 from anomalycli.denet import DENet, DENetConfig
+from anomalycli.device import pick_precision
 from anomalycli.errors import UsageError
 from anomalycli.extraction.job import calibrate, extract, extract_video
 from anomalycli.features.files import load_features
