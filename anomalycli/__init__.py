@@ -7,8 +7,8 @@ result = Scorer.load().score("clip.mp4")
 from typing import TYPE_CHECKING
 
 from . import former_names as former_names
+from .version import __version__ as __version__
 
-__version__ = "0.1.0"
 __all__ = ["Event", "EventRule", "Result", "Scorer", "find_events"]
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from anomalycli.data.bags import load_bags
 from anomalycli.data.sampling import Batches
 from anomalycli.evaluation.metrics import evaluate
 from anomalycli.experiments.compare import entries
-from anomalycli.experiments.methods import METHODS
+from anomalycli.methods import METHODS
 from anomalycli.segments import CLIP_LENGTH
 from anomalycli.training.trainer import make_optimizer, steps
 from anomalycli.training.validation import load_judge, score_bags

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
-from .. import __version__
 from ..errors import UsageError, cause
+from ..version import __version__
 from .terminal import set_up_words
 
 # What a report of a bug needs to say.

@@ -24,6 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..errors import UsageError
+from ..media.timecode import clock
 
 words = Console(stderr=True, highlight=False, soft_wrap=True)
 log = logging.getLogger("anomalycli")
@@ -67,13 +68,6 @@ def _listen(handler: logging.Handler, form: str) -> None:
     handler.setFormatter(logging.Formatter(form))
     log.addHandler(handler)
     log.setLevel(logging.DEBUG)
-
-
-def clock(seconds: float) -> str:
-    """m:ss, or h:mm:ss from an hour on."""
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 def summary_row(result) -> dict[str, str]:

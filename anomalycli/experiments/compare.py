@@ -17,11 +17,11 @@ from ..data.sampling import Batches, split
 from ..denet import DENetConfig
 from ..errors import UsageError
 from ..evaluation.metrics import Metrics, evaluate
+from ..methods import METHODS
 from ..storage import whole, write_whole
 from ..training.state import Run
 from ..training.trainer import CHECKPOINTS, TrainConfig, check_classes, make_optimizer, steps
 from ..training.validation import Judge, judge_of, score_bags
-from .methods import METHODS
 
 COLUMNS = {
     "auc": "AUC",

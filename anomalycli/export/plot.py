@@ -10,8 +10,8 @@ from matplotlib.patches import ConnectionPatch
 from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 from sklearn.isotonic import isotonic_regression
 
-from ..cli.terminal import clock
 from ..events import runs
+from ..media.timecode import clock
 from ..media.video import Video
 from ..score import Result
 from ..storage import whole

@@ -18,12 +18,12 @@ import jinja2
 import numpy as np
 from PIL import Image
 
-from .. import __version__
-from ..cli.terminal import clock
 from ..errors import UsageError
+from ..media.timecode import clock
 from ..media.video import Video
 from ..score import Result
 from ..storage import write_whole
+from ..version import __version__
 from .envelope import min_max
 
 THUMBNAILS = 60  # most of them on a page, of the strongest events

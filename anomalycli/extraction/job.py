@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import __version__
 from ..backbones.base import Extractor
 from ..backbones.vggish import LENGTH, SECONDS
 from ..data.labels import FILE, label_videos, write_labels
@@ -24,6 +23,7 @@ from ..media.decoder import MEMORY, STALL, Facts, Reader, SoundFacts
 from ..media.prefetch import feed
 from ..media.video import CLIP_LENGTH, SUFFIXES
 from ..storage import place
+from ..version import __version__
 from .run_report import Account, Outcome, Shard
 from .spool import Rows, beside
 

@@ -1,4 +1,4 @@
-"""Seconds as SMPTE time codes (SMPTE ST 12-1) and as subtitles write them."""
+"""Seconds as people, subtitles and SMPTE time codes (SMPTE ST 12-1) write them."""
 
 from fractions import Fraction
 
@@ -7,6 +7,13 @@ RATES = tuple(
     Fraction(*rate)
     for rate in ((24000, 1001), (24, 1), (25, 1), (30000, 1001), (30, 1), (50, 1), (60000, 1001), (60, 1))
 )
+
+
+def clock(seconds: float) -> str:
+    """m:ss, or h:mm:ss from an hour on."""
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 def timeline_rate(fps: float) -> Fraction:

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .. import __version__
 from ..checkpoint import ModelInfo, save_model
 from ..data.bags import CROPS, Bags
 from ..data.sampling import Batches, split
@@ -18,6 +17,7 @@ from ..device import pick_precision
 from ..erasing import erase
 from ..errors import UsageError
 from ..losses import ranking_loss, variation_loss
+from ..version import __version__
 from .erasure_log import Erasure, write_erasures
 from .state import Run, load_state, save_state
 from .validation import Judge, judge_of

@@ -11,7 +11,7 @@ from anomalycli.data.sampling import split
 from anomalycli.denet import DENetConfig
 from anomalycli.errors import UsageError
 from anomalycli.experiments.compare import compare, entries, summary
-from anomalycli.experiments.methods import METHODS
+from anomalycli.methods import METHODS
 from anomalycli.training.trainer import TrainConfig
 from anomalycli.training.validation import judge_of
 

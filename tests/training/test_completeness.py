@@ -10,7 +10,7 @@ import torch
 
 from anomalycli.data.sampling import Batches
 from anomalycli.denet import DENetConfig
-from anomalycli.experiments.methods import METHODS
+from anomalycli.methods import METHODS
 from anomalycli.training.trainer import TrainConfig, make_optimizer, steps
 
 T, D, VIDEOS = 32, 16, 60
