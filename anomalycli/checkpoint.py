@@ -3,9 +3,11 @@
 import dataclasses
 import importlib.resources
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -14,6 +16,7 @@ from .denet import DENet, DENetConfig
 from .errors import CheckpointError, cause
 from .events import EventRule
 from .features.files import FeatureKind
+from .segments import pool
 from .storage import write_whole
 
 VERSION = 1
@@ -56,6 +59,26 @@ def load_bundled() -> tuple[DENet, ModelInfo]:
     """The model that comes with the installation."""
     with importlib.resources.as_file(importlib.resources.files("anomalycli.bundled") / BUNDLED) as path:
         return load_model(path)
+
+
+def bundled_judge(kind: FeatureKind) -> Callable[[np.ndarray], np.ndarray] | None:
+    """The bundled model as a function from features to scores, or None if it does not know features of this kind."""
+    model, info = load_bundled()
+    return None if info.kind.difference(kind) else judge_of(model, info)
+
+
+def judge_of(model: DENet, info: ModelInfo) -> Callable[[np.ndarray], np.ndarray]:
+    """`model` as a function from features (n_clips, n_crops, D), without sound, to scores (n_segments,)."""
+
+    @torch.inference_mode()
+    def judge(visual: np.ndarray) -> np.ndarray:
+        segments = torch.from_numpy(pool(visual, info.config.segments)).transpose(0, 1)  # (n_crops, T, D)
+        missing = info.kind.width - info.kind.dim
+        device = next(model.parameters()).device
+        bags = torch.nn.functional.pad(segments, (0, missing)).to(device)  # zeros: a silent video
+        return model(bags)[1].mean(0).cpu().numpy()
+
+    return judge
 
 
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor], meta: dict) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from .backbones.base import Extractor
-from .checkpoint import ModelInfo, load_bundled, load_model
+from .checkpoint import ModelInfo, judge_of, load_bundled, load_model
 from .data.bags import PUBLISHED, joined
 from .denet import DENet
 from .device import pick_device
@@ -131,6 +131,7 @@ class Scorer:
             features = load_features(path)
             self.check_kind(path, features)
         else:
+            self.calibrate([path])
             features = extract_video(path, self.extractor, on_clips, self._reader)
         scores, span = self.score_features(features, span)
         rule = rule or self.info.events
@@ -143,11 +144,13 @@ class Scorer:
         return Result(path, scores, features.fps, events, span, rule, *notes, features.times)
 
     def calibrate(self, paths: Sequence[Path]) -> str | None:
-        """At int8: calibrate the extractor on these videos, and not on the first that is scored alone.
+        """At int8: calibrate the extractor on these videos instead of on the first one that is scored.
 
-        Returns a sentence on what came of it, or None where nothing was to be done.
+        Returns a sentence on the result, or None if nothing was to be done.
         """
-        return calibrate(paths, self.extractor) if self.precision == "int8" and paths else None
+        if self.precision != "int8" or not paths:
+            return None
+        return calibrate(paths, self.extractor, judge_of(self.model, self.info))
 
     def score_features(self, features: Features, span: str = "auto") -> tuple[np.ndarray, str]:
         """Scores of the frames, float32 (n_frames,), and the span that was used; crops are averaged."""

@@ -55,7 +55,7 @@ def rate(args):
         weights = random_weights(args.backbone, Path(folder)) if args.random_weights else None
         plain = BACKBONES[args.backbone]().load(weights).eval()
         ours = Extractor(args.backbone, "cpu", args.precision, args.size, weights=weights)
-    if ours.wanted:
+    if ours.calibration_clips:
         int8.MOST_DIFFERENCE = 1.0  # it is timed whatever it does to the bundled model's scores
         print(calibrate(args.videos, ours))
     clips = [clip for path in args.videos for clip in Video(path, ours.size, ours.multiple).clips()]

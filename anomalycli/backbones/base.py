@@ -16,6 +16,7 @@ from ..errors import AnomalyError, UsageError
 from ..features.files import FeatureKind
 from . import int8
 from .inception_i3d import InceptionI3D
+from .int8 import Judge
 from .vggish import VGGish
 from .weights import OnBytes, check_sha256, fetch, load_weights
 from .winograd import save_multiplications
@@ -175,7 +176,8 @@ class Extractor:
     accelerator where there is one, and bf16 on a CPU with bf16 instructions. `crops` is 1, 5 or 10,
     `audio` one of vggish.MODES, `weights` a file to take instead of the published one.
 
-    `wanted` is how many clips int8 still asks to be calibrated on: 0 once it was, or was before.
+    `calibration_clips` is how many clips `calibrate` needs before the first call: 0 unless the precision is int8
+    and no calibrated network is in the cache.
     """
 
     def __init__(
@@ -205,14 +207,13 @@ class Extractor:
         self.vggish = VGGish(audio).load(on_bytes).eval().to(self.device) if audio else None
         net.load(weights, on_bytes).eval()
         self.kind = FeatureKind(backbone, net.sha256, net.preprocessing, self.size, net.dim, audio)
-        self.wanted = 0
+        self.calibration_clips = 0
         self.net: Any = net  # the module, or int8.Int8
         if self.precision == "int8":
-            self.kept_at = int8.cache_path(self.kind, self.crops)
-            if kept := int8.load(net, self.kept_at):
+            if kept := int8.load(net, int8.cache_path(self.kind, self.crops)):
                 self.net = kept
             else:
-                self.wanted = int8.WANTED
+                self.calibration_clips = int8.WANTED
         else:
             self._place(net)
 
@@ -223,17 +224,19 @@ class Extractor:
         net.net.to(DTYPES[self.precision], memory_format=torch.channels_last_3d)
         self.net = net.to(self.device)
 
-    def calibrate(self, clips: list[np.ndarray]) -> str:
-        """Ready an extractor that wants `clips`, each (16, H, W, 3) uint8, of the videos that it is for.
+    def calibrate(self, clips: list[np.ndarray], judge: Judge | None = None) -> str:
+        """Quantise the network on `clips`, each (16, H, W, 3) uint8, and return a sentence on the result.
 
-        Returns a sentence on what came of it: where int8 is not true enough to fp32, or the clips are
-        too few, the extractor is ready at the default precision.
+        The clips come from the videos that will be extracted: `calibration_clips` of them, or as many as there are.
+        If int8 is not close enough to fp32 in its features and in the scores of `judge`, or there are too few
+        clips, the extractor runs at the default precision.
         """
-        quantised, told = int8.quantise(self.net, clips, self.kind, self.kept_at)
-        self.wanted = 0
+        path = int8.cache_path(self.kind, self.crops)
+        quantised, told = int8.quantise(self.net, clips, path, judge)
+        self.calibration_clips = 0
         if quantised:
             self.net = quantised
-            return f"int8: {told}; kept as {self.kept_at}."
+            return f"int8: {told}; kept as {path}."
         self.precision = pick_precision("auto", self.device)
         self._place(self.net)
         return f"{self.precision} is used, not int8: {told}."
@@ -248,7 +251,7 @@ class Extractor:
 
         What a clip's features are does not depend, to the last bit, on the clips beside it.
         """
-        if self.wanted:
+        if self.calibration_clips:
             raise RuntimeError("At int8 the extractor is calibrated before it is called.")
         return np.concatenate([self._run(clips[at : at + self.batch]) for at in range(0, len(clips), self.batch)])
 

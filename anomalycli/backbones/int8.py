@@ -15,6 +15,7 @@ import sys
 import tempfile
 import warnings
 import zipfile
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,10 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..checkpoint import load_bundled
 from ..errors import UsageError
 from ..features.files import FeatureKind
-from ..segments import pool
 from .weights import cache_folder
 
 if TYPE_CHECKING:
@@ -38,9 +37,11 @@ WANTED = 20  # clips: 15 calibrate and 5 judge
 JUDGES = 4  # one clip in so many is held out
 FEWEST = 8  # clips below which the ranges of the activations are a matter of luck
 LEAST_COSINE = 0.995  # of every clip that was held out, to the fp32 network
-MOST_DIFFERENCE = 0.02  # between scores of the bundled model, where it knows these features
+MOST_DIFFERENCE = 0.02  # between the scores that the judge gives to the two networks' features
 STREAMS = 4  # clips that run side by side at most: the extractor's batch
 SHAPES = 8  # picture sizes whose compiled networks are kept
+
+Judge = Callable[[np.ndarray], np.ndarray]  # features (n_clips, n_crops, D) -> anomaly scores, of any shape
 
 
 class Int8:
@@ -91,9 +92,9 @@ class Int8:
 def check(device: torch.device) -> None:
     """Raises UsageError where there is no int8: on other devices, and without its packages."""
     if device.type != "cpu":
-        raise UsageError(f"--precision int8 is for the CPU, and this run is on '{device}': give --device cpu.")
+        raise UsageError(f"int8 runs on the CPU only, and this run is on '{device}': choose the device cpu.")
     if not all(importlib.util.find_spec(name) for name in PACKAGES):
-        raise UsageError("--precision int8 needs OpenVINO and NNCF: `pip install 'anomalycli[fast]'` brings them.")
+        raise UsageError("int8 needs OpenVINO and NNCF: `pip install 'anomalycli[fast]'` brings them.")
 
 
 def cache_path(kind: FeatureKind, crops: str) -> Path:
@@ -113,10 +114,11 @@ def load(net: "MC3 | I3D", path: Path) -> Int8 | None:
         return None
 
 
-def quantise(net: "MC3 | I3D", clips: list[np.ndarray], kind: FeatureKind, path: Path) -> tuple[Int8 | None, str]:
+def quantise(net: "MC3 | I3D", clips: list[np.ndarray], path: Path, judge: Judge | None) -> tuple[Int8 | None, str]:
     """Quantise the fp32 `net` on `clips`, each (16, H, W, 3) uint8, and keep it at `path` if it is good.
 
-    Returns it, or None where it is not good enough, and what was measured, as a part of a sentence.
+    Good is what stays close to fp32 on held-out clips: the features and, with `judge`, the scores.
+    Returns the network, or None if it is not good enough, and what was measured, as a part of a sentence.
     """
     if len(clips) < FEWEST:
         return None, f"calibrating takes {FEWEST} clips or more, and there are {len(clips)}"
@@ -130,12 +132,8 @@ def quantise(net: "MC3 | I3D", clips: list[np.ndarray], kind: FeatureKind, path:
     cosine = float(((exact * fast).sum(2) / np.linalg.norm(exact, axis=2) / np.linalg.norm(fast, axis=2)).min())
     good = cosine >= LEAST_COSINE
     told = f"on {len(judges)} clips that were held out, features at cosine {cosine:.4f} or more to fp32"
-    model, info = load_bundled()
-    if info.kind.difference(kind) is None:
-        bags = torch.from_numpy(np.stack([pool(x, info.config.segments).mean(1) for x in (exact, fast)]))
-        with torch.inference_mode():
-            scores = model(bags)[1]
-        difference = float((scores[0] - scores[1]).abs().max())
+    if judge:
+        difference = float(np.abs(judge(exact) - judge(fast)).max())
         good = good and difference <= MOST_DIFFERENCE
         told += f" and scores within {difference:.3f}"
     if not good:

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from ..backbones.base import Extractor
+from ..backbones.int8 import Judge
 from ..backbones.vggish import LENGTH, SECONDS
+from ..checkpoint import bundled_judge
 from ..data.labels import FILE, label_videos, write_labels
 from ..errors import FeatureError, StorageError, UsageError, VideoError
 from ..features.files import AUDIO_DIM, Features
@@ -129,24 +131,24 @@ def extract(
                 yield account.add(outcome)
 
 
-def calibrate(paths: Sequence[Path], extractor: Extractor) -> str | None:
-    """Ready an extractor that wants clips with the first ones of several of these videos.
+def calibrate(paths: Sequence[Path], extractor: Extractor, judge: Judge | None = None) -> str | None:
+    """Calibrate an extractor that needs it on the first clips of several of these videos.
 
-    Returns a sentence on what came of it, or None where nothing was to be done. Videos that cannot
-    be read are passed over.
+    Returns a sentence on the result, or None if nothing was to be done. Skips videos that cannot be read. `judge`
+    gives features scores, which int8 must not change: that of the bundled model if it knows these features.
     """
-    if not extractor.wanted or not paths:
+    if not extractor.calibration_clips or not paths:
         return None
-    each = -(-extractor.wanted // min(len(paths), SPREAD))
+    each = -(-extractor.calibration_clips // min(len(paths), SPREAD))
     clips: list[np.ndarray] = []
     with Reader() as reader:
         for path in paths:
             with suppress(VideoError):
                 some = reader.clips(path, extractor.size, extractor.multiple)
-                clips += islice(some, min(each, extractor.wanted - len(clips)))
-            if len(clips) == extractor.wanted:
+                clips += islice(some, min(each, extractor.calibration_clips - len(clips)))
+            if len(clips) == extractor.calibration_clips:
                 break
-    return extractor.calibrate(clips)
+    return extractor.calibrate(clips, judge or bundled_judge(extractor.kind))
 
 
 def extract_video(

@@ -58,13 +58,17 @@ def scene():
 @pytest.fixture(scope="module")
 def ready(home, scene):
     extractor = Extractor(precision="int8", size=SIZE)
-    assert extractor.wanted == int8.WANTED
+    assert extractor.calibration_clips == int8.WANTED
     with pytest.raises(RuntimeError, match="calibrated"):
         extractor([scene(0)])
-    told = extractor.calibrate([scene(seed) for seed in range(extractor.wanted)])
-    assert extractor.wanted == 0
+    told = extractor.calibrate([scene(seed) for seed in range(extractor.calibration_clips)])
+    assert extractor.calibration_clips == 0
     assert told.startswith("int8: on 5 clips that were held out, features at cosine 0.99")
     return extractor
+
+
+def kept_at(extractor):
+    return int8.cache_path(extractor.kind, extractor.crops)
 
 
 def cosine(a, b):
@@ -102,19 +106,19 @@ def test_pictures_of_another_shape_go_through_the_same_network(ready, fp32, scen
 def test_the_kept_network_is_used_again_and_a_damaged_one_is_not(ready, scene, fp32):
     clips = [scene(seed) for seed in range(8)]
     again = Extractor(precision="int8", size=SIZE)
-    assert again.wanted == 0
+    assert again.calibration_clips == 0
     assert (again(clips) == ready(clips)).all()
-    whole = ready.kept_at.read_bytes()
+    whole = kept_at(ready).read_bytes()
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 255
     for damaged in (whole[:1000], whole[:-1000], bytes(flipped), b""):
-        ready.kept_at.write_bytes(damaged)
+        kept_at(ready).write_bytes(damaged)
         again = Extractor(precision="int8", size=SIZE)
-        assert again.wanted == int8.WANTED
+        assert again.calibration_clips == int8.WANTED
     again.calibrate(clips)
-    assert Extractor(precision="int8", size=SIZE).wanted == 0
-    assert [path.name for path in ready.kept_at.parent.iterdir()] == [ready.kept_at.name]  # nothing half-written
-    ready.kept_at.write_bytes(whole)
+    assert Extractor(precision="int8", size=SIZE).calibration_clips == 0
+    assert [path.name for path in kept_at(ready).parent.iterdir()] == [kept_at(ready).name]  # nothing half-written
+    kept_at(ready).write_bytes(whole)
 
 
 @needs_fast
@@ -122,7 +126,7 @@ def test_other_settings_are_other_files(ready):
     kind = ready.kind
     changes = ({"size": 48}, {"backbone": "i3d"}, {"weights_sha256": "0"}, {"preprocessing": "-"})
     others = {int8.cache_path(replace(kind, **changed), ready.crops) for changed in changes}
-    assert len(others | {int8.cache_path(kind, "another"), ready.kept_at}) == 6
+    assert len(others | {int8.cache_path(kind, "another"), kept_at(ready)}) == 6
 
 
 @needs_fast
@@ -141,7 +145,7 @@ def test_what_is_not_true_to_fp32_is_not_used_and_said(home, make_video, tmp_pat
     default = pick_precision("auto", torch.device("cpu"))
     assert len(notes) == 1
     assert notes[0].startswith(f"{default} is used, not int8: on 3 clips that were held out, features at cosine 0.")
-    assert not extractor.kept_at.exists()
+    assert not kept_at(extractor).exists()
     features = load_features(tmp_path / "features" / "a.npz")
     assert features.precision == default
     assert (features.visual == extract_video(tmp_path / "videos" / "a.mp4", Extractor(size=48)).visual).all()
@@ -185,14 +189,14 @@ def test_a_scorer_calibrates_on_what_it_scores(ready, make_video, scene, tmp_pat
     assert kept.calibrate([video]) is None
     assert kept.score(video).scores == pytest.approx(exact.scores, abs=0.02)
     assert kept.extractor.precision == "int8"
-    aside = ready.kept_at.rename(tmp_path / "aside")
+    aside = kept_at(ready).rename(tmp_path / "aside")
     try:
         first = Scorer.load(tmp_path / "model.safetensors", precision="int8")
         assert "there are 5" in first.calibrate([video])
         second = Scorer.load(tmp_path / "model.safetensors", precision="int8")
         assert (second.score(video).scores == first.score(video).scores).all()
     finally:
-        aside.rename(ready.kept_at)
+        aside.rename(kept_at(ready))
 
 
 @needs_fast
@@ -201,8 +205,25 @@ def test_openvino_reports_to_nobody(ready):
 
 
 def test_where_there_is_no_int8_a_sentence_says_what_to_do(monkeypatch):
-    with pytest.raises(UsageError, match="--device cpu"):
-        pick_precision("int8", torch.device("mps"))
+    with pytest.raises(UsageError, match="int8 runs on the CPU only, and this run is on 'mps'"):
+        int8.check(torch.device("mps"))
     monkeypatch.setattr(int8, "PACKAGES", ("openvino_that_is_absent",))
     with pytest.raises(UsageError, match=r"pip install 'anomalycli\[fast\]'"):
         Extractor(precision="int8", size=SIZE)
+
+
+@needs_fast
+def test_int8_that_changes_the_scores_is_not_used(home, scene):
+    seen = []
+
+    def judge(features):
+        seen.append(features)
+        return features[:, 0, 0] * 0 + len(seen)  # scores of the two networks: 1 and 2
+
+    extractor = Extractor(precision="int8", size=40)
+    told = extractor.calibrate([scene(seed, 40) for seed in range(8)], judge)
+    assert [features.shape for features in seen] == [(2, 1, 1024)] * 2
+    assert "not int8" in told
+    assert "scores within 1.000" in told
+    assert extractor.precision == pick_precision("auto", torch.device("cpu"))
+    assert not kept_at(extractor).exists()
