@@ -13,8 +13,18 @@ from helpers import SHARED, kind
 
 from anomalycli.features.files import Features
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes of two threads each are slower than of one
+
 # Where the suite runs in the background of a shell, Ctrl-C is ignored, and children would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Write the ids of skipped tests to the file that ANOMALYCLI_SKIPPED names: .ci/run runs them with all extras."""
+    if path := os.environ.get("ANOMALYCLI_SKIPPED"):
+        skipped = terminalreporter.stats.get("skipped", [])
+        Path(path).write_text("".join(f"{report.nodeid}\n" for report in skipped), encoding="utf-8")
 
 
 @pytest.fixture(scope="session")
