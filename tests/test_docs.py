@@ -54,12 +54,12 @@ def test_messages_of_the_troubleshooting_page_are_those_of_the_code():
 
 
 def test_exit_codes_are_those_of_the_code():
-    from anomalycli.cli import __init__ as cli
+    from anomalycli.cli import exits
     from anomalycli.errors import UsageError
 
     table = dict(re.findall(r"^\| (\d+) \| (.*) \|$", (DOCS / "cli.md").read_text(encoding="utf-8"), re.M))
-    assert set(table) == {"0", str(cli.NOTHING_DONE), str(UsageError.exit_code), "3", str(cli.INTERRUPTED)}
-    assert "some inputs failed" in table[str(cli.SOME_FAILED)]
+    assert set(table) == {"0", str(exits.NOTHING_DONE), str(UsageError.exit_code), "3", str(exits.INTERRUPTED)}
+    assert "some inputs failed" in table[str(exits.SOME_FAILED)]
 
 
 def test_the_examples_in_python_run(make_video, make_features, tmp_path):

@@ -7,7 +7,6 @@ import click
 
 from ..errors import UsageError
 from ..storage import write_whole
-from . import cli, preset_of, say_warnings
 from .options import (
     PATH,
     Command,
@@ -18,10 +17,11 @@ from .options import (
     talk_options,
     truth_options,
 )
+from .settings import preset_of, say_warnings
 from .terminal import compare_progress, print_comparison, print_evaluation, say
 
 
-@cli.command(cls=Command, no_args_is_help=True)
+@click.command(cls=Command, no_args_is_help=True)
 @click.argument("model", type=PATH)
 @click.argument("features", type=PATH)
 @truth_options
@@ -103,7 +103,7 @@ def evaluate(
         say(f"Written: {output}/videos.csv, metrics.json, curves.png" + (", sheet.png" if sheet else ""))
 
 
-@cli.command(cls=Command, no_args_is_help=True)
+@click.command(cls=Command, no_args_is_help=True)
 @click.argument("features", type=PATH)
 @section(
     "Comparison",
@@ -163,7 +163,7 @@ def compare(
     from ..device import pick_device
     from ..experiments.compare import compare as run
     from ..experiments.compare import entries, summary, write_table
-    from ..experiments.methods import METHODS
+    from ..methods import METHODS
     from ..training.validation import load_judge
 
     everyone, of_method = settings_of(preset, changes)

@@ -4,11 +4,11 @@ import click
 from rich.markup import escape
 
 from ..errors import AnomalyError
-from . import cli, finish
+from .exits import finish
 from .terminal import byte_progress, complain, print_weights, say
 
 
-@cli.group()
+@click.group()
 def weights() -> None:
     """Published weights: what there is, and how to get it."""
 

