@@ -88,6 +88,12 @@ def find_inputs(paths: Iterable[str | Path], suffixes: Collection[str]) -> list[
     return inputs
 
 
+def some(names: list[str], most: int = 5) -> str:
+    """The first of these names, for use inside a sentence, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def _is_meant(path: Path, suffixes: Collection[str]) -> bool:
     """A file of these suffixes, or what hides one: a link to nothing, a folder that may not be entered."""
     fits = path.suffix.lower() in suffixes

@@ -12,13 +12,12 @@ import torch
 
 from .backbones.base import Extractor
 from .checkpoint import ModelInfo, judge_of, load_bundled, load_model
-from .data.bags import PUBLISHED, joined
 from .denet import DENet
 from .device import pick_device
 from .errors import UsageError
 from .events import Event, EventRule, find_events, frame_edges
 from .extraction.job import OnClips, calibrate, extract_video
-from .features.files import SUFFIX, Features, load_features
+from .features.files import PUBLISHED, SUFFIX, Features, load_features
 from .media.decoder import Reader
 from .segments import pool, spread
 
@@ -129,7 +128,7 @@ class Scorer:
         path = Path(path)
         if path.suffix.lower() == SUFFIX:
             features = load_features(path)
-            self.check_kind(path, features)
+            self.check_features(path, features)
         else:
             self.calibrate([path])
             features = extract_video(path, self.extractor, on_clips, self._reader)
@@ -154,7 +153,7 @@ class Scorer:
 
     def score_features(self, features: Features, span: str = "auto") -> tuple[np.ndarray, str]:
         """Scores of the frames, float32 (n_frames,), and the span that was used; crops are averaged."""
-        x = joined(features)  # (n_clips, n_crops, D)
+        x = features.joined()  # (n_clips, n_crops, D)
         segments = self.info.config.segments
         if span not in SPANS:
             raise UsageError(f"There is no span '{span}': give {', '.join(SPANS)}.")
@@ -164,7 +163,7 @@ class Scorer:
             scores = self._run(pool(x, segments)[None])[0]
         else:
             scores = self._blend(x, segments)
-        return spread(scores, features.n_frames), span
+        return spread(scores, features.n_frames, features.kind.clip_length), span
 
     @property
     def extractor(self) -> Extractor:
@@ -186,12 +185,8 @@ class Scorer:
                 audio=kind.audio,
                 weights=self.weights,
             )
-            if difference := kind.difference(extractor.kind):
-                setting, ours, theirs = difference
-                raise UsageError(
-                    f"The model was trained with {setting} {ours}, and the backbone here has {theirs}: --weights takes "
-                    "the file that it was trained with."
-                )
+            if conflict := kind.conflict(extractor.kind, "The model was trained with", "the backbone here has"):
+                raise UsageError(f"{conflict}: give the weights that the model was trained with.")
             self._extractor = extractor
         return self._extractor
 
@@ -213,13 +208,12 @@ class Scorer:
         bags = torch.from_numpy(x).float().to(self.device).transpose(1, 2).flatten(0, 1)  # (B * n_crops, T, D)
         return self.model(bags)[1].unflatten(0, (batch, crops)).mean(1).cpu().numpy()
 
-    def check_kind(self, path: Path, features: Features) -> None:
+    def check_features(self, path: Path, features: Features) -> None:
         """Raises UsageError where the model does not know features of this kind."""
         if self.info.kind.audio and not features.kind.audio:
             raise UsageError(
                 f"{path}: it holds no sound, and the model needs it ({self.info.kind.audio}). Extract it again with "
                 "--audio vggish, or take a model that was trained without."
             )
-        if difference := self.info.kind.difference(features.kind):
-            setting, ours, theirs = difference
-            raise UsageError(f"{path}: its {setting} is {theirs}, and the model was trained with {ours}.")
+        if conflict := features.kind.conflict(self.info.kind, "it has", "the model was trained with"):
+            raise UsageError(f"{path}: {conflict}. Extract it again with the settings that the model was trained with.")

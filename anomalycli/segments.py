@@ -7,8 +7,6 @@ the middle of that interval.
 
 import numpy as np
 
-CLIP_LENGTH = 16  # frames
-
 
 def parts(n_clips: int, n_segments: int) -> tuple[np.ndarray, np.ndarray]:
     """First clip, and clip after the last, of each segment: int64 (n_segments,) each."""
@@ -22,12 +20,12 @@ def parts(n_clips: int, n_segments: int) -> tuple[np.ndarray, np.ndarray]:
     return edges[:-1], edges[1:]
 
 
-def centres(n_clips: int, n_segments: int) -> np.ndarray:
+def centres(n_clips: int, n_segments: int, clip_length: int = 16) -> np.ndarray:
     """The middle of each segment, in frames from the start of the video: float64 (n_segments,)."""
     if n_clips < n_segments:
-        return (np.arange(n_segments) + 0.5) * n_clips / n_segments * CLIP_LENGTH
+        return (np.arange(n_segments) + 0.5) * n_clips / n_segments * clip_length
     start, end = parts(n_clips, n_segments)
-    return (start + end) / 2 * CLIP_LENGTH
+    return (start + end) / 2 * clip_length
 
 
 def pool(features: np.ndarray, n_segments: int = 64) -> np.ndarray:
@@ -39,11 +37,11 @@ def pool(features: np.ndarray, n_segments: int = 64) -> np.ndarray:
     return (sums / (end - start).reshape(-1, *[1] * (features.ndim - 1))).astype(np.float32)
 
 
-def spread(scores: np.ndarray, n_frames: int) -> np.ndarray:
+def spread(scores: np.ndarray, n_frames: int, clip_length: int = 16) -> np.ndarray:
     """A score for each frame, linear between the segments' centres: (n_segments,) -> float32 (n_frames,).
 
-    n_segments may be the number of clips itself: then each clip is its own segment.
+    A clip has `clip_length` frames. n_segments may be the number of clips itself: then each clip is its own segment.
     """
-    n_clips = -(-n_frames // CLIP_LENGTH)
+    n_clips = -(-n_frames // clip_length)
     middles = np.arange(n_frames) + 0.5
-    return np.interp(middles, centres(n_clips, len(scores)), scores).astype(np.float32)
+    return np.interp(middles, centres(n_clips, len(scores), clip_length), scores).astype(np.float32)

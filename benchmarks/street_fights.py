@@ -28,16 +28,19 @@ import torch
 from bundled_model import FOLDS, clips_of_fold, string
 
 from anomalycli.data.bags import load_bags
+from anomalycli.data.ground_truth import GroundTruthFile
 from anomalycli.data.sampling import Batches
 from anomalycli.evaluation.metrics import evaluate
+from anomalycli.evaluation.protocol import load_evaluation_set
 from anomalycli.experiments.compare import entries
+from anomalycli.features.folder import FeatureFolder
 from anomalycli.methods import METHODS
-from anomalycli.segments import CLIP_LENGTH
 from anomalycli.training.trainer import make_optimizer, steps
-from anomalycli.training.validation import load_judge, score_bags
+from anomalycli.training.validation import score_bags
 
 COMPARED = ("mil-rank", "baseline", "rtfm", "mstm", "de-net", "mstm+eo")
 STEPS, EVERY = 80, 20
+CLIP_LENGTH = 16
 TRIALS = {
     "a": {"lr": 1e-4, "feedforward": 512, "encoder_dropout": 0.1},
     "b": {"lr": 3e-4, "feedforward": 512, "encoder_dropout": 0.1},
@@ -98,7 +101,9 @@ def tune(folder, output):
             writer.writerow(("fold", "method", "trial", "step", "auc", "ap"))
         for k in map(str, range(FOLDS)):
             bags = load_bags(folder / k / "train", labels=folder / k / "train_ground_truth.csv")
-            judge = load_judge(folder / k / "val", 64, "csv", folder / k / "val_ground_truth.csv")
+            judge = load_evaluation_set(
+                FeatureFolder(folder / k / "val"), 64, GroundTruthFile(folder / k / "val_ground_truth.csv")
+            )
             for name in COMPARED:
                 for trial in TRIALS:
                     if (k, name, trial) not in done:
@@ -118,7 +123,9 @@ def train(name, settings, bags, judge, seed):
     x = torch.from_numpy(bags.x).flatten(0, 1)
     for step, _, _ in steps(method, method.loss, make_optimizer(method, config), x, batches, config):
         if step % EVERY == 0:
-            metrics = evaluate(judge.frames(score_bags(method, judge.bags.x, cpu)), judge.truth, resamples=0).metrics
+            metrics = evaluate(
+                judge.frame_scores(score_bags(method, judge.bags.x, cpu)), judge.truth, resamples=0
+            ).metrics
             curve.append((step, metrics.auc, metrics.ap))
     return curve
 

@@ -87,11 +87,11 @@ def test_scores_of_crops_are_averaged(scorer):
 def test_features_of_another_kind_are_refused_with_both_sides(scorer, tmp_path):
     path = tmp_path / "x.npz"
     dataclasses.replace(features(100), kind=kind(backbone="i3d")).save(path)
-    with pytest.raises(UsageError, match=r"x\.npz: its backbone is i3d, and the model was trained with mc3"):
+    with pytest.raises(UsageError, match=r"x\.npz: it has backbone i3d, and the model was trained with backbone mc3"):
         scorer.score(path)
     wide = dataclasses.replace(features(100), visual=np.zeros((7, 1, 48), np.float32), kind=kind(dim=48))
     wide.save(path)
-    with pytest.raises(UsageError, match="its dim is 48, and the model was trained with 32"):
+    with pytest.raises(UsageError, match="it has dim 48, and the model was trained with dim 32"):
         scorer.score(path)
 
 

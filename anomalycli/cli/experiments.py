@@ -42,12 +42,7 @@ from .terminal import compare_progress, print_comparison, print_evaluation, say
 def evaluate(
     model,
     features,
-    dataset,
     ground_truth,
-    frames,
-    last_frame,
-    vggish,
-    only,
     span,
     resamples,
     output,
@@ -60,10 +55,10 @@ def evaluate(
     Frame-level ROC AUC, AP and auc(recall, precision), over all videos and over the abnormal ones
     alone, and the share of normal frames that score .5 or more.
     """
-    from ..data.bags import find_features
-    from ..data.ground_truth import fitted, load_ground_truth, slack_of
     from ..evaluation.metrics import evaluate as run
-    from ..evaluation.metrics import score_videos, write_videos
+    from ..evaluation.metrics import write_videos
+    from ..evaluation.protocol import fitted, score_videos, slack_of
+    from ..features.folder import find_features
     from ..score import Scorer
 
     if ground_truth is None:
@@ -71,18 +66,18 @@ def evaluate(
     if sheet and output is None:
         raise UsageError("--sheet draws into a folder: give --output.")
     scorer = Scorer.load(model, device)
-    scores, kind = score_videos(scorer, find_features(features, vggish, only), span)
+    scores, kind = score_videos(scorer, find_features(features), span)
     lengths = {name: len(video) for name, video in scores.items()}
-    truth = load_ground_truth(dataset, ground_truth, lengths, frames, last_frame)
-    scores = fitted(scores, truth, slack_of(kind, dataset))
+    truth = ground_truth.load(lengths)
+    scores = fitted(scores, truth, slack_of(kind, ground_truth.dataset))
     if unknown := sorted(set(sheet) - scores.keys()):
-        raise UsageError(f"{features}: there is no video '{unknown[0]}' to draw.")
+        raise UsageError(f"{features.path}: there is no video '{unknown[0]}' to draw.")
     evaluation = run(scores, truth, resamples=resamples)
     told = {
         "model": str(model),
         "checkpoint": scorer.info.training.get("checkpoint"),
-        "dataset": dataset,
-        "last_frame": last_frame,
+        "dataset": ground_truth.dataset,
+        "last_frame": ground_truth.last_frame,
         "span": span,
     } | evaluation.as_dict()
     if output:
@@ -129,12 +124,7 @@ def evaluate(
 def compare(
     features,
     test,
-    dataset,
     ground_truth,
-    frames,
-    last_frame,
-    vggish,
-    only,
     labels,
     groups,
     methods,
@@ -158,13 +148,13 @@ def compare(
     which checkpoint it is of: the last, or, with --set keep=validation, the best on videos held out.
     """
     from ..data.bags import load_bags
-    from ..data.ground_truth import load_ground_truth
     from ..data.sampling import read_groups
     from ..device import pick_device
+    from ..evaluation.protocol import load_evaluation_set
     from ..experiments.compare import compare as run
     from ..experiments.compare import entries, summary, write_table
+    from ..features.folder import FeatureFolder
     from ..methods import METHODS
-    from ..training.validation import load_judge
 
     everyone, of_method = settings_of(preset, changes)
     dim = everyone.pop("feature_dim", None)
@@ -172,13 +162,17 @@ def compare(
     sweeps = {name: [value_of(word) for word in values.split(",")] for name, values in map(pair_of, sweep)}
     segments, crops = everyone.get("segments", 64), everyone.get("crops", "mean")
     entries(names, 8, everyone, of_method, sweeps)  # mistakes in the settings, before the features are read
-    bags = load_bags(features, segments, crops=crops, vggish=vggish, only=only, labels=labels)
+    bags = load_bags(features, segments, crops=crops, labels=labels)
     if dim not in (None, bags.dim):
-        raise UsageError(f"{features}: features of width {bags.dim}, and the preset {preset} is for those of {dim}.")
+        raise UsageError(
+            f"{features.path}: features of width {bags.dim}, and the preset {preset} is for those of {dim}."
+        )
     say_warnings(bags)
     rows = entries(names, bags.dim, everyone, of_method, sweeps)
-    judge = load_judge(test, segments, dataset, ground_truth, frames, last_frame, vggish) if test else None
-    truth = load_ground_truth("csv", ground_truth) if ground_truth and not test else None
+    if test and ground_truth is None:
+        raise UsageError(f"{test}: the test features need --ground-truth.")
+    judge = load_evaluation_set(FeatureFolder(test, features.vggish), segments, ground_truth) if test else None
+    truth = ground_truth.load() if ground_truth and not test else None
     outcomes = []
     with compare_progress(rows, seeds) as (on_step, on_outcome):
         for outcome in run(
@@ -196,7 +190,8 @@ def compare(
             on_outcome(outcome)
     table = summary(rows, outcomes)
     words_of_table = (
-        f"Trained on {features}; evaluated on {test or 'videos held out of it'}, {dataset} ground truth; "
+        f"Trained on {features.path}; evaluated on {test or 'videos held out of it'}, "
+        f"{ground_truth.dataset} ground truth; "
         f"mean ± standard deviation over {seeds} seeds."
     )
     write_table(table, output, words_of_table)

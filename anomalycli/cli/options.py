@@ -1,6 +1,7 @@
 """Options that commands share, and what Click lacks: grouped help and settings from a file."""
 
 import difflib
+import functools
 import importlib.metadata
 import platform
 import re
@@ -103,7 +104,7 @@ def _talk(ctx: click.Context, parameter: click.Parameter, value) -> None:
 
 PATH, FILE = click.Path(path_type=Path), click.Path(path_type=Path, exists=True, dir_okay=False)
 
-feature_options = section(
+_feature_options = section(
     "Features",
     click.option("--vggish", type=PATH, help="Folder of NAME__vggish.npy: sound for published features."),
     click.option("--only", type=FILE, help="List of the videos to take, one a line, as authors publish splits."),
@@ -115,13 +116,42 @@ label_options = section(
     ),
     click.option("--groups", type=FILE, help="CSV of video,group: groups (sources, cameras) are held out whole."),
 )
-truth_options = section(
+_truth_options = section(
     "Ground truth of the test set",
     click.option("--dataset", default="csv", show_default=True, help="xd-violence, ucf-crime, tad or csv."),
     click.option("--ground-truth", type=FILE, help="The authors' annotation file, or CSV: video,n_frames,start,end."),
     click.option("--frames", type=FILE, show_default="as long as the features", help="CSV of video,n_frames."),
     click.option("--last-frame", is_flag=True, help="Annotated intervals hold their last frame too."),
 )
+
+
+def feature_options(command: Callable) -> Callable:
+    """Options that make the argument `features` of `command` a FeatureFolder."""
+
+    @_feature_options
+    @functools.wraps(command)
+    def run(features, vggish, only, **others):
+        from ..features.folder import FeatureFolder
+
+        return command(features=FeatureFolder(features, vggish, only), **others)
+
+    return run
+
+
+def truth_options(command: Callable) -> Callable:
+    """Options that give `command` the argument `ground_truth`: a GroundTruthFile, or None where no file is named."""
+
+    @_truth_options
+    @functools.wraps(command)
+    def run(dataset, ground_truth, frames, last_frame, **others):
+        from ..data.ground_truth import GroundTruthFile
+
+        file = GroundTruthFile(ground_truth, dataset, frames, last_frame) if ground_truth else None
+        return command(ground_truth=file, **others)
+
+    return run
+
+
 weights_option = click.option(
     "--weights",
     type=click.Path(path_type=Path, dir_okay=False),

@@ -85,17 +85,12 @@ def train(
     features,
     output,
     preset,
-    vggish,
-    only,
     labels,
     groups,
     validation_truth,
     watch,
     test,
-    dataset,
     ground_truth,
-    frames,
-    last_frame,
     resume,
     overwrite,
     half,
@@ -113,13 +108,14 @@ def train(
     paper's.
     """
     from ..data.bags import load_bags
-    from ..data.ground_truth import load_ground_truth
+    from ..data.ground_truth import GroundTruthFile
     from ..data.sampling import read_groups
     from ..denet import DENetConfig
     from ..device import pick_device
+    from ..evaluation.protocol import load_evaluation_set
+    from ..features.folder import FeatureFolder
     from ..training.trainer import TrainConfig
     from ..training.trainer import train as run
-    from ..training.validation import load_judge
 
     settings = preset_of(preset) | {name: value for name, value in flags.items() if value is not None}
     dim = settings.pop("feature_dim", None)
@@ -127,17 +123,21 @@ def train(
         train_config = TrainConfig(**{k: v for k, v in settings.items() if k in TrainConfig.__dataclass_fields__})
         network = {k: v for k, v in settings.items() if k in DENetConfig.__dataclass_fields__}
         segments = network.get("segments", DENetConfig.segments)
-        bags = load_bags(features, segments, crops=train_config.crops, vggish=vggish, only=only, labels=labels)
+        bags = load_bags(features, segments, crops=train_config.crops, labels=labels)
         model_config = DENetConfig(bags.dim, **network)
     except (TypeError, ValueError) as error:
         raise UsageError(f"These settings do not fit together: {error}") from error
     if dim not in (None, bags.dim):
-        raise UsageError(f"{features}: features of width {bags.dim}, and the preset {preset} is for those of {dim}.")
+        raise UsageError(
+            f"{features.path}: features of width {bags.dim}, and the preset {preset} is for those of {dim}."
+        )
     say_warnings(bags)
-    validation = load_ground_truth("csv", validation_truth) if validation_truth else None
+    validation = GroundTruthFile(validation_truth).load() if validation_truth else None
     judge = None
     if test:
-        judge = load_judge(test, segments, dataset, ground_truth, frames, last_frame, vggish)
+        if ground_truth is None:
+            raise UsageError(f"{test}: the test features need --ground-truth.")
+        judge = load_evaluation_set(FeatureFolder(test, features.vggish), segments, ground_truth)
     with train_progress(train_config.steps, len(bags.names)) as on_progress:
         run(
             bags,

@@ -9,9 +9,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
-from ..data.bags import Source, load_all
 from ..errors import UsageError
-from ..features.files import FeatureKind
 from ..storage import whole
 
 ALARM = 0.5  # a frame that scores at least this is an alarm
@@ -110,20 +108,6 @@ def evaluate(
         np.stack(roc_curve(all_truth, all_scores)[:2], 1),
         np.stack((recall, precision), 1),
     )
-
-
-def score_videos(scorer, sources: list[Source], span: str = "video") -> tuple[dict[str, np.ndarray], FeatureKind]:
-    """Scores of all frames by video, with an `anomalycli.Scorer`, and the kind of the features.
-
-    Raises UsageError where the model does not know such features or two videos have one name.
-    """
-    scores: dict[str, np.ndarray] = {}
-    for source, features in load_all(sources):
-        scorer.check_kind(source.paths[0], features)
-        if source.stem in scores:
-            raise UsageError(f"{source.paths[0]}: there are two videos of this name.")
-        scores[source.stem], _ = scorer.score_features(features, span)
-    return scores, features.kind
 
 
 def write_videos(videos: list[VideoMetrics], path: Path) -> None:

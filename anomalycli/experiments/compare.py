@@ -17,11 +17,12 @@ from ..data.sampling import Batches, split
 from ..denet import DENetConfig
 from ..errors import UsageError
 from ..evaluation.metrics import Metrics, evaluate
+from ..evaluation.protocol import EvaluationSet, evaluation_set
 from ..methods import METHODS
 from ..storage import whole, write_whole
 from ..training.state import Run
 from ..training.trainer import CHECKPOINTS, TrainConfig, check_classes, make_optimizer, steps
-from ..training.validation import Judge, judge_of, score_bags
+from ..training.validation import average_precision, score_bags
 
 COLUMNS = {
     "auc": "AUC",
@@ -100,7 +101,7 @@ def compare(
     bags: Bags,
     output: Path,
     *,
-    test: Judge | None = None,
+    test: EvaluationSet | None = None,
     truth: Mapping[str, np.ndarray] | None = None,
     groups: Mapping[str, str] | None = None,
     device: str | torch.device = "cpu",
@@ -131,14 +132,16 @@ def compare(
             }
             outcome = _finished(path, identity)
             if outcome is None:
-                judge = test or (judge_of(bags[held_out], truth) if len(held_out) and truth is not None else None)
+                judge = test or (evaluation_set(bags[held_out], truth) if len(held_out) and truth is not None else None)
                 if judge is None or (test is None and config.keep == "validation"):
                     raise UsageError(
                         "There is nothing to evaluate on: give --test features, or --ground-truth of training videos "
                         "and a share of them to hold out (to be evaluated on, and not to pick the best on as well)."
                     )
                 picker = (
-                    judge_of(bags[held_out], truth if test is None else None) if config.keep == "validation" else None
+                    evaluation_set(bags[held_out], truth if test is None else None)
+                    if config.keep == "validation"
+                    else None
                 )
                 outcome = _run(entry, config, bags, kept, judge, picker, torch.device(device), on_step)
                 _keep(path, outcome, identity)
@@ -187,8 +190,8 @@ def _run(
     config: TrainConfig,
     bags: Bags,
     kept: np.ndarray,
-    judge: Judge,
-    picker: Judge | None,
+    judge: EvaluationSet,
+    picker: EvaluationSet | None,
     device: torch.device,
     on_step: Callable[[Entry, int, int], None] | None,
 ) -> Outcome:
@@ -202,13 +205,13 @@ def _run(
         for step, _, _ in steps(method, method.loss, run.optimizer, x, batches, config):
             run.step = step
             if picker and (step % config.validate_every == 0 or step == config.steps):
-                run.keep_best(picker.ap(method, device))
+                run.keep_best(average_precision(method, picker, device))
             if on_step:
                 on_step(entry, config.seed, step)
     if run.best:
         method.load_state_dict(run.best)
     assert judge.truth is not None
-    scores = judge.frames(score_bags(method, judge.bags.x, device))
+    scores = judge.frame_scores(score_bags(method, judge.bags.x, device))
     metrics: Metrics = evaluate(scores, judge.truth, resamples=0).metrics
     return Outcome(entry.label, config.seed, run.best_step or run.step, dataclasses.asdict(metrics))
 

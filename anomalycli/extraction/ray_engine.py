@@ -78,12 +78,8 @@ class Worker:
 
     def make(self, targets: dict[Input, Path], how: dict[str, Any]) -> Generator[Outcome, None, None]:
         self.extractor = self.extractor or Extractor(**self.settings)
-        if difference := self.extractor.kind.difference(self.kind):
-            setting, here, elsewhere = difference
-            raise AnomalyError(
-                f"The node {platform.node()} would make features with {setting} {here}, and this run has {elsewhere}: "
-                "every node needs the same version and weights."
-            )
+        if conflict := self.extractor.kind.conflict(self.kind, f"The node {platform.node()} has", "this run has"):
+            raise AnomalyError(f"{conflict}: every node needs the same version and weights.")
         yield from make(targets, self.extractor, **how)
 
 

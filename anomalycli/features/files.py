@@ -19,6 +19,7 @@ from ..storage import whole
 
 VERSION = 1
 SUFFIX = ".npz"
+PUBLISHED = "published"  # the backbone of features that do not say what made them
 AUDIO_DIM = 128
 
 
@@ -46,6 +47,16 @@ class FeatureKind:
             ours, theirs = getattr(self, field.name), getattr(other, field.name)
             if ours != theirs:
                 return field.name.replace("_", " "), ours, theirs
+        return None
+
+    def conflict(self, other: "FeatureKind", here: str, there: str) -> str | None:
+        """How the two kinds differ, as a clause, or None where they do not.
+
+        `here` and `there` are the subject and verb of each side: "the model was trained with", for example.
+        """
+        if difference := self.difference(other):
+            setting, ours, theirs = difference
+            return f"{here} {setting} {ours}, and {there} {setting} {theirs}"
         return None
 
 
@@ -95,6 +106,14 @@ class Features:
     def duration(self) -> float:
         """Seconds."""
         return self.n_frames / self.fps
+
+    def joined(self) -> np.ndarray:
+        """What enters the network: picture, and behind it sound, clip by clip: float32 (n_clips, n_crops, width)."""
+        if self.audio is None:
+            return self.visual
+        n_clips, n_crops, _ = self.visual.shape
+        audio = np.broadcast_to(self.audio[:, None], (n_clips, n_crops, self.audio.shape[1]))
+        return np.concatenate((self.visual, audio), axis=2)
 
     def metadata(self) -> str:
         """All but the arrays, as a JSON object."""

@@ -16,11 +16,12 @@ from ..denet import DENet, DENetConfig
 from ..device import pick_precision
 from ..erasing import erase
 from ..errors import UsageError
+from ..evaluation.protocol import EvaluationSet, evaluation_set
 from ..losses import ranking_loss, variation_loss
 from ..version import __version__
 from .erasure_log import Erasure, write_erasures
 from .state import Run, load_state, save_state
-from .validation import Judge, judge_of
+from .validation import average_precision
 
 ERASING = ("dynamic", "always", "never")
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -103,7 +104,7 @@ def train(
     *,
     groups: Mapping[str, str] | None = None,
     truth: Mapping[str, np.ndarray] | None = None,
-    test: Judge | None = None,
+    test: EvaluationSet | None = None,
     watch: Sequence[str] = (),
     device: str | torch.device = "cpu",
     resume: bool = False,
@@ -133,7 +134,7 @@ def train(
         _refuse_to_replace(output, state)
     held_out, kept = split(bags.names, bags.labels, config.validation, config.seed, groups)
     check_classes(bags.labels[kept])
-    validation = judge_of(bags[held_out], truth) if len(held_out) else None
+    validation = evaluation_set(bags[held_out], truth) if len(held_out) else None
     judge = {"last": None, "validation": validation, "test": test}[config.keep]
     if config.keep != "last" and judge is None:
         raise UsageError(f"There is nothing to pick the best state on: no video is set apart for {config.keep}.")
@@ -164,11 +165,11 @@ def train(
             run.erasures += _watched(bags, batches, step, erased, watch)
             if step % config.validate_every == 0 or step == config.steps:
                 if validation:
-                    run.ap = validation.ap(model, device)
+                    run.ap = average_precision(model, validation, device)
                 if run.ap is not None and judge is validation:
                     run.keep_best(run.ap)
                 elif judge:
-                    run.keep_best(judge.ap(model, device))
+                    run.keep_best(average_precision(model, judge, device))
                 save_state(state, run, identity)
             if on_progress:
                 on_progress(Progress(step, loss, erased, run.ap))

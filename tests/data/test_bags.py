@@ -2,15 +2,18 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from anomalycli.data.bags import find_features, joined, load_bags
-from anomalycli.data.ground_truth import fitted, load_ground_truth, read_frames
+from anomalycli.data.bags import load_bags
+from anomalycli.data.ground_truth import GroundTruthFile, read_frames
 from anomalycli.data.labels import label_videos
 from anomalycli.errors import FeatureError, UsageError
+from anomalycli.evaluation.protocol import fitted
+from anomalycli.features.folder import FeatureFolder, find_features
 
 
 def save(path, shape, value=None):
@@ -45,7 +48,7 @@ def test_xd_violence_s_features_are_read_in_place(xd):
 
 
 def test_sound_is_joined_clip_by_clip_and_a_clip_too_many_is_said(xd):
-    bags = load_bags(xd / "rgb", 8, vggish=xd / "sound")
+    bags = load_bags(FeatureFolder(xd / "rgb", xd / "sound"), 8)
     assert bags.dim == 6 + 128
     assert (bags.x[..., 6:] == 9).all()
     assert bags.n_frames.tolist() == [144, 320]
@@ -54,10 +57,10 @@ def test_sound_is_joined_clip_by_clip_and_a_clip_too_many_is_said(xd):
 
     save(xd / "sound" / "v=x__#1_label_B1-0-0__vggish.npy", (23, 128))
     with pytest.raises(FeatureError, match=r"v=x__#1.*\(20, 6\).*\(23, 128\)"):
-        load_bags(xd / "rgb", 8, vggish=xd / "sound")
+        load_bags(FeatureFolder(xd / "rgb", xd / "sound"), 8)
     (xd / "sound" / "v=x__#1_label_B1-0-0__vggish.npy").unlink()
     with pytest.raises(UsageError, match=r"no NAME__vggish\.npy for v=x__#1"):
-        load_bags(xd / "rgb", 8, vggish=xd / "sound")
+        load_bags(FeatureFolder(xd / "rgb", xd / "sound"), 8)
 
 
 def test_ucf_crime_s_and_plain_arrays_are_read_in_place(tmp_path):
@@ -73,17 +76,19 @@ def test_ucf_crime_s_and_plain_arrays_are_read_in_place(tmp_path):
     save(tmp_path / "plain" / "normal" / "b.npy", (5, 7))
     assert load_bags(tmp_path / "plain", 4).labels.tolist() == [1, 0]
     (source, _) = find_features(tmp_path / "plain")
-    assert joined(source.load()).shape == (5, 1, 7)
+    assert source.load().joined().shape == (5, 1, 7)
 
 
 def test_a_published_list_gives_the_split(xd):
     (xd / "train.list").write_text("/data/rgb/v=x__#1_label_B1-0-0__0.npy\n/data/rgb/v=x__#1_label_B1-0-0__1.npy\n\n")
-    assert load_bags(xd / "rgb", 8, only=xd / "train.list").names == ("v=x__#1_label_B1-0-0",)
+    assert load_bags(FeatureFolder(xd / "rgb", only=xd / "train.list"), 8).names == ("v=x__#1_label_B1-0-0",)
     (xd / "train.txt").write_text("Crime/v=x__#1_label_B1-0-0.mp4  Fighting\n")
-    assert [source.name for source in find_features(xd / "rgb", only=xd / "train.txt")] == ["v=x__#1_label_B1-0-0"]
+    assert [source.name for source in find_features(FeatureFolder(xd / "rgb", only=xd / "train.txt"))] == [
+        "v=x__#1_label_B1-0-0"
+    ]
     (xd / "none.txt").write_text("gone.mp4\n")
     with pytest.raises(FeatureError, match="no feature file"):
-        find_features(xd / "rgb", only=xd / "none.txt")
+        find_features(FeatureFolder(xd / "rgb", only=xd / "none.txt"))
 
 
 @pytest.mark.parametrize(
@@ -107,7 +112,7 @@ def test_crops_that_are_missing_twice_or_not_whole_are_named(xd):
     for folder in ("rgb", "again"):
         save(xd / folder / "v=x__#1_label_B1-0-0__vggish.npy", (20, 128))
     with pytest.raises(UsageError, match="same part of one video"):
-        load_bags(xd / "rgb", 8, vggish=xd / "again")
+        load_bags(FeatureFolder(xd / "rgb", xd / "again"), 8)
     (xd / "rgb" / "v=x__#1_label_B1-0-0__vggish.npy").unlink()
     whole = crop.read_bytes()
     crop.write_bytes(whole[:90])
@@ -133,27 +138,27 @@ def test_arrays_that_would_run_code_are_refused(tmp_path):
 )
 def test_published_totals(shared, dataset, n_videos, n_frames, n_intervals):
     folder = shared / "annotations"
-    words = dataset.replace("_", "-"), folder / f"{dataset}_test.txt"
+    file = GroundTruthFile(folder / f"{dataset}_test.txt", dataset.replace("_", "-"))
     lengths = read_frames(folder / f"{dataset}_test_frames.csv")
-    truth = load_ground_truth(*words, frames_file=folder / f"{dataset}_test_frames.csv")
+    truth = replace(file, frames=folder / f"{dataset}_test_frames.csv").load()
     assert (len(truth), sum(map(len, truth.values()))) == (n_videos, n_frames)
-    same = load_ground_truth(*words, lengths)  # the features' own lengths do as well
+    same = file.load(lengths)  # the features' own lengths do as well
     assert all(np.array_equal(same[name], truth[name]) for name in truth)
-    longer = load_ground_truth(*words, lengths, last_frame=True)
+    longer = replace(file, last_frame=True).load(lengths)
     added = [int(longer[name].sum() - truth[name].sum()) for name in truth]
     assert min(added) == 0
     if n_intervals:
         assert sum(added) == n_intervals  # a frame each; none of them ends before the last frame of the next
     lengths[next(iter(lengths))] += 16
     with pytest.raises(UsageError, match=f"{n_videos} and {n_frames:,}"):
-        load_ground_truth(*words, lengths)
+        file.load(lengths)
 
 
 def test_xd_violence_frame_by_frame(shared):
     folder = shared / "annotations"
-    truth = load_ground_truth(
-        "xd-violence", folder / "xd_violence_test.txt", frames_file=folder / "xd_violence_test_frames.csv"
-    )
+    truth = GroundTruthFile(
+        folder / "xd_violence_test.txt", "xd-violence", folder / "xd_violence_test_frames.csv"
+    ).load()
     video = truth["v=u5SF4SlqNDQ__#00-00-00_00-01-00_label_G-0-0"]
     expected = np.zeros(5000, bool)
     expected[624:912] = expected[950:1441] = True
@@ -165,31 +170,31 @@ def test_xd_violence_frame_by_frame(shared):
 def test_ucf_crime_frame_by_frame(shared):
     folder = shared / "annotations"
     frames = folder / "ucf_crime_test_frames.csv"
-    truth = load_ground_truth("ucf-crime", folder / "ucf_crime_test.txt", frames_file=frames)
+    truth = GroundTruthFile(folder / "ucf_crime_test.txt", "ucf-crime", frames).load()
     video = truth["Abuse028_x264"]
     assert len(video) == 1408
     assert np.flatnonzero(video)[[0, -1]].tolist() == [165, 239]
     assert sum(video.any() for video in truth.values()) == 140
     with pytest.raises(UsageError, match="Abuse028_x264 has 1412 frames there, and 2000 here"):
-        load_ground_truth("ucf-crime", folder / "ucf_crime_test.txt", read_frames(frames) | {"Abuse028_x264": 2000})
+        GroundTruthFile(folder / "ucf_crime_test.txt", "ucf-crime").load(read_frames(frames) | {"Abuse028_x264": 2000})
 
 
 def test_tad_spans_are_fractions_of_the_features_length(shared):
     path = shared / "annotations" / "tad_test.json"
     names = [Path(row["path"]).stem for row in json.loads(path.read_text())]
-    truth = load_ground_truth("tad", path, dict.fromkeys(names, 1000))
+    truth = GroundTruthFile(path, "tad").load(dict.fromkeys(names, 1000))
     assert np.flatnonzero(truth["01_Accident_004"])[[0, -1]].tolist() == [279, 620]
     assert sum(video.any() for video in truth.values()) == 60
     with pytest.raises(UsageError, match="01_Accident_004 is neither among the features"):
-        load_ground_truth("tad", path, {name: 1000 for name in names if name != "01_Accident_004"})
+        GroundTruthFile(path, "tad").load({name: 1000 for name in names if name != "01_Accident_004"})
     with pytest.raises(UsageError, match="says nothing about a_train_video"):
-        load_ground_truth("tad", path, dict.fromkeys([*names, "a_train_video"], 1000))
+        GroundTruthFile(path, "tad").load(dict.fromkeys([*names, "a_train_video"], 1000))
 
 
 def test_a_csv_says_all(tmp_path):
     path = tmp_path / "truth.csv"
     path.write_text("video,n_frames,start,end\na,6,1,3\na,6,5,6\nb,4,,\n")
-    truth = load_ground_truth("csv", path)
+    truth = GroundTruthFile(path).load()
     assert truth["a"].tolist() == [False, True, True, False, False, True]
     assert truth["b"].tolist() == [False] * 4
 
@@ -208,7 +213,7 @@ def test_a_csv_that_is_wrong_is_named(tmp_path, rows, told):
     path = tmp_path / "truth.csv"
     path.write_text(f"video,n_frames,start,end\n{rows}\n")
     with pytest.raises(UsageError, match=f"truth.csv: .*{told}"):
-        load_ground_truth("csv", path)
+        GroundTruthFile(path).load()
 
 
 def test_scores_fit_their_ground_truth_or_the_video_is_named():
@@ -236,7 +241,7 @@ def test_labels_can_come_from_another_file(tmp_path):
 
 def test_street_fights_features_fit_their_ground_truth(shared):
     folder = shared / "street-fights" / "features-256"
-    truth = load_ground_truth("csv", folder / "test_ground_truth.csv")
+    truth = GroundTruthFile(folder / "test_ground_truth.csv").load()
     scores = {source.name: np.zeros(source.load().n_frames) for source in find_features(folder / "test")}
     assert fitted(scores, truth).keys() == truth.keys()
     with open(folder / "test_ground_truth.csv", newline="") as file:

@@ -10,10 +10,10 @@ from anomalycli.data.bags import load_bags
 from anomalycli.data.sampling import split
 from anomalycli.denet import DENetConfig
 from anomalycli.errors import UsageError
+from anomalycli.evaluation.protocol import evaluation_set
 from anomalycli.experiments.compare import compare, entries, summary
 from anomalycli.methods import METHODS
 from anomalycli.training.trainer import TrainConfig
-from anomalycli.training.validation import judge_of
 
 SMALL = {"heads": 2, "feedforward": 8, "segments": 8, "scales": 2, "steps": 4, "batch": 2, "lr": 1e-3}
 WORDS = [word for name, value in SMALL.items() for word in ("--set", f"{name}={value}")]
@@ -126,7 +126,7 @@ def test_every_method_sees_the_same_videos_in_the_same_order(bags, tmp_path, mon
 def test_finished_runs_are_kept_and_refused_for_other_settings(bags, tmp_path):
     rows = entries(["mil-rank"], 32, SMALL)
     steps = []
-    arguments = {"test": judge_of(bags, truth_of(bags)), "on_step": lambda *step: steps.append(step)}
+    arguments = {"test": evaluation_set(bags, truth_of(bags)), "on_step": lambda *step: steps.append(step)}
     first = list(compare(rows, [0], bags, tmp_path, **arguments))
     assert len(steps) == 4
     again = list(compare(rows, [0, 1], bags, tmp_path, **arguments))
@@ -140,7 +140,7 @@ def test_finished_runs_are_kept_and_refused_for_other_settings(bags, tmp_path):
 
 def test_the_best_on_validation_is_evaluated_where_asked_for(bags, tmp_path):
     rows = entries(["mil-rank"], 32, SMALL | {"keep": "validation", "validate_every": 1, "steps": 6, "validation": 0.4})
-    (outcome,) = compare(rows, [0], bags, tmp_path, test=judge_of(bags, truth_of(bags)))
+    (outcome,) = compare(rows, [0], bags, tmp_path, test=evaluation_set(bags, truth_of(bags)))
     assert 1 <= outcome.step <= 6
     assert summary(rows, [outcome])[0]["checkpoint"] == "best on validation"
     with pytest.raises(UsageError, match="never picks the best on test"):

@@ -12,10 +12,11 @@ from anomalycli.data.bags import load_bags
 from anomalycli.data.sampling import Batches, draw, split
 from anomalycli.denet import DENetConfig
 from anomalycli.errors import CheckpointError, UsageError
+from anomalycli.evaluation.protocol import evaluation_set
 from anomalycli.training.erasure_log import read_erasures
 from anomalycli.training.recipes import PRESETS
 from anomalycli.training.trainer import TrainConfig, train
-from anomalycli.training.validation import judge_of
+from anomalycli.training.validation import average_precision
 
 NETWORK = ("--width", "16", "--heads", "2", "--feedforward", "16", "--segments", "8", "--scales", "2")
 SMALL = (*NETWORK, "--batch", "4", "--lr", "1e-3", "--device", "cpu", "--validate-every", "5")
@@ -222,12 +223,16 @@ def test_the_best_state_is_kept_only_where_asked_for_and_says_so(make_features, 
 
     held_out, _ = split(bags.names, bags.labels, 0.4, 0)
     model, _ = load_model(tmp_path / "m")
-    assert judge_of(bags[held_out], truth_of(bags)).ap(model, "cpu") == pytest.approx(max(aps))
+    assert average_precision(model, evaluation_set(bags[held_out], truth_of(bags)), "cpu") == pytest.approx(max(aps))
 
-    test = judge_of(load_bags(make_features("test"), 8), truth_of(bags) | truth_of(load_bags(make_features("test"), 8)))
+    test = evaluation_set(
+        load_bags(make_features("test"), 8), truth_of(bags) | truth_of(load_bags(make_features("test"), 8))
+    )
     info = train(bags, tmp_path / "t", network(), small(keep="test"), test=test)
     assert info.training["checkpoint"] == "best on test"
-    assert test.ap(load_model(tmp_path / "t")[0], "cpu") == pytest.approx(info.training["checkpoint_ap"])
+    assert average_precision(load_model(tmp_path / "t")[0], test, "cpu") == pytest.approx(
+        info.training["checkpoint_ap"]
+    )
     for keep, told in (("test", "set apart for test"), ("validation", "set apart for validation")):
         with pytest.raises(UsageError, match=told):
             train(bags, tmp_path / "n", network(), small(keep=keep, validation=0))
