@@ -16,9 +16,10 @@ from .denet import DENet
 from .device import pick_device
 from .errors import UsageError
 from .events import Event, EventRule, find_events, frame_edges
-from .extraction.job import OnClips, calibrate, extract_video
+from .extraction.job import calibrate
+from .extraction.local_engine import OnClips, extract_video
 from .features.files import PUBLISHED, SUFFIX, Features, load_features
-from .media.decoder import Reader
+from .media.decoder import Decoder
 from .segments import pool, spread
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Scorer:
         self.precision, self.weights = precision, weights
         self.model = model.to(self.device).eval()
         self._extractor: Extractor | None = None
-        self._reader = Reader()
+        self._decoder = Decoder()
 
     @classmethod
     def load(
@@ -131,7 +132,7 @@ class Scorer:
             self.check_features(path, features)
         else:
             self.calibrate([path])
-            features = extract_video(path, self.extractor, on_clips, self._reader)
+            features = extract_video(path, self.extractor, on_clips, self._decoder)
         scores, span = self.score_features(features, span)
         rule = rule or self.info.events
         events = find_events(scores, features.fps, rule, features.times)

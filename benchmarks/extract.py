@@ -31,8 +31,9 @@ from torch.nn.functional import interpolate
 from anomalycli.backbones import int8
 from anomalycli.backbones.base import BACKBONES, Extractor
 from anomalycli.extraction.job import calibrate, extract
-from anomalycli.media.video import CLIP_LENGTH, Video
+from anomalycli.media.video import Video
 
+CLIP_LENGTH = 16
 MINUTE = 1500  # frames at 25 a second
 
 
@@ -58,7 +59,7 @@ def rate(args):
     if ours.calibration_clips:
         int8.MOST_DIFFERENCE = 1.0  # it is timed whatever it does to the bundled model's scores
         print(calibrate(args.videos, ours))
-    clips = [clip for path in args.videos for clip in Video(path, ours.size, ours.multiple).clips()]
+    clips = [clip for path in args.videos for clip in Video(path, ours.size, ours.multiple).clips(CLIP_LENGTH)]
 
     def script():
         for path in args.videos:

@@ -29,18 +29,19 @@ from damage import WAYS, damaged
 
 from anomalycli.errors import VideoError
 from anomalycli.media.audio import RATE
-from anomalycli.media.decoder import Reader
+from anomalycli.media.decoder import Decoder, DecoderLimits
+from anomalycli.media.messages import ClipFormat, DecodedClip, SoundWindows
 
 SIZE, FRAMES = (96, 64), 30
 SHORT_SIDE, MULTIPLE = 64, 16
 SOUND = 0.96  # seconds, VGGish's window
-FATES = {  # and the words by which the reader's error tells them
+FATES = {  # and the words by which the decoder's error tells them
     "whole": None,
     "in part": None,
     "refused": None,
     "crash": "crashed",
     "hang": "no progress",
-    "memory": "--memory",
+    "memory": "a decoder may use",
     "broken promise": None,
 }
 SOURCES = {  # file: codec of the picture, its options, codec of the sound
@@ -128,16 +129,20 @@ def resident(pid: int) -> float:
     return 0.0
 
 
-def read(reader: Reader, path: Path) -> str:
-    """What became of the file, a key of FATES; ValueError where the reader breaks its promise."""
-    n_clips = 0
+def read(decoder: Decoder, path: Path) -> str:
+    """What became of the file, a key of FATES; ValueError where the decoder breaks its promise."""
+    n_clips = n_windows = 0
     try:
-        for clip in reader.clips(path, SHORT_SIDE, MULTIPLE):
+        for message in decoder.clips(path, ClipFormat(16, SHORT_SIDE, MULTIPLE)):
+            if not isinstance(message, DecodedClip):
+                facts = message
+                break
+            clip = message.frames
             if clip.dtype != np.uint8 or clip.ndim != 4 or clip.shape[0] != 16 or clip.shape[3] != 3:
                 raise ValueError(f"a clip of {clip.dtype} {clip.shape}")
             n_clips += 1
-        facts = reader.facts
-        n_windows = sum(map(len, reader.windows(path, facts.ends - SOUND, round(SOUND * RATE))))
+        for message in decoder.windows(path, facts.ends - SOUND, round(SOUND * RATE)):
+            n_windows += len(message.samples) if isinstance(message, SoundWindows) else 0
     except VideoError as error:
         if path.name not in str(error):
             raise ValueError(f"the error does not name the file: {error}") from error
@@ -161,7 +166,7 @@ def main():
     broken_promises, slowest = [], (0.0, "")
     os.environ["SVT_LOG"] = "1"  # that encoder is the one that chats
     watch, begin = Watch(), time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder, Reader(stall=args.stall, memory=args.memory) as reader:
+    with tempfile.TemporaryDirectory() as folder, Decoder(DecoderLimits(args.stall, args.memory)) as decoder:
         sources = make_sources(args.clips, Path(folder))
         prepared = time.perf_counter() - begin
         for number in range(args.files):
@@ -171,7 +176,7 @@ def main():
             path.write_bytes(damaged(source.read_bytes(), way, args.seed, number))
             start = time.perf_counter()
             try:
-                fate = read(reader, path)
+                fate = read(decoder, path)
             except Exception as error:
                 fate = "broken promise"
                 broken_promises.append(f"{path.name}: {error!r}")

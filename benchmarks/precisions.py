@@ -145,7 +145,7 @@ def read_clips(paths, size: int, multiple: int, n: int) -> list[np.ndarray]:
     """The first clips of each video, one after the other; those of the first one's shape."""
     clips: list[np.ndarray] = []
     for path in paths:
-        clips += islice(Video(path, size, multiple).clips(), -(-n // len(paths)))
+        clips += islice(Video(path, size, multiple).clips(16), -(-n // len(paths)))
     same = [clip for clip in clips if clip.shape == clips[0].shape][:n]
     if len(same) < n:
         raise SystemExit(f"These videos give {len(same)} clips of one size; {n} are needed.")

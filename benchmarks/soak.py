@@ -30,7 +30,7 @@ from anomalycli.errors import FeatureError
 from anomalycli.features.files import load_features
 
 BROKEN_ALREADY = {"corrupted.mp4", "result.webm"}  # of robustness/
-WORKER = "anomalycli.media.decoder"  # in the command line of a process that decodes
+WORKER = "anomalycli.media.decoder_worker"  # in the command line of a process that decodes
 OTHER_FILES = {"report.json", "labels.csv"}  # what a run leaves beside the features
 MARK = "ANOMALYCLI_SOAK"  # an environment variable: processes that have it are of this soak
 
@@ -75,7 +75,7 @@ class Run:
         return [pid for pid in pids() if f"{MARK}={self.mark}" in read(pid, "environ")]
 
     def workers(self) -> list[int]:
-        return [pid for pid in self.processes() if WORKER in read(pid, "cmdline")]
+        return [pid for pid in self.processes() if WORKER in " ".join(read(pid, "cmdline"))]
 
     def n_features(self) -> int:
         return sum(1 for _ in self.output.rglob("*.npz"))

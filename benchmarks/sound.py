@@ -22,7 +22,7 @@ import numpy as np
 
 from anomalycli.backbones.vggish import LENGTH, log_mel
 from anomalycli.media.audio import Sound
-from anomalycli.media.decoder import SOUND_BLOCK
+from anomalycli.media.decoder_worker import SOUND_BLOCK
 
 SECONDS, RATE = 600, 44_100
 

@@ -99,9 +99,11 @@ def extract(
     shard,
     engine,
     address,
+    workers,
+    stall,
+    memory,
     device,
     precision,
-    **how,
 ) -> None:
     """Turn VIDEOS into feature files, one a video.
 
@@ -118,8 +120,11 @@ def extract(
     """
     from ..backbones.base import Extractor
     from ..extraction.job import extract as run
+    from ..extraction.local_engine import extract_here
     from ..extraction.run_report import Shard
+    from ..extraction.settings import ExtractionSettings
     from ..inputs import expand
+    from ..media.decoder import DecoderLimits
     from ..storage import place
 
     part = Shard.parse(shard) if shard else Shard()
@@ -135,9 +140,11 @@ def extract(
     if engine == "ray":
         from ..extraction.ray_engine import engine as on_cluster
 
-        how["engine"] = on_cluster(settings, address)
+        make = on_cluster(settings, address)
     elif address:
         raise UsageError("--address is the cluster's: give --engine ray with it.")
+    else:
+        make = extract_here
     with byte_progress() as on_bytes:
         extractor = Extractor(**settings, on_bytes=on_bytes)
     outcomes = []
@@ -146,12 +153,10 @@ def extract(
             expand(videos),
             output,
             extractor,
-            layout=layout,
-            overwrite=overwrite,
-            shard=part,
+            ExtractionSettings(layout, overwrite, part, workers, DecoderLimits(stall, memory)),
+            engine=make,
             on_progress=on_progress,
             on_note=lambda note: say(escape(note)),
-            **how,
         ):
             outcomes.append(outcome)
             if outcome.reason:

@@ -140,7 +140,7 @@ def clip_progress() -> Iterator[Callable]:
 
 @contextmanager
 def extract_progress() -> Iterator[Callable]:
-    """Yields `on_progress(Progress)`: how much of the files, by their size, and how fast."""
+    """Yields `on_progress(ExtractionProgress)`: how much of the files, by their size, and how fast."""
     speed = TextColumn("{task.fields[clips]:.1f} clips/s  {task.fields[times]:.1f} x real time")
     with _progress(TaskProgressColumn(), speed, TimeRemainingColumn()) as progress:
         task = progress.add_task("", total=None, clips=0.0, times=0.0)

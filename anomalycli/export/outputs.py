@@ -12,7 +12,7 @@ from ..inputs import Input
 
 if TYPE_CHECKING:
     from ..events import EventRule
-    from ..extraction.job import OnClips
+    from ..extraction.local_engine import OnClips
     from ..score import Result, Scorer
     from .report import Page
 

@@ -11,8 +11,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 from sklearn.isotonic import isotonic_regression
 
 from ..events import runs
+from ..media.decoder import Decoder
 from ..media.timecode import clock
-from ..media.video import Video
 from ..score import Result
 from ..storage import whole
 from .envelope import min_max
@@ -72,7 +72,10 @@ def plot_result(result: Result, path: Path, video: Path | None = None, truth: Sp
     Pictures come from `video`, where there is one; `truth`, where it is known, is drawn along the top.
     """
     curve = curve_of(result, truth)
-    glimpses = Video(video, short_side=180).grab(result.highlights(GLIMPSES)) if video else {}
+    glimpses = {}
+    if video:
+        with Decoder() as decoder:
+            glimpses = decoder.grab(video, result.highlights(GLIMPSES), short_side=180)
     figure = Figure(figsize=(11, 5 if glimpses else 3.4), dpi=120, layout="constrained")
     grid = figure.add_gridspec(2 if glimpses else 1, height_ratios=[1, 2.4] if glimpses else [1])
     axes = figure.add_subplot(grid[-1])

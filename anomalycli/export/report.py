@@ -19,8 +19,8 @@ import numpy as np
 from PIL import Image
 
 from ..errors import UsageError
+from ..media.decoder import Decoder
 from ..media.timecode import clock
-from ..media.video import Video
 from ..score import Result
 from ..storage import write_whole
 from ..version import __version__
@@ -63,7 +63,10 @@ def write_report(
     Raises UsageError where the video is too large to embed.
     """
     name = _text(result.path.name)
-    frames = Video(video, short_side=160).grab(result.highlights(THUMBNAILS)) if video else {}
+    frames = {}
+    if video:
+        with Decoder() as decoder:
+            frames = decoder.grab(video, result.highlights(THUMBNAILS), short_side=160)
     thumbnails = {frame: _jpeg(picture) for frame, picture in frames.items()}
     data = {
         "name": name,

@@ -1,8 +1,8 @@
-"""Extraction over a Ray cluster: a worker an accelerator, or a pair of cores where there is none.
+"""Extraction on a Ray cluster: one worker per accelerator, or per pair of cores where there is none.
 
-A worker is a Ray actor that runs `extract.make` on a few inputs at a time, writes their feature files
-itself and tells what became of each. Here inputs are handed out; those of a worker that is lost, with its
-node or alone, go to others.
+A worker is a Ray actor that runs `extract_here` on a few inputs at a time, writes their feature files itself and
+returns the outcome of each. This module hands out the inputs; those of a worker that is lost, with its node or alone,
+go to others.
 """
 
 import logging
@@ -10,9 +10,8 @@ import os
 import platform
 import socket
 from collections import Counter, deque
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,9 +19,9 @@ from ..backbones.base import Extractor
 from ..errors import AnomalyError, UsageError, cause
 from ..features.files import FeatureKind
 from ..inputs import Input
-from ..media.video import CLIP_LENGTH
-from .job import Progress, make, size_of
-from .run_report import Outcome
+from .local_engine import extract_here, size_of
+from .run_report import ExtractionOutcome
+from .settings import Engine, ExtractionProgress, ExtractionSettings, OnProgress
 
 CORES = 2  # of a worker without an accelerator
 SOME = 16  # inputs that a worker is given at once, at most
@@ -32,8 +31,8 @@ LOOK = 5.0  # seconds between looks at what the cluster has
 log = logging.getLogger(__name__)
 
 
-def engine(settings: dict[str, Any], address: str | None = None) -> Callable[..., Generator[Outcome, None, None]]:
-    """An engine for `extract` whose workers make an `Extractor(**settings)` each, on their node.
+def engine(extractor: dict[str, Any], address: str | None = None) -> Engine:
+    """An engine for `extract` whose workers each make an `Extractor(**extractor)` on their node.
 
     `address` is a cluster's as Ray knows it; without one Ray finds it (RAY_ADDRESS, the cluster that this
     machine is part of) or starts its own on this machine. Inputs and weights must be at the same path on all nodes.
@@ -44,17 +43,17 @@ def engine(settings: dict[str, Any], address: str | None = None) -> Callable[...
     try:
         import ray  # noqa: F401
     except ImportError as error:
-        raise UsageError("--engine ray needs Ray: pip install 'anomalycli[ray]'.") from error
+        raise UsageError("A cluster needs Ray: pip install 'anomalycli[ray]'.") from error
     if address and address.startswith("ray://"):
         raise UsageError(
             f"{address}: Ray's client cannot carry this. Run the command on a machine of the cluster "
-            "(`ray job submit` does), without --address."
+            "(`ray job submit` does), without an address."
         )
-    if settings["precision"] == "int8":
-        raise UsageError("int8 is calibrated on one machine, for that machine: leave --engine ray or --precision out.")
+    if extractor["precision"] == "int8":
+        raise UsageError("int8 is calibrated on one machine, for that machine: choose another precision for a cluster.")
     if address and ":" in address:
         _check_answer(address)
-    return partial(_make, settings=settings, address=address)
+    return ClusterEngine(extractor, address)
 
 
 def _check_answer(address: str) -> None:
@@ -67,80 +66,96 @@ def _check_answer(address: str) -> None:
 
 
 class Worker:
-    """What runs on a node; its extractor is made there with its first call.
+    """What runs on a node. Its extractor is made there by its first call.
 
-    Raises AnomalyError where that would make features of another kind than `kind`.
+    Raises AnomalyError if that would make features of another kind than `kind`.
     """
 
     def __init__(self, settings: dict[str, Any], kind: FeatureKind):
         self.settings, self.kind = settings, kind
         self.extractor: Extractor | None = None
 
-    def make(self, targets: dict[Input, Path], how: dict[str, Any]) -> Generator[Outcome, None, None]:
+    def make(
+        self, targets: dict[Input, Path], settings: ExtractionSettings
+    ) -> Generator[ExtractionOutcome, None, None]:
         self.extractor = self.extractor or Extractor(**self.settings)
-        if conflict := self.extractor.kind.conflict(self.kind, f"The node {platform.node()} has", "this run has"):
+        if conflict := self.extractor.kind.conflict(self.kind, f"The node {platform.node()}", "this run"):
             raise AnomalyError(f"{conflict}: every node needs the same version and weights.")
-        yield from make(targets, self.extractor, **how)
+        yield from extract_here(targets, self.extractor, settings)
 
 
-def _make(
-    targets: dict[Input, Path],
-    extractor: Extractor,
-    *,
-    settings: dict[str, Any],
-    address: str | None,
-    on_progress: Callable[[Progress], None] | None = None,
-    **how: Any,
-) -> Generator[Outcome, None, None]:
-    """`extract.make`, on a cluster. Raises AnomalyError where there is none or it has no node left."""
-    import ray
+@dataclass(frozen=True)
+class ClusterEngine:
+    """The engine that `engine` returns. extractor: arguments of the workers' `Extractor`."""
 
-    if not targets:
-        return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster that is started here reports to nobody
-    try:
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise AnomalyError(f"{address or 'Ray'}: no Ray cluster can be had ({cause(error)}).") from error
-    files, behind, clips, seconds = 0, 0, 0, 0.0
-    every = sum(size_of(item.path) for item in targets)
-    try:
-        run = _Run({item: path.absolute() for item, path in targets.items()}, settings, extractor.kind, how)
-        for outcome in run.outcomes():
-            yield outcome
-            files, behind = files + 1, behind + size_of(outcome.path)
-            clips, seconds = clips - (-outcome.frames // CLIP_LENGTH), seconds + outcome.seconds
-            if on_progress:
-                on_progress(Progress(outcome.path, clips, seconds, len(targets), files, every, behind))
-    finally:
-        ray.shutdown()
+    extractor: dict[str, Any]
+    address: str | None = None
+
+    def __call__(
+        self,
+        targets: dict[Input, Path],
+        extractor: Extractor,
+        settings: ExtractionSettings,
+        on_progress: OnProgress | None = None,
+    ) -> Generator[ExtractionOutcome, None, None]:
+        """Make the files of `targets` on the cluster. Raises AnomalyError if there is none or no node is left."""
+        import ray
+
+        if not targets:
+            return
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster that is started here reports to nobody
+        try:
+            ray.init(self.address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise AnomalyError(f"{self.address or 'Ray'}: no Ray cluster can be reached ({cause(error)}).") from error
+        files, done, clips, seconds = 0, 0, 0, 0.0
+        every = sum(size_of(item.path) for item in targets)
+        try:
+            absolute = {item: path.absolute() for item, path in targets.items()}
+            run = ClusterRun(absolute, self.extractor, extractor.kind, settings)
+            for outcome in run.outcomes():
+                yield outcome
+                files, done = files + 1, done + size_of(outcome.path)
+                clips, seconds = clips - (-outcome.frames // extractor.kind.clip_length), seconds + outcome.seconds
+                if on_progress:
+                    on_progress(ExtractionProgress(outcome.path, clips, seconds, len(targets), files, every, done))
+        finally:
+            ray.shutdown()
 
 
 @dataclass
-class _AtWork:
-    """A worker and what it is at; nothing while it starts."""
+class _BusyWorker:
+    """A worker and the inputs that it has; none while it starts."""
 
     actor: Any
     items: list[Input]
     has_started: bool
 
 
-class _Run:
-    def __init__(self, targets: dict[Input, Path], settings: dict[str, Any], kind: FeatureKind, how: dict[str, Any]):
+class ClusterRun:
+    """Hands out the inputs to workers, and collects their outcomes."""
+
+    def __init__(
+        self,
+        targets: dict[Input, Path],
+        extractor: dict[str, Any],
+        kind: FeatureKind,
+        settings: ExtractionSettings,
+    ):
         import ray
 
-        self.targets, self.settings, self.kind, self.how = targets, settings, kind, how
+        self.targets, self.extractor, self.kind, self.settings = targets, extractor, kind, settings
         self.waiting = deque(targets)
         self.losses: Counter[Input] = Counter()
-        self.at_work: dict[Any, _AtWork] = {}  # by the stream of outcomes
+        self.at_work: dict[Any, _BusyWorker] = {}  # by the stream of outcomes
         self.bad_starts = 0  # in a row
         self.why = ""  # the last worker was lost
-        with_gpu = settings["device"] != "cpu" and ray.cluster_resources().get("GPU", 0)
+        with_gpu = extractor["device"] != "cpu" and ray.cluster_resources().get("GPU", 0)
         cores = min(CORES, max((node.get("CPU", 0) for node in _nodes()), default=0))
         # Ray lets PyTorch have as many threads as the worker has cores, unless OMP_NUM_THREADS says otherwise
         self.needs = {"GPU": 1, "CPU": 1} if with_gpu else {"CPU": max(1, cores)}
 
-    def outcomes(self) -> Generator[Outcome, None, None]:
+    def outcomes(self) -> Generator[ExtractionOutcome, None, None]:
         import ray
         from ray.exceptions import RayError, RayTaskError
 
@@ -151,7 +166,7 @@ class _Run:
             for stream in cast(list[Any], ready):
                 worker = self.at_work[stream]
                 try:
-                    outcome: Outcome = ray.get(next(stream))
+                    outcome: ExtractionOutcome = ray.get(next(stream))
                 except StopIteration:
                     del self.at_work[stream]
                     self.bad_starts = 0
@@ -176,7 +191,7 @@ class _Run:
         places = self._places()
         if not places:
             raise AnomalyError(
-                "The cluster has no node left to work on. What is there is whole: the same command goes on."
+                "The cluster has no node left to work on. What is there is whole: run the same command again to resume."
             )
         if not self.at_work and self.bad_starts >= TRIES:
             raise AnomalyError(f"No worker starts on the cluster: {self.why}")
@@ -184,7 +199,7 @@ class _Run:
             n_gpus = self.needs.get("GPU", 0)
             actor = ray.remote(num_cpus=self.needs["CPU"], num_gpus=n_gpus)(Worker)
             for _ in range(min(places - len(self.at_work), len(self.waiting))):
-                self._give(actor.remote(self.settings, self.kind), [])
+                self._give(actor.remote(self.extractor, self.kind), [])
 
     def _places(self) -> int:
         return sum(int(min(node.get(name, 0) // n for name, n in self.needs.items())) for node in _nodes())
@@ -197,10 +212,10 @@ class _Run:
         return [self.waiting.popleft() for _ in range(n)]
 
     def _give(self, actor: Any, items: list[Input]) -> None:
-        stream = actor.make.remote({item: self.targets[item] for item in items}, self.how)
-        self.at_work[stream] = _AtWork(actor, items, has_started=bool(items))
+        stream = actor.make.remote({item: self.targets[item] for item in items}, self.settings)
+        self.at_work[stream] = _BusyWorker(actor, items, has_started=bool(items))
 
-    def _lose(self, worker: _AtWork, why: str) -> Generator[Outcome, None, None]:
+    def _lose(self, worker: _BusyWorker, why: str) -> Generator[ExtractionOutcome, None, None]:
         """Put back what a lost worker had; what has cost too many of them has failed."""
         import ray
 
@@ -213,7 +228,7 @@ class _Run:
             if self.losses[item] < TRIES:
                 self.waiting.appendleft(item)
             else:
-                yield Outcome(item.path, "failed", f"{item.path}: {TRIES} workers were lost over it ({why}).")
+                yield ExtractionOutcome(item.path, "failed", f"{item.path}: {TRIES} workers were lost over it ({why}).")
 
 
 def _nodes() -> list[dict[str, float]]:

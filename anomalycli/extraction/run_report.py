@@ -18,7 +18,7 @@ STATUSES = ("done", "skipped", "partial", "failed")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ExtractionOutcome:
     """What became of one input. status: done, skipped (was there already), partial (damaged), failed.
 
     reason: why it is not whole; one that was skipped has it, too. note: what else is worth knowing, such
@@ -57,7 +57,7 @@ class Shard:
         return REPORT if self.of == 1 else f"report.{self.number}-of-{self.of}.json"
 
 
-class Account:
+class RunReport:
     """Collects outcomes, and writes the report when the run ends, however it ends.
 
     The reports of all shards, once they are there, are merged into one.
@@ -65,13 +65,13 @@ class Account:
 
     def __init__(self, output: Path, shard: Shard = Shard()):
         self.output, self.shard = output, shard
-        self.outcomes: list[Outcome] = []
+        self.outcomes: list[ExtractionOutcome] = []
 
-    def __enter__(self) -> "Account":
+    def __enter__(self) -> "RunReport":
         self.begin = time.monotonic()
         return self
 
-    def add(self, outcome: Outcome) -> Outcome:
+    def add(self, outcome: ExtractionOutcome) -> ExtractionOutcome:
         self.outcomes.append(outcome)
         return outcome
 

@@ -1,5 +1,6 @@
 """Features on their way: rows in a file, which another run takes up where this one was stopped."""
 
+import errno
 import io
 import json
 import tempfile
@@ -9,12 +10,23 @@ from pathlib import Path
 import numpy as np
 import portalocker
 
+from ..errors import StorageError
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 ALIGNED = 64  # bytes; the rows begin at a multiple of it
 
 
 def beside(target: Path) -> Path:
     """Where the rows are that are for the file `target`."""
     return target.with_name(f"{target.name}.rows")
+
+
+def no_room(path: Path, error: OSError) -> StorageError:
+    """The error that ends a run because nothing more can be written at `path`."""
+    return StorageError(
+        f"{path}: it cannot be written ({error.strerror}). What is there is whole: make room, and run the same "
+        "command again to resume."
+    )
 
 
 class Rows:

@@ -1,80 +1,74 @@
-"""Decoding in a process of its own: what a broken file does to its decoder, it does to that process alone.
+"""Decoding in a process of its own: a file that breaks its decoder breaks that process alone.
 
-`Reader` starts `python -m anomalycli.media.decoder` and asks it for one file at a time. Requests go to its stdin as
-JSON, a line each; answers come from its stdout as a JSON line, and the bytes of an array where it has a shape.
+This is the parent's side. `Decoder` starts a process that runs decoder_worker.py and asks it for one file at a time.
+Requests go to its stdin, one line of JSON each. Each answer comes from its stdout: one line of JSON, and the bytes of
+an array where the line has a shape. The last answer to a request has no array: it holds `facts`, or `error`.
 """
 
 import contextlib
-import ctypes
 import io
 import json
 import os
-import queue
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
-from ..errors import VideoError, cause
+from ..errors import VideoError
+from .messages import ClipFormat, DecodedClip, SoundFacts, SoundWindows, VideoFacts
 
-STALL = 120.0  # seconds without a clip after which a decoder counts as hung
-MEMORY = 4096  # MB that a decoder may take
 TRIES = 3  # decoders that a file may cost; the frames do not depend on which reads them
-SOUND_BLOCK = 32  # windows of sound in one answer
+PACKAGE = __name__.split(".")[0]
+
+# What the process runs. It searches the current folder, which may hold anything, for no module, and finds this very
+# package, however its parent found it.
+START = f"""import sys
+sys.path[:] = [folder for folder in sys.path if folder]
+import typing
+sys.path.insert(0, sys.argv[1])
+import {PACKAGE}
+del sys.path[0]
+from {PACKAGE}.media.decoder_worker import main
+main(int(sys.argv[2]))"""
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What is known of a video once it is read: see `Video`. times and ends are in seconds."""
+class DecoderLimits:
+    """What a decoder's process may take.
 
-    n_frames: int
-    fps: float
-    times: np.ndarray | None
-    ends: np.ndarray
-    damage: str | None
-    lost: int | None
+    stall: seconds without an answer after which it counts as hung. memory: MB.
+    """
 
-
-@dataclass(frozen=True)
-class SoundFacts:
-    """What is known of a sound track once it is read: see `Sound`."""
-
-    track: str | None
-    missing: str | None
+    stall: float = 120.0
+    memory: int = 4096
 
 
 class _Lost(Exception):
-    """The process that reads is gone, and why."""
+    """The process that decodes is gone, and why."""
 
     def __init__(self, why: str, hung: bool = False, killed: bool = False):
         super().__init__(why)
         self.hung, self.killed = hung, killed
 
 
-class Reader:
-    """A process that decodes, and is replaced when it crashes or makes no progress for `stall` seconds.
+class Decoder:
+    """A process that decodes, and is replaced when it crashes or exceeds its limits.
 
-    It may take `memory` MB. A file that it did not survive goes to a fresh process, without decord,
-    before it counts as unreadable.
+    A file that it did not survive goes to a fresh process, without decord, before it counts as unreadable.
     """
 
-    def __init__(self, stall: float = STALL, memory: int = MEMORY):
-        self.stall, self.memory = stall, memory
-        self.n_clips: int | None = None  # of the video that is being read, as far as its container says
-        self.fps = 0.0  # likewise
-        self.facts: Facts | None = None  # of the video that was read last
-        self.sound: SoundFacts | None = None
+    def __init__(self, limits: DecoderLimits = DecoderLimits()):
+        self.limits = limits
         self._process: subprocess.Popen | None = None
         self._hung, self._closed = False, False
 
-    def __enter__(self) -> "Reader":
+    def __enter__(self) -> "Decoder":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -85,40 +79,40 @@ class Reader:
         self._closed = True
         self._end()
 
-    def _end(self) -> None:
-        process, self._process = self._process, None
-        if process:
-            process.kill()
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                with contextlib.suppress(OSError):
-                    pipe.close()  # type: ignore[union-attr]
+    def clips(self, path: Path, form: ClipFormat, skip: int = 0) -> Iterator[DecodedClip | VideoFacts]:
+        """Yield the clips of a video without the first `skip`, which are decoded all the same, and then its facts.
 
-    def clips(self, path: Path, short_side: int | None, multiple: int = 1, skip: int = 0) -> Iterator[np.ndarray]:
-        """Yield the clips of `Video(path, short_side, multiple)`, uint8 (16, height, width, 3); then `facts` are known.
-
-        The first `skip` are read, and not given.
-
-        Raises VideoError where not one frame can be read, whatever the reason.
+        Raises VideoError if not one frame can be read, whatever the reason.
         """
-        request = {"do": "clips", "path": os.fspath(path), "short_side": short_side, "multiple": multiple}
-        facts = yield from self._arrays(path, request, skip)
-        times = None if facts["times"] is None else np.array(facts["times"], np.float64)
-        self.facts = Facts(**facts | {"times": times, "ends": np.array(facts["ends"], np.float64)})
+        for head, array in self._answers(path, {"do": "clips", "form": asdict(form)}, skip):
+            if array is not None:
+                yield DecodedClip(array, head["n_clips"], head["fps"])
+            else:
+                yield _video_facts(head["facts"])
 
-    def windows(self, path: Path, starts: np.ndarray, length: int) -> Iterator[np.ndarray]:
-        """Yield the windows of `Sound(path)`, float32 (up to SOUND_BLOCK, length) at a time; then `sound` is known.
+    def windows(self, path: Path, starts: np.ndarray, length: int) -> Iterator[SoundWindows | SoundFacts]:
+        """Yield the windows of `Sound(path)`, some at a time, and then what is known of the track.
 
-        Raises VideoError where the process does not survive the file.
+        Raises VideoError if the process does not survive the file.
         """
-        request = {"do": "windows", "path": os.fspath(path), "starts": starts.tolist(), "length": length}
-        self.sound = SoundFacts(**(yield from self._arrays(path, request)))
+        for head, array in self._answers(path, {"do": "windows", "starts": starts.tolist(), "length": length}):
+            yield SoundFacts(**head["facts"]) if array is None else SoundWindows(array)
 
-    def _arrays(self, path: Path, request: dict[str, Any], given: int = 0) -> Generator[np.ndarray, None, dict]:
-        """Arrays as they come, behind the first `given`, and the facts in the end; of a process that dies on the way,
-        the next one goes on."""
+    def grab(self, path: Path, numbers: Iterable[int], short_side: int | None = None) -> dict[int, np.ndarray]:
+        """The frames of these numbers, counted as `clips` counts them: each uint8 (height, width, 3), RGB.
+
+        Numbers that the video does not reach are left out. Raises VideoError if not one frame can be read.
+        """
+        request = {"do": "grab", "numbers": sorted(set(numbers)), "short_side": short_side}
+        return {head["number"]: array for head, array in self._answers(path, request) if array is not None}
+
+    def _answers(
+        self, path: Path, request: dict[str, Any], given: int = 0
+    ) -> Generator[tuple[dict[str, Any], np.ndarray | None], None, None]:
+        """Arrays with what is said of them, behind the first `given`, and at last the facts without an array; when a
+        process dies on the way, the next one continues."""
+        request |= {"path": os.fspath(path), "with_decord": True}
         tries = 0
-        request["with_decord"] = True
         while True:
             try:
                 self._send(request)
@@ -127,8 +121,7 @@ class Reader:
                     number += 1
                     if number > given:
                         given = number
-                        self.n_clips, self.fps = answer[0]["n_clips"], answer[0]["fps"]
-                        yield answer[1]
+                        yield answer
             except _Lost as lost:
                 self._end()
                 tries += 1
@@ -142,7 +135,8 @@ class Reader:
             else:
                 if "error" in answer[0]:
                     raise VideoError(answer[0]["error"])
-                return answer[0]["facts"]
+                yield answer
+                return
 
     def _send(self, request: dict[str, Any]) -> None:
         if self._process is None or self._process.poll() is not None:
@@ -156,9 +150,10 @@ class Reader:
 
     def _start(self) -> None:
         debug = os.environ.get("ANOMALYCLI_DEBUG") == "1"
+        folder = Path(__file__).resolve().parents[2]
         self._hung = False
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "anomalycli.media.decoder", str(self.memory)],
+            [sys.executable, "-c", START, str(folder), str(self.limits.memory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if debug else subprocess.DEVNULL,
@@ -166,9 +161,18 @@ class Reader:
         )
         if self._closed:  # by another thread, in the meantime
             self._end()
-            raise _Lost("the reader is closed")
+            raise _Lost("the decoder is closed")
 
-    def _receive(self) -> tuple[dict, np.ndarray | None]:
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                with contextlib.suppress(OSError):
+                    pipe.close()  # type: ignore[union-attr]
+
+    def _receive(self) -> tuple[dict[str, Any], np.ndarray | None]:
         process = self._process
         assert process
         pipe = cast(io.BufferedReader, process.stdout)
@@ -177,33 +181,34 @@ class Reader:
             self._hung = True
             process.kill()
 
-        watchdog = threading.Timer(self.stall, hang)
+        watchdog = threading.Timer(self.limits.stall, hang)
         watchdog.daemon = True
         watchdog.start()
         try:
             line = pipe.readline()
             if not line.endswith(b"\n"):
                 raise self._death(process)
-            answer = json.loads(line)
-            if "shape" not in answer:
-                return answer, None
-            array = np.empty(answer["shape"], answer["dtype"])
-            if pipe.readinto(_bytes(array)) < array.nbytes:
+            head = json.loads(line)
+            if "shape" not in head:
+                return head, None
+            array = np.empty(head["shape"], head["dtype"])
+            if pipe.readinto(array.reshape(-1).view(np.uint8).data) < array.nbytes:
                 raise self._death(process)
-            return answer, array
+            return head, array
         finally:
             watchdog.cancel()
 
     def _death(self, process: subprocess.Popen) -> _Lost:
         code = process.wait()
         if self._hung:
-            return _Lost(f"its decoder made no progress for {self.stall:g} s and was stopped (--stall)", hung=True)
+            return _Lost(f"its decoder made no progress for {self.limits.stall:g} s and was stopped", hung=True)
         why = _signal_name(-code) if code < 0 else f"exit code {code}"
         return _Lost(f"its decoder crashed ({why})", killed=code == -9)
 
 
-def _bytes(array: np.ndarray) -> memoryview:
-    return array.reshape(-1).view(np.uint8).data
+def _video_facts(facts: dict[str, Any]) -> VideoFacts:
+    times = None if facts["times"] is None else np.array(facts["times"], np.float64)
+    return VideoFacts(**facts | {"times": times, "ends": np.array(facts["ends"], np.float64)})
 
 
 def _signal_name(number: int) -> str:
@@ -213,109 +218,5 @@ def _signal_name(number: int) -> str:
 
 
 def _python_path() -> str:
-    """So that the process finds this very package, however its parent came by it."""
-    package = str(Path(__file__).resolve().parents[2])
-    return os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
-
-
-# What follows runs in the process that decodes.
-
-
-def main() -> None:
-    """Answer requests until stdin ends: when the parent is gone, however that came, so is this process."""
-    with contextlib.suppress(ValueError):
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    end_with_parent()
-    memory = int(sys.argv[1])
-    limit_memory(memory)
-    answers = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)  # what a library prints does not mix with the answers
-    requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=listen, args=(requests,), daemon=True).start()
-    while True:
-        respond(json.loads(requests.get()), memory, answers)
-
-
-def listen(requests: "queue.SimpleQueue[bytes]") -> None:
-    for line in sys.stdin.buffer:
-        requests.put(line)
-    os._exit(0)
-
-
-def end_with_parent() -> None:
-    """Linux ends a process that hangs in a decoder, too, and so does not hear that stdin has ended."""
-    if sys.platform == "linux":
-        parent_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
-        ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGKILL)
-
-
-def limit_memory(megabytes: int) -> None:
-    """Where the system can: what is allocated beyond fails."""
-    with contextlib.suppress(ImportError, OSError, ValueError):
-        import resource
-
-        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        resource.setrlimit(resource.RLIMIT_DATA, (megabytes << 20, hard))
-
-
-def respond(request: dict, memory: int, answers: Any) -> None:
-    path = Path(request["path"])
-    try:
-        job = read_clips(path, request) if request["do"] == "clips" else read_windows(path, request)
-        end = yield_to(answers, job)
-    except VideoError as error:
-        end = {"error": str(error)}
-    except MemoryError:
-        end = {"error": f"{path}: reading it takes more than {memory} MB (--memory)."}
-    except Exception as error:
-        end = {"error": f"{path}: it cannot be read ({cause(error)})."}
-    send(answers, end)
-
-
-def yield_to(answers: Any, job: Generator[tuple[np.ndarray, dict], None, dict]) -> dict:
-    """Send each array of `job` with what is said of it; returns the facts that it returns."""
-    while True:
-        try:
-            array, head = next(job)
-        except StopIteration as end:
-            return {"facts": end.value}
-        send(answers, head | {"shape": array.shape, "dtype": array.dtype.str}, array)
-
-
-def send(answers: Any, head: dict, array: np.ndarray | None = None) -> None:
-    for part in (json.dumps(head).encode() + b"\n", b"" if array is None else _bytes(np.ascontiguousarray(array))):
-        left = memoryview(part)
-        while left:
-            left = left[answers.write(left) :]
-
-
-def read_clips(path: Path, request: dict) -> Generator[tuple[np.ndarray, dict], None, dict]:
-    from .video import CLIP_LENGTH, Video
-
-    video = Video(path, request["short_side"], request["multiple"], with_decord=request["with_decord"])
-    n_clips = -(-video.n_declared // CLIP_LENGTH) if video.n_declared else None
-    for clip in video.clips():
-        yield clip, {"n_clips": n_clips, "fps": video.fps}
-    times = video.frame_times()
-    return {
-        "n_frames": video.n_frames,
-        "fps": video.fps,
-        "times": None if times is None else times.tolist(),
-        "ends": video.clip_ends().tolist(),
-        "damage": video.damage,
-        "lost": video.n_lost,
-    }
-
-
-def read_windows(path: Path, request: dict) -> Generator[tuple[np.ndarray, dict], None, dict]:
-    from .audio import Sound
-
-    sound = Sound(path)
-    windows = sound.windows(np.array(request["starts"]), request["length"])
-    while some := list(islice(windows, SOUND_BLOCK)):
-        yield np.stack(some), {"n_clips": len(request["starts"]), "fps": 0.0}
-    return {"track": sound.track, "missing": sound.missing}
-
-
-if __name__ == "__main__":
-    main()
+    """PYTHONPATH without empty parts, which would mean the current folder."""
+    return os.pathsep.join(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))

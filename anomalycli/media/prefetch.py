@@ -1,4 +1,4 @@
-"""Several readers at work while the network is: what they read comes as one stream, in bounded memory."""
+"""Several decoders at work while the network is: what they read comes as one stream, in bounded memory."""
 
 import queue
 import threading
@@ -6,22 +6,22 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, TypeVar
 
 from ..errors import VideoError
-from .decoder import Reader
+from .decoder import Decoder
 
-AHEAD = 4  # messages of each reader that may wait
+AHEAD = 4  # messages of each decoder that may wait
 
 Item = TypeVar("Item")
 
 
 def feed(
-    items: Iterable[Item], read: Callable[[Reader, Item], Iterator[Any]], readers: list[Reader]
+    items: Iterable[Item], read: Callable[[Decoder, Item], Iterator[Any]], decoders: list[Decoder]
 ) -> Generator[tuple[Item, Any], None, None]:
-    """Yield (item, message) for each message of `read(reader, item)`, each reader at another item.
+    """Yield (item, message) for each message of `read(decoder, item)`, each decoder at another item.
 
     Messages of one item keep their order, those of several mix. A VideoError is the last message of its
-    item; any other exception is raised. Whoever stops listening stops the readers.
+    item; any other exception is raised. Closing the generator stops the decoders.
     """
-    messages: queue.Queue[tuple[Item | None, Any]] = queue.Queue(AHEAD * len(readers))
+    messages: queue.Queue[tuple[Item | None, Any]] = queue.Queue(AHEAD * len(decoders))
     waiting, lock, stopped = iter(items), threading.Lock(), threading.Event()
 
     def put(item: Item | None, message: Any) -> bool:
@@ -33,13 +33,13 @@ def feed(
                 continue
         return False
 
-    def work(reader: Reader) -> None:
+    def work(decoder: Decoder) -> None:
         try:
             while True:
                 with lock:
                     item = next(waiting)
                 try:
-                    if not all(put(item, message) for message in read(reader, item)):
+                    if not all(put(item, message) for message in read(decoder, item)):
                         return
                 except VideoError as error:
                     put(item, error)
@@ -48,7 +48,7 @@ def feed(
         except BaseException as error:
             put(None, error)
 
-    threads = [threading.Thread(target=work, args=(reader,), daemon=True) for reader in readers]
+    threads = [threading.Thread(target=work, args=(decoder,), daemon=True) for decoder in decoders]
     for thread in threads:
         thread.start()
     at_work = len(threads)
@@ -63,7 +63,7 @@ def feed(
                 raise message
     finally:
         stopped.set()
-        for reader in readers:
-            reader.close()
+        for decoder in decoders:
+            decoder.close()
         for thread in threads:
             thread.join()

@@ -1,4 +1,4 @@
-"""Video files as consecutive clips of 16 frames.
+"""Video files as consecutive clips.
 
 decord reads. Where it cannot (AV1, no duration in the header, damage), PyAV goes on at the very
 same frame. Both scale through the same libswscale filter, so a frame does not depend on its reader.
@@ -6,8 +6,9 @@ same frame. Both scale through the same libswscale filter, so a frame does not d
 
 import contextlib
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from fractions import Fraction
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -25,7 +26,6 @@ try:
 except ImportError:  # no wheel for this platform
     decord = None
 
-CLIP_LENGTH = 16
 SUFFIXES = frozenset(
     (".3gp", ".asf", ".avi", ".dav", ".flv", ".h264", ".h265", ".m2ts", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4")
     + (".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv")
@@ -80,8 +80,15 @@ class Video:
         self.fps = float(rate)
         self.size = scaled_size(self.width, self.height, short_side, multiple)
 
-    def clips(self, length: int = CLIP_LENGTH) -> Iterator[np.ndarray]:
-        """Yield uint8 arrays (length, height, width, 3), RGB; the last one repeats its last frame."""
+    def clips(self, length: int, taken: tuple[int, ...] | None = None) -> Iterator[np.ndarray]:
+        """Yield uint8 arrays (n_taken, height, width, 3), RGB, of `length` consecutive frames each.
+
+        `taken` are the numbers of those frames of a clip that are given, ascending from 0; None gives all. A last
+        clip that is not full repeats its last frame.
+        """
+        if taken is not None:
+            yield from self._some_of_each_clip(length, taken)
+            return
         clip = np.empty((length, self.size[1], self.size[0], 3), np.uint8)
         at = 0
         for frame in self.frames():
@@ -94,16 +101,50 @@ class Video:
             clip[at:] = clip[at - 1]
             yield clip
 
+    def _some_of_each_clip(self, length: int, taken: tuple[int, ...]) -> Iterator[np.ndarray]:
+        """`clips` without scaling the frames that are not taken: decord scales all, so PyAV alone reads."""
+        clip = np.empty((len(taken), self.size[1], self.size[0], 3), np.uint8)
+        given, scaled = 0, None  # frames that the clip has; what gives the frame that was decoded last
+        self._begin()
+        for scaled in self._pyav_frames():
+            place = (self.n_frames - 1) % length
+            if given < len(taken) and place == taken[given]:
+                clip[given], given = scaled(), given + 1
+            if place == length - 1:
+                yield clip
+                clip, given = np.empty_like(clip), 0
+        if scaled and self.n_frames % length:
+            clip[given:] = scaled()
+            yield clip
+        self._end()
+
     def frames(self) -> Iterator[np.ndarray]:
         """Yield every frame, uint8 (height, width, 3), RGB, counting them in `n_frames`."""
-        self.n_frames, self.damage, self._seconds = 0, None, 0.0
+        self._begin()
         if not (yield from self._decord_frames()):
-            try:
-                yield from self._pyav_frames(skip=self.n_frames)
-            except av.error.FFmpegError as error:
-                self.damage = cause(error)
-            except IndexError:  # PyAV's, where damage looks like the beginning of one more stream
-                self.damage = "a stream that was not declared begins"
+            for scaled in self._pyav_frames(skip=self.n_frames):
+                yield scaled()
+        self._end()
+
+    def grab(self, numbers: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (number, frame) of the frames of these numbers, ascending, as far as the video has them.
+
+        They are counted from the beginning, as `frames` counts them: no container's index is trusted to find them.
+        """
+        wanted = set(numbers)
+        last = max(wanted, default=-1)
+        self._begin()
+        for number, scaled in enumerate(islice(self._pyav_frames(), last + 1)):
+            if number in wanted:
+                yield number, scaled()
+        if last >= 0:
+            self._end()
+
+    def _begin(self) -> None:
+        self.n_frames, self.damage, self._seconds = 0, None, 0.0
+
+    def _end(self) -> None:
+        """Check that everything was there. Raises VideoError if nothing was."""
         if self.n_frames == 0:
             raise VideoError(f"{self.path}: not one frame can be decoded ({self.damage}).")
         few = self.n_declared and self.n_frames < self.n_declared
@@ -115,20 +156,8 @@ class Video:
         if self.damage is None and (few or short):
             self.damage = "the stream ends early"
 
-    def grab(self, numbers: Iterable[int]) -> dict[int, np.ndarray]:
-        """The frames of these numbers, each (height, width, 3), as far as the video has them."""
-        wanted = sorted(set(numbers))
-        if self._with_decord:
-            try:
-                reader = decord.VideoReader(_url(self.path), width=self.size[0], height=self.size[1], num_threads=1)
-                return {number: reader[number].asnumpy() for number in wanted}
-            except (RuntimeError, IndexError, UnicodeError, decord.DECORDError):
-                pass  # the slow way
-        last = wanted[-1] if wanted else -1
-        return {number: frame for number, frame in enumerate(islice(self.frames(), last + 1)) if number in wanted}
-
-    def clip_ends(self, length: int = CLIP_LENGTH) -> np.ndarray:
-        """When each clip that was read ends, in seconds on the file's own clock: float64 (n_clips,).
+    def clip_ends(self, length: int) -> np.ndarray:
+        """When each clip of `length` frames that was read ends, in seconds on the file's own clock: float64 (n_clips,).
 
         That is when the frame after its last begins, by the stream's timestamps; where those do not
         account for every frame, and beyond the last frame, frames are 1/fps apart.
@@ -195,19 +224,23 @@ class Video:
         self._seconds = float(reader.get_frame_timestamp(self.n_frames - 1)[1]) if self.n_frames else 0.0
         return self.n_frames == (self.n_declared or len(reader))
 
-    def _pyav_frames(self, skip: int = 0) -> Iterator[np.ndarray]:
-        """Frames from number `skip` on."""
-        with av.open(_url(self.path)) as container:
-            stream = _video_stream(container, self.path)
-            source = None
-            for frame in islice(container.decode(stream), skip, None):
-                if source != (frame.width, frame.height, frame.format.name):
-                    source = frame.width, frame.height, frame.format.name
-                    graph = self._filter_graph(stream, frame)
-                graph.push(frame)
-                self.n_frames += 1
-                self._seconds = frame.time or 0.0
-                yield graph.pull().to_ndarray()
+    def _pyav_frames(self, skip: int = 0) -> Iterator[Callable[[], np.ndarray]]:
+        """Frames from number `skip` on, each as a function that scales it."""
+        try:
+            with av.open(_url(self.path)) as container:
+                stream = _video_stream(container, self.path)
+                source = None
+                for frame in islice(container.decode(stream), skip, None):
+                    if source != (frame.width, frame.height, frame.format.name):
+                        source = frame.width, frame.height, frame.format.name
+                        graph = self._filter_graph(stream, frame)
+                    self.n_frames += 1
+                    self._seconds = frame.time or 0.0
+                    yield partial(_filtered, graph, frame)
+        except av.error.FFmpegError as error:
+            self.damage = cause(error)
+        except IndexError:  # PyAV's, where damage looks like the beginning of one more stream
+            self.damage = "a stream that was not declared begins"
 
     def _filter_graph(self, stream, frame) -> "av.filter.Graph":
         graph = av.filter.Graph()
@@ -223,6 +256,11 @@ class Video:
         ]
         graph.link_nodes(*nodes).configure()
         return graph
+
+
+def _filtered(graph: "av.filter.Graph", frame: "av.VideoFrame") -> np.ndarray:
+    graph.push(frame)
+    return graph.pull().to_ndarray()
 
 
 def scaled_size(width: int, height: int, short_side: int | None, multiple: int = 1) -> tuple[int, int]:

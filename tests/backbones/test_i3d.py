@@ -180,8 +180,8 @@ def test_frames_are_resized_as_an_independent_library_does(make_video):
         return np.repeat(grey[..., None], 3, 2).astype(np.uint8)
 
     path = make_video("waves.mkv", 16, (256, 192), paint=paint)
-    (whole,) = Video(path).clips()
-    (small,) = Video(path, 96).clips()
+    (whole,) = Video(path).clips(16)
+    (small,) = Video(path, 96).clips(16)
     assert small.shape == (16, 96, 128, 3)
     theirs = np.stack([np.asarray(Image.fromarray(frame).resize((128, 96), Image.BILINEAR)) for frame in whole])
     assert np.abs(small.astype(int) - theirs.astype(int)).mean() < 2  # half a pixel aside it would be 5

@@ -13,7 +13,8 @@ from anomalycli.checkpoint import ModelInfo, save_model
 from anomalycli.denet import DENet, DENetConfig
 from anomalycli.device import pick_precision
 from anomalycli.errors import UsageError
-from anomalycli.extraction.job import calibrate, extract, extract_video
+from anomalycli.extraction.job import calibrate, extract
+from anomalycli.extraction.local_engine import extract_video
 from anomalycli.features.files import load_features
 
 SIZE = 32

@@ -3,7 +3,12 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from anomalycli.backbones.base import Extractor
+from anomalycli.errors import UsageError, VideoError
+from anomalycli.extraction.job import extract
+from anomalycli.extraction.settings import ExtractionSettings
 from anomalycli.features.files import load_features
 
 
@@ -47,7 +52,7 @@ def test_the_same_command_goes_on_and_changed_settings_are_refused(run, make_vid
     assert not (tmp_path / "features" / "a.npz.rows").exists()
     done = run("extract", "videos", "--size", "48", code=2)
     assert "size 32" in done.stderr
-    assert "--overwrite" in done.stderr
+    assert "overwrite what is there" in done.stderr
     assert "2 done" in run("extract", "videos", "--size", "48", "--overwrite", "--precision", "fp32").stderr
     done = run("extract", "videos", "--size", "48", "--precision", "bf16", code=2)
     assert "precision fp32, and this run has bf16" in done.stderr
@@ -96,3 +101,20 @@ def test_contradictory_labels_stop_it_before_any_work(run, make_video, tmp_path)
     assert not (tmp_path / "features").exists()
     (tmp_path / "empty").mkdir()
     assert "empty: there is no video in it" in run("extract", "empty", code=1).stderr
+
+
+def test_what_is_wrong_is_said_by_the_call_and_not_by_its_iterator(make_video, tmp_path):
+    extractor = Extractor("mc3", "cpu", size=16)
+    (tmp_path / "empty").mkdir()
+    make_video("videos/normal/a.mp4", 5)
+    assert [outcome.status for outcome in extract([tmp_path / "videos"], tmp_path / "out", extractor)] == ["done"]
+    with pytest.raises(VideoError, match="there is no video"):
+        extract([tmp_path / "empty"], tmp_path / "new", extractor)
+    with pytest.raises(UsageError, match="with size 16, and this run has 32"):
+        extract([tmp_path / "videos"], tmp_path / "out", Extractor("mc3", "cpu", size=32))
+    with pytest.raises(UsageError, match="There is no format 'abc'"):
+        extract([tmp_path / "videos"], tmp_path / "new", extractor, ExtractionSettings(layout="abc"))
+    (tmp_path / "videos" / "labels.csv").write_text("video,label\na,1\n")
+    with pytest.raises(UsageError, match="contradict"):
+        extract([tmp_path / "videos"], tmp_path / "new", extractor)
+    assert not (tmp_path / "new").exists()

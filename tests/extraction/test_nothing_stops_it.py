@@ -17,8 +17,10 @@ from helpers import ROOT
 from anomalycli.backbones.base import BATCH, Extractor
 from anomalycli.errors import VideoError
 from anomalycli.extraction.job import extract
+from anomalycli.extraction.settings import ExtractionSettings
 from anomalycli.features.files import load_features
-from anomalycli.media.decoder import Reader
+from anomalycli.media.decoder import Decoder, DecoderLimits
+from anomalycli.media.messages import ClipFormat
 from anomalycli.media.video import decord
 
 BENCHMARKS = ROOT / "benchmarks"
@@ -97,18 +99,24 @@ def test_a_crash_a_hang_and_a_flood_cost_their_own_file_only(run, make_video, tm
     assert {len(load_features(path).visual) for path in (tmp_path / "out").glob("*.npz")} == {3}
 
 
-def test_the_reader_outlives_its_child(make_video, sabotage, monkeypatch):
+def read_whole(decoder: Decoder, path: Path):
+    """All clips of a video, as arrays, and its facts."""
+    *clips, facts = decoder.clips(path, ClipFormat(16, 32, 16))
+    return [clip.frames for clip in clips], facts
+
+
+def test_the_decoder_outlives_its_child(make_video, sabotage, monkeypatch):
     for name, value in sabotage.items():
         monkeypatch.setenv(name, value)
     good, crash, hang = (make_video(f"{name}.mp4", 40) for name in ("good", "crash", "hang"))
-    with Reader(stall=6, memory=1000) as reader:
+    with Decoder(DecoderLimits(stall=6, memory=1000)) as decoder:
         for path, word in ((crash, "SIGSEGV"), (hang, "6 s")):
-            clips = reader.clips(path, short_side=32, multiple=16)
-            assert next(clips).shape == (16, 32, 48, 3)
+            messages = decoder.clips(path, ClipFormat(16, short_side=32, multiple=16))
+            assert next(messages).frames.shape == (16, 32, 48, 3)
             with pytest.raises(VideoError, match=word) as error:
-                list(clips)
+                list(messages)
             assert path.name in str(error.value)
-            whole, facts = list(reader.clips(good, 32, 16)), reader.facts
+            whole, facts = read_whole(decoder, good)
             assert [(clip.dtype, clip.shape) for clip in whole] == [(np.uint8, (16, 32, 48, 3))] * 3
             assert (facts.n_frames, facts.damage, facts.lost, len(facts.ends)) == (40, None, 0, 3)
 
@@ -118,7 +126,7 @@ def test_a_video_that_fails_does_not_take_the_batch_with_it(make_video, tmp_path
         monkeypatch.setenv(name, value)
     monkeypatch.setitem(BATCH, "cpu", 4)  # as on an accelerator, and at int8: its first clip waits for others
     videos = [make_video("a crash.mp4", 40), make_video("b.mp4", 60)]
-    outcomes = list(extract(videos, tmp_path / "out", Extractor(device="cpu", size=16), workers=1))
+    outcomes = list(extract(videos, tmp_path / "out", Extractor(device="cpu", size=16), ExtractionSettings(workers=1)))
     assert [(outcome.path.name, outcome.status) for outcome in outcomes] == [
         ("a crash.mp4", "failed"),
         ("b.mp4", "done"),
@@ -135,17 +143,18 @@ def test_what_aborts_one_decoder_is_read_by_the_other(make_video):
     assert video[n_samples : n_samples + 4] == bytes((0, 0, 0, 40))
     video[n_samples : n_samples + 4] = b"\x7f\xff\xff\xff"  # decord reserves room for all of them, and aborts
     path.write_bytes(video)
-    with Reader() as reader:
-        whole, facts = list(reader.clips(path, 32, 16)), reader.facts
+    with Decoder() as decoder:
+        whole, facts = read_whole(decoder, path)
     assert (len(whole), facts.n_frames, facts.damage) == (3, 40, "the stream ends early")
 
 
 def test_a_clip_taken_late_is_no_hang(make_video):
-    with Reader(stall=6, memory=1000) as reader:
-        clips = reader.clips(make_video("long.mp4", 640), short_side=64, multiple=16)
-        next(clips)
+    with Decoder(DecoderLimits(stall=6, memory=1000)) as decoder:
+        messages = decoder.clips(make_video("long.mp4", 640), ClipFormat(16, short_side=64, multiple=16))
+        next(messages)
         time.sleep(7)
-        assert sum(1 for _ in clips) == 39
+        *clips, facts = messages
+        assert (len(clips), facts.n_frames) == (39, 640)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names that are not Unicode are Linux's")
@@ -278,7 +287,7 @@ def test_a_full_disk(make_video, tmp_path):
     assert "clips in a run that was stopped" in free
     for stderr in (full, nearly):
         assert "No space left on device" in stderr
-        assert "make room, and the same command goes on" in stderr
+        assert "make room, and run the same command again to resume" in stderr
         assert "This is a bug" not in stderr
     assert ".part" not in left
     assert written(tmp_path / "out") == ["0.npz", "1.npz", "2.npz", "report.json"]

@@ -11,12 +11,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from helpers import kind
 
 from anomalycli.backbones.base import Extractor
 from anomalycli.errors import AnomalyError, UsageError
 from anomalycli.extraction import ray_engine as on_cluster
 from anomalycli.extraction.job import extract
-from anomalycli.extraction.run_report import Outcome
+from anomalycli.extraction.run_report import ExtractionOutcome
+from anomalycli.extraction.settings import ExtractionSettings
 from anomalycli.inputs import Input
 from anomalycli.storage import place
 
@@ -50,7 +52,7 @@ def decoders_below(parent: int) -> list[int]:
         try:
             process = int(entry.name)
             parents[process] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            if b"anomalycli.media.decoder" in (entry / "cmdline").read_bytes():
+            if b"anomalycli.media.decoder_worker" in (entry / "cmdline").read_bytes():
                 decoders.append(process)
         except (ValueError, OSError):
             continue
@@ -121,10 +123,10 @@ def test_ctrl_c_ends_a_cluster_run_at_once_and_the_same_command_goes_on(cluster,
     assert f"{8 - there} done, {there} skipped, 1 failed" in run(*line, code=3).stderr
 
 
-def outcomes(cluster, names: list[str], folder: Path) -> list[Outcome]:
+def outcomes(cluster, names: list[str], folder: Path) -> list[ExtractionOutcome]:
     """Of a run of the engine alone, whose workers are whatever `Worker` is."""
     targets = {Input(folder / f"{name}.mp4", name): folder / f"{name}.npz" for name in names}
-    return [*on_cluster.engine(SETTINGS, cluster.address)(targets, SimpleNamespace(kind=None), layout="npz")]
+    return [*on_cluster.engine(SETTINGS, cluster.address)(targets, SimpleNamespace(kind=kind()), ExtractionSettings())]
 
 
 def test_a_file_that_ends_its_worker_takes_no_other_with_it(cluster, tmp_path, monkeypatch):
@@ -132,11 +134,11 @@ def test_a_file_that_ends_its_worker_takes_no_other_with_it(cluster, tmp_path, m
         def __init__(self, settings, kind):
             pass
 
-        def make(self, targets, how):
+        def make(self, targets, settings):
             for item in targets:
                 if item.name == "fatal":
                     os._exit(1)
-                yield Outcome(item.path, "done")
+                yield ExtractionOutcome(item.path, "done")
 
     monkeypatch.setattr(on_cluster, "Worker", Worker)
     monkeypatch.setattr(on_cluster, "SOME", 3)
@@ -152,14 +154,14 @@ def test_what_goes_wrong_on_a_node_is_told(cluster, tmp_path, monkeypatch):
         def __init__(self, settings, kind):
             os._exit(1)
 
-        def make(self, targets, how):
+        def make(self, targets, settings):
             yield
 
     class Lacking:
         def __init__(self, settings, kind):
             pass
 
-        def make(self, targets, how):
+        def make(self, targets, settings):
             raise UsageError("no weights here")
             yield
 
@@ -174,7 +176,7 @@ def test_what_goes_wrong_on_a_node_is_told(cluster, tmp_path, monkeypatch):
 def test_a_node_that_makes_other_features_is_refused():
     worker = on_cluster.Worker(SETTINGS, Extractor("mc3", "cpu", size=48).kind)
     with pytest.raises(AnomalyError, match="with size 32, and this run has 48"):
-        next(worker.make({}, {}))
+        next(worker.make({}, ExtractionSettings()))
 
 
 def test_what_cannot_be_asked_of_a_cluster_is_said(monkeypatch, run):
@@ -184,7 +186,7 @@ def test_what_cannot_be_asked_of_a_cluster_is_said(monkeypatch, run):
         on_cluster.engine(SETTINGS)
     monkeypatch.undo()
     pytest.importorskip("ray", reason="the extra 'ray' is not installed")
-    with pytest.raises(UsageError, match="without --address"):
+    with pytest.raises(UsageError, match="without an address"):
         on_cluster.engine(SETTINGS, "ray://head:10001")
     with pytest.raises(UsageError, match="int8"):
         on_cluster.engine(SETTINGS | {"precision": "int8"})
@@ -216,10 +218,10 @@ def test_features_go_to_a_url(make_video, tmp_path, layout):
     extractor = Extractor("mc3", "cpu", size=32)
     url = f"memory://{tmp_path.name}/features"
     for status in ("done", "skipped"):
-        made = extract([tmp_path / "normal"], url, extractor, layout=layout)
+        made = extract([tmp_path / "normal"], url, extractor, ExtractionSettings(layout=layout))
         assert [outcome.status for outcome in made] == [status, status]
-    [*_] = extract([tmp_path / "normal"], tmp_path / "out", extractor, layout=layout)
-    [*_] = extract([tmp_path / "normal"], f"file://{tmp_path}/local", extractor, layout=layout)
+    [*_] = extract([tmp_path / "normal"], tmp_path / "out", extractor, ExtractionSettings(layout=layout))
+    [*_] = extract([tmp_path / "normal"], f"file://{tmp_path}/local", extractor, ExtractionSettings(layout=layout))
     folders = [upath.UPath(url), tmp_path / "out", tmp_path / "local"]
     there, here, local = ({path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders)
     assert there.keys() == here.keys() == local.keys() and "report.json" in here

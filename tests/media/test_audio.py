@@ -48,8 +48,8 @@ def write(path, times=(), sounds=(), codec="pcm_s16le", rate=48000, layout="mono
 def read(path) -> tuple[list[float], np.ndarray, list[np.ndarray], Sound]:
     """Brightness of each clip's first frame, ends of the clips, windows and the sound they come from."""
     video, sound = Video(path, 32, 2), Sound(path)
-    bright = [float(clip[0].mean()) for clip in video.clips()]
-    ends = video.clip_ends()
+    bright = [float(clip[0].mean()) for clip in video.clips(16)]
+    ends = video.clip_ends(16)
     return bright, ends, list(sound.windows(ends - SECONDS, LENGTH)), sound
 
 

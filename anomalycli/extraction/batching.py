@@ -1,0 +1,178 @@
+"""Clips of several videos through the network together, and the features of each video as they come."""
+
+import dataclasses
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ..backbones.base import Extractor
+from ..backbones.vggish import LENGTH, SECONDS
+from ..errors import VideoError
+from ..features.files import AUDIO_DIM, Features
+from ..media.decoder import Decoder
+from ..media.messages import ClipFormat, DecodedClip, SoundFacts, SoundWindows, VideoFacts
+from ..version import __version__
+from .spool import NO_ROOM, Rows, beside, no_room
+
+WAITING = 4  # batches' worth of clips, of several picture sizes, that may wait for others of their size
+
+Message = DecodedClip | SoundWindows | SoundFacts | VideoFacts
+
+
+def clip_format(extractor: Extractor) -> ClipFormat:
+    """The form in which this extractor takes clips."""
+    return ClipFormat(extractor.kind.clip_length, extractor.size, extractor.multiple)
+
+
+def decoded(decoder: Decoder, path: Path, extractor: Extractor, skip: int = 0) -> Iterator[Message]:
+    """All that an extractor needs of a video, its facts last. The first `skip` clips are left out.
+
+    Raises VideoError if not one frame can be read.
+    """
+    facts = None
+    for message in decoder.clips(path, clip_format(extractor), skip):
+        if isinstance(message, VideoFacts):
+            facts = message
+        else:
+            yield message
+    assert facts
+    if extractor.vggish:
+        try:
+            yield from decoder.windows(path, facts.ends - SECONDS, LENGTH)
+        except VideoError as error:
+            yield SoundFacts(None, f"no sound can be read ({error})")
+    yield facts
+
+
+class VideoInProgress:
+    """One video on its way to features.
+
+    The rows that are computed are kept beside `target` until that is written, if it is not a URL: an interrupted run
+    may have left some. Raises VideoError if the file is not there.
+    """
+
+    def __init__(self, path: Path, extractor: Extractor, target: Path | None = None):
+        self.path = path
+        try:
+            self.stat = path.stat()
+        except FileNotFoundError as error:
+            raise VideoError(f"{path}: there is no such file.") from error
+        except OSError as error:
+            raise VideoError(f"{path}: it cannot be opened ({error.strerror}).") from error
+        self.visual = self._rows(extractor, target) if isinstance(target, Path) else Rows()  # (n_crops, D) per clip
+        self.audio: Rows | None = None  # (128,) per window
+        self.n_clips: int | None = None
+        self.n_before = self.n_taken = len(self.visual)
+        self.fps = 0.0
+        self.facts: VideoFacts | None = None
+        self.sound = SoundFacts(None, None)
+
+    @property
+    def is_whole(self) -> bool:
+        return self.facts is not None and len(self.visual) == self.n_taken
+
+    @property
+    def share(self) -> float:
+        """How much of it is done, from 0 to 1, as far as its container says how long it is."""
+        return min(1.0, len(self.visual) / self.n_clips) if self.n_clips else 0.0
+
+    def _rows(self, extractor: Extractor, target: Path) -> Rows:
+        identity = {
+            "kind": dataclasses.asdict(extractor.kind),
+            "crops": extractor.crops,
+            "precision": extractor.precision,
+            "source": [self.stat.st_size, self.stat.st_mtime],
+        }
+        try:
+            return Rows(beside(target), identity)
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                raise no_room(target, error) from error
+            return Rows()  # that the folder cannot be written is said when the features are
+
+    def features(self, extractor: Extractor) -> Features:
+        """The features of the video, once it is whole."""
+        facts = self.facts
+        assert facts
+        audio = None
+        if extractor.vggish:
+            audio = np.zeros((len(self.visual), AUDIO_DIM), np.float32)
+            if self.audio:
+                audio[: len(self.audio)] = self.audio.array()
+        return Features(
+            visual=self.visual.array(),
+            audio=audio,
+            kind=extractor.kind,
+            n_frames=facts.n_frames,
+            fps=facts.fps,
+            times=facts.times,
+            source=self.path.name,
+            source_bytes=self.stat.st_size,
+            source_mtime=self.stat.st_mtime,
+            precision=extractor.precision,
+            crops=extractor.crops,
+            sound_track=self.sound.track,
+            sound_missing=self.sound.missing,
+            damage=facts.damage,
+            lost=facts.lost,
+            tool=f"anomalycli {__version__}",
+        )
+
+
+class ClipBatches:
+    """Clips on their way through the network: those of one picture size together, whichever video they belong to."""
+
+    def __init__(self, extractor: Extractor):
+        self.extractor = extractor
+        self.waiting: dict[tuple[int, ...], list[tuple[VideoInProgress, np.ndarray]]] = {}
+
+    def take(self, video: VideoInProgress, message: Message) -> None:
+        """Take in one message of a video. Raises StorageError if there is no room for its features."""
+        if isinstance(message, DecodedClip):
+            video.n_clips, video.fps = message.n_clips, message.fps
+            video.n_taken += 1
+            same = self.waiting.setdefault(message.frames.shape, [])
+            same.append((video, message.frames))
+            if len(same) == self.extractor.batch:
+                self._run(message.frames.shape)
+            elif sum(map(len, self.waiting.values())) >= WAITING * self.extractor.batch:
+                self._run(next(iter(self.waiting)))
+        elif isinstance(message, SoundWindows):
+            video.audio = video.audio or Rows()
+            _append(video.audio, sound_features(message.samples, self.extractor))
+        elif isinstance(message, SoundFacts):
+            video.sound = message
+        else:
+            video.facts = message
+
+    def drop(self, video: VideoInProgress) -> None:
+        """Forget the clips of a video that has failed."""
+        waiting = {shape: [pair for pair in same if pair[0] is not video] for shape, same in self.waiting.items()}
+        self.waiting = {shape: same for shape, same in waiting.items() if same}
+
+    def flush(self) -> None:
+        """Run all clips that wait."""
+        for shape in list(self.waiting):
+            self._run(shape)
+
+    def _run(self, shape: tuple[int, ...]) -> None:
+        videos, clips = zip(*self.waiting.pop(shape), strict=True)
+        for video, rows in zip(videos, np.split(self.extractor(list(clips)), len(clips)), strict=True):
+            _append(video.visual, rows)
+
+
+def _append(rows: Rows, more: np.ndarray) -> None:
+    try:
+        rows.extend(more)
+    except OSError as error:
+        raise no_room(rows.path or Path(tempfile.gettempdir()), error) from error
+
+
+def sound_features(windows: np.ndarray, extractor: Extractor) -> np.ndarray:
+    """(n, LENGTH), NaN where there is no sound -> float32 (n, 128), zeros for windows without any."""
+    assert extractor.vggish
+    rows = extractor.vggish(np.nan_to_num(windows)).cpu().numpy()
+    rows[np.isnan(windows).all(1)] = 0
+    return rows

@@ -1,0 +1,142 @@
+"""Extraction in this process: several decoders feed one network."""
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+from ..backbones.base import Extractor
+from ..errors import VideoError
+from ..features.files import Features
+from ..features.layouts import save
+from ..inputs import Input
+from ..media.decoder import Decoder
+from ..media.messages import DecodedClip
+from ..media.prefetch import feed
+from .batching import ClipBatches, Message, VideoInProgress, decoded
+from .run_report import ExtractionOutcome
+from .settings import ExtractionProgress, ExtractionSettings, OnProgress
+from .spool import NO_ROOM, no_room
+
+OnClips = Callable[[Path, int, int | None], None]  # path, clips done, clips in all (None: not known)
+
+
+def extract_here(
+    targets: dict[Input, Path],
+    extractor: Extractor,
+    settings: ExtractionSettings,
+    on_progress: OnProgress | None = None,
+) -> Generator[ExtractionOutcome, None, None]:
+    """Make the files of `targets` on this machine: the engine of `extract`, which describes it."""
+    decoders = [Decoder(settings.limits) for _ in range(min(settings.workers, len(targets)))]
+
+    def read(decoder: Decoder, item: Input) -> Iterator[VideoInProgress | Message]:
+        video = VideoInProgress(item.path, extractor, targets[item])
+        yield video
+        yield from decoded(decoder, item.path, extractor, skip=video.n_before)
+
+    with closing(feed(targets, read, decoders)) as messages:
+        yield from LocalRun(targets, extractor, settings.layout, on_progress).outcomes(messages)
+
+
+def extract_video(
+    path: Path, extractor: Extractor, on_clips: OnClips | None = None, decoder: Decoder | None = None
+) -> Features:
+    """The features of one video. The extractor is calibrated. Raises VideoError if no frame can be read."""
+    with ExitStack() as stack:
+        decoder = decoder or stack.enter_context(Decoder())
+        video, batches = VideoInProgress(path, extractor), ClipBatches(extractor)
+        for message in decoded(decoder, path, extractor):
+            batches.take(video, message)
+            if on_clips and len(video.visual):
+                on_clips(path, len(video.visual), video.n_clips)
+        batches.flush()
+        return video.features(extractor)
+
+
+class LocalRun:
+    """Takes the messages of all videos as they come, and saves each video once it is whole."""
+
+    def __init__(self, targets: dict[Input, Path], extractor: Extractor, layout: str, on_progress: OnProgress | None):
+        self.targets, self.extractor, self.layout = targets, extractor, layout
+        self.on_progress = on_progress
+        self.batches = ClipBatches(extractor)
+        self.videos: dict[Input, VideoInProgress] = {}  # those on their way
+        self.sizes = {item: size_of(item.path) for item in targets}
+        self.bytes = sum(self.sizes.values())
+        self.clips, self.seconds, self.files_done, self.bytes_done = 0, 0.0, 0, 0
+
+    def outcomes(self, messages: Iterator[tuple[Input, Any]]) -> Iterator[ExtractionOutcome]:
+        """Yield the outcome of each input as soon as it is known. `messages` are those of `feed`."""
+        for item, message in messages:
+            if isinstance(message, VideoInProgress):
+                self.videos[item] = message
+                continue
+            if isinstance(message, VideoError):
+                yield self._failed(item, message)
+                continue
+            self.batches.take(self.videos[item], message)
+            if isinstance(message, DecodedClip):
+                self._report(item, message)
+            yield from self._finished()
+        self.batches.flush()
+        yield from self._finished()
+
+    def _report(self, item: Input, clip: DecodedClip) -> None:
+        self.clips, self.seconds = self.clips + 1, self.seconds + self.extractor.kind.clip_length / clip.fps
+        if self.on_progress:
+            on_the_way = sum(video.share * self.sizes[other] for other, video in self.videos.items())
+            progress = ExtractionProgress(
+                path=item.path,
+                clips=self.clips,
+                seconds=self.seconds,
+                files=len(self.targets),
+                files_done=self.files_done,
+                bytes=self.bytes,
+                bytes_done=self.bytes_done + on_the_way,
+            )
+            self.on_progress(progress)
+
+    def _finished(self) -> Iterator[ExtractionOutcome]:
+        for item in [item for item, video in self.videos.items() if video.is_whole]:
+            yield self._ended(item, self._saved(item))
+
+    def _failed(self, item: Input, error: VideoError) -> ExtractionOutcome:
+        if item in self.videos:
+            self.batches.drop(self.videos[item])
+            self.videos[item].visual.discard()
+        return self._ended(item, ExtractionOutcome(item.path, "failed", str(error)))
+
+    def _ended(self, item: Input, outcome: ExtractionOutcome) -> ExtractionOutcome:
+        self.bytes_done, self.files_done = self.bytes_done + self.sizes[item], self.files_done + 1
+        self.videos.pop(item, None)
+        return outcome
+
+    def _saved(self, item: Input) -> ExtractionOutcome:
+        video, path = self.videos[item], self.targets[item]
+        try:
+            features = video.features(self.extractor)
+            save(features, path, self.layout)
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                raise no_room(path, error) from error
+            return ExtractionOutcome(item.path, "failed", str(error))  # its rows stay
+        video.visual.discard()
+        return outcome_of(item, features, "done", video.n_before)
+
+
+def outcome_of(item: Input, features: Features, status: str, n_before: int = 0) -> ExtractionOutcome:
+    """The outcome of an input whose features are there; `n_before` of its clips were computed by an earlier run."""
+    if features.damage and status == "done":
+        status = "partial"
+    before = f"its first {n_before} clips in a run that was stopped" if n_before else None
+    note = "; ".join(filter(None, (before, features.sound_missing))) or None
+    return ExtractionOutcome(item.path, status, features.warning, note, features.n_frames, features.duration)
+
+
+def size_of(path: Path) -> int:
+    """The size of a file in bytes; 0 if it cannot be told."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

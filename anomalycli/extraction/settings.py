@@ -1,0 +1,61 @@
+"""How feature files are made, whichever engine makes them."""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from ..backbones.base import Extractor
+from ..inputs import Input
+from ..media.decoder import DecoderLimits
+from .run_report import ExtractionOutcome, Shard
+
+WORKERS = 2  # processes that decode
+
+
+@dataclass(frozen=True)
+class ExtractionSettings:
+    """What a run writes and how it works.
+
+    layout: npz, or what other programs read (features/layouts.py): xd or rtfm. overwrite: whether feature files that
+    are there are made again. shard: which part of the inputs is taken. workers: processes that decode while the
+    network works. limits: what each of them may take; a video that exceeds them fails, and no other does.
+    """
+
+    layout: str = "npz"
+    overwrite: bool = False
+    shard: Shard = field(default_factory=Shard)
+    workers: int = WORKERS
+    limits: DecoderLimits = field(default_factory=DecoderLimits)
+
+
+@dataclass(frozen=True)
+class ExtractionProgress:
+    """Where a run stands.
+
+    clips and seconds: of video that went through the network. path: the input that the last clip belongs to. files
+    and bytes: of the inputs that there are to do; files_done and bytes_done: of those, the part that is done.
+    """
+
+    path: Path
+    clips: int
+    seconds: float
+    files: int
+    files_done: int
+    bytes: int
+    bytes_done: float
+
+
+OnProgress = Callable[[ExtractionProgress], None]
+
+
+class Engine(Protocol):
+    """Makes the files of `targets`, and yields each input's outcome as soon as it is known."""
+
+    def __call__(
+        self,
+        targets: dict[Input, Path],
+        extractor: Extractor,
+        settings: ExtractionSettings,
+        on_progress: OnProgress | None = None,
+    ) -> Generator[ExtractionOutcome, None, None]: ...

@@ -1,0 +1,132 @@
+"""The process that decodes: decoder.py starts it, and says what requests and answers look like."""
+
+import contextlib
+import ctypes
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ..errors import VideoError, cause
+from .audio import Sound
+from .messages import ClipFormat
+from .video import Video
+
+SOUND_BLOCK = 32  # windows of sound in one answer
+
+Answer = tuple[dict[str, Any], np.ndarray | None]
+
+
+def main(memory: int) -> None:
+    """Answer requests until stdin ends: when the parent is gone, however that came, so is this process.
+
+    `memory` is how many MB it may take.
+    """
+    with contextlib.suppress(ValueError):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    end_with_parent()
+    limit_memory(memory)
+    answers = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)  # what a library prints does not mix with the answers
+    requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=listen, args=(requests,), daemon=True).start()
+    while True:
+        respond(json.loads(requests.get()), memory, answers)
+
+
+def listen(requests: "queue.SimpleQueue[bytes]") -> None:
+    """Queue each line of stdin, and end the process with it."""
+    for line in sys.stdin.buffer:
+        requests.put(line)
+    os._exit(0)
+
+
+def end_with_parent() -> None:
+    """Linux ends a process that hangs in a decoder, too, and so does not notice that stdin has ended."""
+    if sys.platform == "linux":
+        parent_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
+        ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGKILL)
+
+
+def limit_memory(megabytes: int) -> None:
+    """Make allocations beyond this size fail, where the system can."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (megabytes << 20, hard))
+
+
+def respond(request: dict[str, Any], memory: int, answers: BinaryIO) -> None:
+    """Send all answers to one request."""
+    path = Path(request["path"])
+    try:
+        for head, array in JOBS[request["do"]](path, request):
+            send(answers, head, array)
+    except VideoError as error:
+        send(answers, {"error": str(error)})
+    except MemoryError:
+        send(answers, {"error": f"{path}: reading it takes more than the {memory} MB that a decoder may use."})
+    except Exception as error:
+        send(answers, {"error": f"{path}: it cannot be read ({cause(error)})."})
+
+
+def send(answers: BinaryIO, head: dict[str, Any], array: np.ndarray | None = None) -> None:
+    """Write one answer: `head` as a line of JSON, and the bytes of `array`."""
+    content: bytes | memoryview = b""
+    if array is not None:
+        array = np.ascontiguousarray(array)
+        head = head | {"shape": array.shape, "dtype": array.dtype.str}
+        content = array.reshape(-1).view(np.uint8).data
+    for part in (json.dumps(head).encode() + b"\n", content):
+        left = memoryview(part)
+        while left:
+            left = left[answers.write(left) :]
+
+
+def read_clips(path: Path, request: dict[str, Any]) -> Iterator[Answer]:
+    form = ClipFormat(**request["form"])
+    video = Video(path, form.short_side, form.multiple, with_decord=request["with_decord"])
+    n_clips = -(-video.n_declared // form.length) if video.n_declared else None
+    for clip in video.clips(form.length, form.taken):
+        yield {"n_clips": n_clips, "fps": video.fps}, clip
+    times = video.frame_times()
+    facts = {
+        "n_frames": video.n_frames,
+        "fps": video.fps,
+        "times": None if times is None else times.tolist(),
+        "ends": video.clip_ends(form.length).tolist(),
+        "damage": video.damage,
+        "lost": video.n_lost,
+    }
+    yield {"facts": facts}, None
+
+
+def read_windows(path: Path, request: dict[str, Any]) -> Iterator[Answer]:
+    sound = Sound(path)
+    windows = sound.windows(np.array(request["starts"]), request["length"])
+    while some := list(islice(windows, SOUND_BLOCK)):
+        yield {}, np.stack(some)
+    yield {"facts": {"track": sound.track, "missing": sound.missing}}, None
+
+
+def grab_frames(path: Path, request: dict[str, Any]) -> Iterator[Answer]:
+    video = Video(path, request["short_side"], with_decord=request["with_decord"])
+    for number, frame in video.grab(request["numbers"]):
+        yield {"number": number}, frame
+    yield {"facts": {}}, None
+
+
+JOBS: dict[str, Callable[[Path, dict[str, Any]], Iterator[Answer]]] = {
+    "clips": read_clips,
+    "windows": read_windows,
+    "grab": grab_frames,
+}

@@ -1,0 +1,67 @@
+"""What the decoder's process is asked for and what it answers: one class per kind of message."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class ClipFormat:
+    """The form in which a backbone takes clips.
+
+    length: frames per clip. short_side: of the picture, in pixels; None keeps the size. multiple: both sides are
+    rounded to a multiple of it. taken: the numbers of those frames of a clip that are needed, ascending from 0;
+    None takes all. The others are decoded, and neither scaled nor sent.
+    """
+
+    length: int
+    short_side: int | None = None
+    multiple: int = 1
+    taken: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class DecodedClip:
+    """One clip of a video: uint8 (n_taken, height, width, 3), RGB.
+
+    n_clips: clips in the whole video, as far as its container says. fps: frames per second.
+    """
+
+    frames: np.ndarray
+    n_clips: int | None
+    fps: float
+
+
+@dataclass(frozen=True)
+class VideoFacts:
+    """What is known of a video once all of it was read.
+
+    times: when each frame begins, in seconds, float64 (n_frames,), or None where frames follow one another at `fps`.
+    ends: when each clip ends, in seconds on the file's own clock, float64 (n_clips,). damage: what could not be
+    decoded, or None. lost: how many frames damage took, None where that is not known.
+    """
+
+    n_frames: int
+    fps: float
+    times: np.ndarray | None
+    ends: np.ndarray
+    damage: str | None
+    lost: int | None
+
+
+@dataclass(frozen=True)
+class SoundWindows:
+    """Some consecutive windows of a sound track: float32 (n, length), NaN where there is no sound."""
+
+    samples: np.ndarray
+
+
+@dataclass(frozen=True)
+class SoundFacts:
+    """What is known of a sound track once all of it was read.
+
+    track: which track it is, None where there is none. missing: in words, how much sound was not there.
+    """
+
+    track: str | None
+    missing: str | None
