@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from .backbones.base import Extractor
+from .backbones import Extractor
 from .checkpoint import ModelInfo, judge_of, load_bundled, load_model
 from .denet import DENet
 from .device import pick_device

@@ -28,8 +28,8 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-from anomalycli.backbones import int8
-from anomalycli.backbones.base import BACKBONES, Extractor
+from anomalycli.backbones import Extractor, int8
+from anomalycli.backbones.base import find_backbone
 from anomalycli.extraction.job import calibrate, extract
 from anomalycli.media.video import Video
 
@@ -54,7 +54,7 @@ def usual(path, net, size, multiple):
 def rate(args):
     with tempfile.TemporaryDirectory() as folder:
         weights = random_weights(args.backbone, Path(folder)) if args.random_weights else None
-        plain = BACKBONES[args.backbone]().load(weights).eval()
+        plain = find_backbone(args.backbone)().load(weights).eval()
         ours = Extractor(args.backbone, "cpu", args.precision, args.size, weights=weights)
     if ours.calibration_clips:
         int8.MOST_DIFFERENCE = 1.0  # it is timed whatever it does to the bundled model's scores
@@ -96,7 +96,7 @@ def rate(args):
 def random_weights(backbone, folder):
     """A file as the published one is, for speed does not depend on what the weights say."""
     path = folder / "random.pth"
-    torch.save({"model_state": BACKBONES[backbone]().net.state_dict()}, path)
+    torch.save({"model_state": find_backbone(backbone)().net.state_dict()}, path)
     return path
 
 

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from anomalycli.backbones import int8
-from anomalycli.backbones.base import BACKBONES
+from anomalycli.backbones.base import BUILT_IN, find_backbone
 from anomalycli.media.video import Video
 
 CALIBRATING = 15
@@ -34,7 +34,7 @@ CALIBRATING = 15
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", nargs="+", type=Path)
-    parser.add_argument("--backbone", default="mc3", choices=BACKBONES)
+    parser.add_argument("--backbone", default="mc3", choices=BUILT_IN)
     parser.add_argument("--size", type=int)
     parser.add_argument("--random", action="store_true")
     parser.add_argument("--batch", type=int, default=4, help="clips that the rows go through, and the larger batch")
@@ -46,7 +46,7 @@ def main():
 
     def net(dtype=torch.float32, **memory):
         torch.manual_seed(0)
-        backbone = BACKBONES[args.backbone]().eval()
+        backbone = find_backbone(args.backbone)().eval()
         if not args.random:
             backbone.load()
         backbone.net.to(dtype, **memory)

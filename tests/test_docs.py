@@ -72,7 +72,7 @@ def test_the_examples_in_python_run(make_video, make_features, tmp_path):
     )
     first = """
 import anomalycli.score as score
-from anomalycli.backbones.base import Extractor
+from anomalycli.backbones import Extractor
 from anomalycli.checkpoint import ModelInfo
 from anomalycli.denet import DENet, DENetConfig
 kind = Extractor("mc3", "cpu").kind

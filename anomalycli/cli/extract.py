@@ -118,7 +118,7 @@ def extract(
     already are kept, so the same command goes on where it was stopped. report.json in the output
     folder says what became of each video.
     """
-    from ..backbones.base import Extractor
+    from ..backbones import Extractor
     from ..extraction.job import extract as run
     from ..extraction.local_engine import extract_here
     from ..extraction.run_report import Shard

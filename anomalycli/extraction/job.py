@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..backbones.base import Extractor
+from ..backbones import Extractor
 from ..backbones.int8 import Judge
 from ..checkpoint import bundled_judge
 from ..data.labels import FILE, label_videos, write_labels

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from ..backbones.base import Extractor
+from ..backbones import Extractor
 from ..errors import AnomalyError, UsageError, cause
 from ..features.files import FeatureKind
 from ..inputs import Input

@@ -8,7 +8,7 @@ as UTF-8 bytes.
 import dataclasses
 import json
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ VERSION = 1
 SUFFIX = ".npz"
 PUBLISHED = "published"  # the backbone of features that do not say what made them
 AUDIO_DIM = 128
+
+Groups = tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,10 @@ class FeatureKind:
     audio: str | None = None  # vggish-raw or vggish-pca
     clip_length: int = 16  # frames
     stride: int = 16  # frames
+    groups: Groups = field(default=(), compare=False)  # names and widths of the parts of `dim`, in order; (): one part
+
+    def __post_init__(self) -> None:  # JSON has lists
+        object.__setattr__(self, "groups", tuple((str(name), int(width)) for name, width in self.groups))
 
     @property
     def width(self) -> int:
@@ -43,10 +49,10 @@ class FeatureKind:
 
     def difference(self, other: "FeatureKind") -> tuple[str, object, object] | None:
         """The first setting in which the two differ, as (name, ours, theirs), or None."""
-        for field in dataclasses.fields(self):
-            ours, theirs = getattr(self, field.name), getattr(other, field.name)
-            if ours != theirs:
-                return field.name.replace("_", " "), ours, theirs
+        for setting in dataclasses.fields(self):
+            ours, theirs = getattr(self, setting.name), getattr(other, setting.name)
+            if setting.compare and ours != theirs:
+                return setting.name.replace("_", " "), ours, theirs
         return None
 
     def conflict(self, other: "FeatureKind", here: str, there: str) -> str | None:
@@ -117,7 +123,7 @@ class Features:
 
     def metadata(self) -> str:
         """All but the arrays, as a JSON object."""
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        fields = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
         del fields["visual"], fields["audio"], fields["times"]
         return json.dumps({"version": VERSION} | fields | {"kind": dataclasses.asdict(self.kind)}, sort_keys=True)
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from anomalycli.backbones.base import Extractor, check_sha256
+from anomalycli.backbones import Extractor
+from anomalycli.backbones.weights import check_sha256
 from anomalycli.device import pick_device, pick_precision
 from anomalycli.errors import AnomalyError, UsageError
 from anomalycli.extraction.local_engine import extract_video

@@ -5,8 +5,10 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
-from anomalycli.backbones.base import BACKBONES, CROPS, I3D, InceptionI3DRGB, crop, fold_batch_norm
+from anomalycli.backbones.base import BUILT_IN, find_backbone
+from anomalycli.backbones.i3d import CROPS, I3D, InceptionI3DRGB, crop
 from anomalycli.backbones.inception_i3d import InceptionI3D
+from anomalycli.backbones.speed import fold_batch_norm
 from anomalycli.errors import UsageError
 from anomalycli.media.video import Video
 
@@ -49,9 +51,9 @@ def randomised(net: nn.Module) -> nn.Module:
     return net.eval()
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", BUILT_IN)
 def test_folding_the_normalisation_into_the_convolutions_leaves_the_features(backbone):
-    net = BACKBONES[backbone]()
+    net = find_backbone(backbone)()
     randomised(net)
     frames = torch.randint(0, 256, (1, 16, 64, 80, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from anomalycli import Scorer
-from anomalycli.backbones import int8
-from anomalycli.backbones.base import Extractor
+from anomalycli.backbones import Extractor, int8
 from anomalycli.checkpoint import ModelInfo, save_model
 from anomalycli.denet import DENet, DENetConfig
 from anomalycli.device import pick_precision

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from anomalycli.backbones import weights
-from anomalycli.backbones.base import CROPS, I3D
+from anomalycli.backbones.i3d import CROPS, I3D
 from anomalycli.backbones.inception_i3d import InceptionI3D
 from anomalycli.backbones.weights import Published, fetch
 from anomalycli.errors import AnomalyError, UsageError

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from anomalycli.backbones.base import Extractor
+from anomalycli.backbones import Extractor
 from anomalycli.backbones.winograd import TemporalWinograd, save_multiplications
 
 

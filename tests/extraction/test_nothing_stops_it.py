@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from helpers import ROOT
 
-from anomalycli.backbones.base import BATCH, Extractor
+from anomalycli.backbones import Extractor
+from anomalycli.backbones.mc3 import MC3
 from anomalycli.errors import VideoError
 from anomalycli.extraction.job import extract
 from anomalycli.extraction.settings import ExtractionSettings
@@ -124,7 +125,7 @@ def test_the_decoder_outlives_its_child(make_video, sabotage, monkeypatch):
 def test_a_video_that_fails_does_not_take_the_batch_with_it(make_video, tmp_path, sabotage, monkeypatch):
     for name, value in sabotage.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setitem(BATCH, "cpu", 4)  # as on an accelerator, and at int8: its first clip waits for others
+    monkeypatch.setattr(MC3, "batch", {"cpu": 4})  # as on an accelerator, and at int8: its first clip waits for others
     videos = [make_video("a crash.mp4", 40), make_video("b.mp4", 60)]
     outcomes = list(extract(videos, tmp_path / "out", Extractor(device="cpu", size=16), ExtractionSettings(workers=1)))
     assert [(outcome.path.name, outcome.status) for outcome in outcomes] == [

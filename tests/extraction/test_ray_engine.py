@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 from helpers import kind
 
-from anomalycli.backbones.base import Extractor
+from anomalycli.backbones import Extractor
 from anomalycli.errors import AnomalyError, UsageError
 from anomalycli.extraction import ray_engine as on_cluster
 from anomalycli.extraction.job import extract
