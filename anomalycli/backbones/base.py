@@ -21,6 +21,7 @@ from .weights import OnBytes
 
 GROUP = "anomalycli.backbones"
 BUILT_IN = {
+    "lite": "anomalycli.backbones.lite:Lite",
     "mc3": "anomalycli.backbones.mc3:MC3",
     "i3d": "anomalycli.backbones.i3d:I3D",
     "i3d-inception": "anomalycli.backbones.i3d:InceptionI3DRGB",

