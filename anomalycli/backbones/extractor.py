@@ -113,16 +113,12 @@ class Extractor:
             raise RuntimeError("At int8 the extractor is calibrated before it is called.")
         return np.concatenate([self._run(clips[at : at + self.batch]) for at in range(0, len(clips), self.batch)])
 
-    def _taken(self, clip: np.ndarray) -> np.ndarray:
-        whole = self.frames_taken is not None and len(clip) == self.kind.clip_length
-        return clip[list(self.frames_taken or ())] if whole else clip
-
     @torch.inference_mode()
     def _run(self, clips: list[np.ndarray]) -> np.ndarray:
         n = len(clips)
         if self.device.type != "cpu":  # another number of clips may be another algorithm
             clips = clips + clips[-1:] * (self.batch - n)
-        frames = torch.from_numpy(np.stack([self._taken(clip) for clip in clips]))
+        frames = torch.from_numpy(np.stack(clips))
         if self.device.type == "cuda":
             frames = frames.pin_memory()
         return self.net(frames.to(self.device, non_blocking=True)).float().cpu().numpy()[:n]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..backbones.base import Extractor
+from ..backbones import Extractor
 from ..backbones.vggish import LENGTH, SECONDS
 from ..errors import VideoError
 from ..features.files import AUDIO_DIM, Features
@@ -23,7 +23,7 @@ Message = DecodedClip | SoundWindows | SoundFacts | VideoFacts
 
 def clip_format(extractor: Extractor) -> ClipFormat:
     """The form in which this extractor takes clips."""
-    return ClipFormat(extractor.kind.clip_length, extractor.size, extractor.multiple)
+    return ClipFormat(extractor.kind.clip_length, extractor.size, extractor.multiple, extractor.frames_taken)
 
 
 def decoded(decoder: Decoder, path: Path, extractor: Extractor, skip: int = 0) -> Iterator[Message]:

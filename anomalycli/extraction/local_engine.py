@@ -5,7 +5,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from ..backbones.base import Extractor
+from ..backbones import Extractor
 from ..errors import VideoError
 from ..features.files import Features
 from ..features.layouts import save

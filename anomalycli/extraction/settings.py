@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from ..backbones.base import Extractor
+from ..backbones import Extractor
 from ..inputs import Input
 from ..media.decoder import DecoderLimits
 from .run_report import ExtractionOutcome, Shard

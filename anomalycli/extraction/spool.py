@@ -41,7 +41,7 @@ class Rows:
 
     def __init__(self, path: Path | None = None, identity: dict | None = None):
         self.path = path
-        self._identity = identity
+        self._identity = json.loads(json.dumps(identity))  # as it is read again: JSON has no tuples
         self._shape: tuple[int, ...] = ()
         self._n, self._begin = 0, 0
         claimed = self._claim(path) if path else None

@@ -9,7 +9,7 @@ import torch
 from anomalycli.backbones import Extractor
 from anomalycli.backbones.lite import WEIGHTS, Lite
 from anomalycli.errors import AnomalyError
-from anomalycli.extraction.job import extract_video
+from anomalycli.extraction.local_engine import extract_video
 from anomalycli.media.video import Video
 from anomalycli.sample import sample_clip
 
@@ -22,7 +22,7 @@ def fp32():
 @pytest.fixture(scope="module")
 def clip(fp32):
     """Frames 0, 4, 8, 12 of a real clip: uint8 (4, H, W, 3)."""
-    return next(Video(sample_clip(), fp32.size, fp32.multiple).clips())[::4].copy()
+    return next(Video(sample_clip(), fp32.size, fp32.multiple).clips(16, (0, 4, 8, 12)))
 
 
 def weights_path():

@@ -253,7 +253,7 @@ def start(server, published_files, tmp_path, tmp_path_factory):
     script = tmp_path / "cli.py"
     script.write_text(
         "import dataclasses\n"
-        "from anomalycli import weights\n"
+        "from anomalycli.backbones import weights\n"
         "from anomalycli.cli import main\n"
         f"hashes = {hashes}\n"
         "for name, item in weights.registry().items():\n"

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anomalycli.backbones.base import Extractor
+from anomalycli.backbones import Extractor
 from anomalycli.errors import UsageError, VideoError
 from anomalycli.extraction.job import extract
 from anomalycli.extraction.settings import ExtractionSettings
