@@ -1,4 +1,4 @@
-"""Weakly supervised video anomaly detection: how abnormal is every frame, and where are the events?
+"""Weakly supervised video anomaly detection: anomaly scores for every frame, and events.
 
 from anomalycli import Scorer
 result = Scorer.load().score("clip.mp4")
@@ -7,19 +7,32 @@ result = Scorer.load().score("clip.mp4")
 from typing import TYPE_CHECKING
 
 from . import former_names as former_names
-from .version import __version__ as __version__
+from .version import __version__
 
-__all__ = ["Event", "EventRule", "Result", "Scorer", "find_events"]
+# The public API, documented in docs/python.md.
+__all__ = ["AnomalyError", "Event", "EventRule", "Result", "Scorer", "__version__", "find_events", "write_output"]
 
 if TYPE_CHECKING:
+    from .errors import AnomalyError
     from .events import Event, EventRule, find_events
+    from .export.base import write_output
     from .score import Result, Scorer
+
+_HOMES = {
+    "AnomalyError": "errors",
+    "Event": "events",
+    "EventRule": "events",
+    "Result": "score",
+    "Scorer": "score",
+    "find_events": "events",
+    "write_output": "export.base",
+}
 
 
 def __getattr__(name: str):
-    """Import numpy and torch only when something that needs them is wanted."""
-    if name not in __all__:
+    """Import numpy and torch only when something that needs them is used."""
+    if name not in _HOMES:
         raise AttributeError(f"module 'anomalycli' has no attribute '{name}'")
-    from . import events, score
+    from importlib import import_module
 
-    return getattr(score if name in ("Result", "Scorer") else events, name)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

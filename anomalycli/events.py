@@ -1,5 +1,6 @@
-"""From a score a frame to events: hysteresis, then merging, then a minimum length."""
+"""Events from scores of frames: hysteresis, then merging, then a minimum length."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,24 +8,58 @@ import numpy as np
 EPSILON = 1e-6  # seconds; times are quotients, and a gap of exactly `gap` must not depend on their rounding
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class EventRule:
-    """An event begins where the score reaches `start`, and ends where it falls below `end`.
+    """An event begins where the score reaches `start_threshold`, and ends where it falls below `end_threshold`.
 
     Events less than `gap` seconds apart become one; those shorter than `shortest` seconds are dropped.
+    `start` and `end` are the thresholds' names up to version 0.1; they are accepted for one release.
+
     Raises ValueError where the numbers make no sense.
     """
 
-    start: float = 0.5
-    end: float = 0.3
+    start_threshold: float = 0.5
+    end_threshold: float = 0.3
     gap: float = 1.0
     shortest: float = 0.5
 
-    def __post_init__(self):
-        if not 0 <= self.end <= self.start <= 1:
-            raise ValueError(f"Thresholds must be 0 <= end <= start <= 1, not end {self.end} and start {self.start}.")
-        if self.gap < 0 or self.shortest < 0:
-            raise ValueError("The gap and the shortest length of events cannot be negative.")
+    def __init__(
+        self,
+        start_threshold: float = 0.5,
+        end_threshold: float = 0.3,
+        gap: float = 1.0,
+        shortest: float = 0.5,
+        *,
+        start: float | None = None,
+        end: float | None = None,
+    ):
+        first = start_threshold if start is None else start
+        last = end_threshold if end is None else end
+        if not 0 <= last <= first <= 1:
+            raise ValueError(
+                f"The thresholds of events must be 0 <= end <= start <= 1, not end {last} and start {first}."
+            )
+        if not (0 <= gap < math.inf and 0 <= shortest < math.inf):
+            raise ValueError(
+                f"The gap ({gap}) and the shortest length ({shortest}) of events must be 0 seconds or more."
+            )
+        for name, value in zip(self.__dataclass_fields__, (first, last, gap, shortest), strict=True):
+            object.__setattr__(self, name, float(value))
+
+    def changed(
+        self,
+        start_threshold: float | None = None,
+        end_threshold: float | None = None,
+        gap: float | None = None,
+        shortest: float | None = None,
+    ) -> "EventRule":
+        """This rule with the values that are not None.
+
+        A start threshold below the rule's end threshold lowers that, too, where no other is given.
+        """
+        start = self.start_threshold if start_threshold is None else start_threshold
+        end = min(self.end_threshold, start) if end_threshold is None else end_threshold
+        return EventRule(start, end, self.gap if gap is None else gap, self.shortest if shortest is None else shortest)
 
 
 @dataclass(frozen=True)
@@ -40,21 +75,21 @@ class Event:
 def find_events(
     scores: np.ndarray, fps: float, rule: EventRule = EventRule(), times: np.ndarray | None = None
 ) -> list[Event]:
-    """Events in scores (n_frames,) at `fps` frames a second, in order of time.
+    """Events in scores (n_frames,) at `fps` frames per second, in order of time.
 
-    `times`, seconds (n_frames,), is there where the frame rate is variable.
+    `times` are those of the frames, seconds (n_frames,), where the frame rate is variable, else None.
     """
     at = frame_edges(len(scores), fps, times)
-    spans: list[list[int]] = []
-    for start, end in runs(scores >= rule.end):
-        if scores[start:end].max() < rule.start:
+    intervals: list[list[int]] = []
+    for start, end in runs(scores >= rule.end_threshold):
+        if scores[start:end].max() < rule.start_threshold:
             continue
-        if spans and at[start] - at[spans[-1][1]] < rule.gap - EPSILON:
-            spans[-1][1] = end
+        if intervals and at[start] - at[intervals[-1][1]] < rule.gap - EPSILON:
+            intervals[-1][1] = end
         else:
-            spans.append([start, end])
+            intervals.append([start, end])
     events = []
-    for start, end in spans:
+    for start, end in intervals:
         if at[end] - at[start] >= rule.shortest - EPSILON:
             peak = start + int(scores[start:end].argmax())
             events.append(Event(start, end, peak, float(scores[peak])))

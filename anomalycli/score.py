@@ -1,4 +1,4 @@
-"""A video or its features in, a score for every frame and events out."""
+"""Scores for every frame of a video or of its features, and events."""
 
 import logging
 from collections.abc import Sequence
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from .backbones import Extractor
 from .checkpoint import ModelInfo, judge_of, load_bundled, load_model
@@ -19,6 +18,7 @@ from .events import Event, EventRule, find_events, frame_edges
 from .extraction.job import calibrate
 from .extraction.local_engine import OnClips, extract_video
 from .features.files import PUBLISHED, SUFFIX, Features, load_features
+from .inference import score_bags
 from .media.decoder import Decoder
 from .segments import pool, spread
 
@@ -26,25 +26,25 @@ if TYPE_CHECKING:
     import pandas
 
 log = logging.getLogger(__name__)
-SPANS = ("auto", "video", "window")
-LONG = 3  # clips a segment beyond which `auto` takes windows: at 64 segments and 25 fps, two minutes
+MODES = ("auto", "video", "window")
+LONG = 3  # clips per segment beyond which `auto` takes windows: at 64 segments and 25 fps, two minutes
 
 
 @dataclass(frozen=True)
 class Result:
-    """What the model says of one video.
+    """Scores and events of one video.
 
-    scores: float32 (n_frames,), in [0, 1]. events: half-open frame intervals, in order. span: video
-    or window. warning: a sentence where the video was damaged. note: one where the model expects
-    sound and there was none, or not throughout. times: float64 (n_frames,), seconds, where the frame
-    rate is variable; `fps` is then its mean.
+    scores: float32 (n_frames,), in [0, 1]. events: half-open frame intervals, in order. mode: video
+    or window, see `Scorer.score`. warning: a sentence where the video was damaged. note: one where
+    the model expects sound and some or all of it is missing. times: float64 (n_frames,), seconds,
+    where the frame rate is variable; `fps` is then its mean.
     """
 
     path: Path
     scores: np.ndarray
     fps: float
     events: list[Event]
-    span: str
+    mode: str
     rule: EventRule
     warning: str | None = None
     note: str | None = None
@@ -60,13 +60,18 @@ class Result:
         """Seconds."""
         return float(self.edges[-1])
 
+    @property
+    def span(self) -> str:
+        """`mode` by its name up to version 0.1; kept for one release."""
+        return self.mode
+
     def highlights(self, most: int) -> list[int]:
-        """Frames worth a look: the peaks of the strongest events, or the highest frame where there are none."""
+        """Frames at the peaks of the strongest events, at most `most`, or the highest frame where there are none."""
         strongest = sorted(self.events, key=lambda event: -event.score)[:most]
         return sorted(event.peak for event in strongest) or [int(self.scores.argmax())]
 
     def to_dataframe(self) -> "pandas.DataFrame":
-        """A row a frame: frame, time (seconds), score, event (its number from 1, or 0). Needs pandas."""
+        """One row per frame: frame, time (seconds), score, event (its number from 1, or 0). Needs pandas."""
         import pandas as pd
 
         event = np.zeros(len(self.scores), np.int64)
@@ -78,7 +83,7 @@ class Result:
 
 
 class Scorer:
-    """A model, ready to score videos. `Scorer.load()` is the way to get one."""
+    """A model that scores videos. `Scorer.load()` makes one."""
 
     def __init__(
         self,
@@ -103,9 +108,12 @@ class Scorer:
         precision: str = "auto",
         weights: str | Path | None = None,
     ) -> "Scorer":
-        """The model at `path`, or the bundled one; `weights` are its backbone's, if not the published ones.
+        """The model at `path`, or the bundled one.
 
-        Raises CheckpointError where `path` is no model.
+        device: auto, cpu, cuda, cuda:N or mps. precision: that of the backbone: auto, fp32, bf16, fp16 or int8.
+        weights: a file of the backbone's weights, if not the published ones.
+
+        Raises CheckpointError where `path` is no model, UsageError where there is no such device.
         """
         model, info = load_bundled() if path is None else load_model(Path(path))
         return cls(model, info, device, precision, Path(weights) if weights else None)
@@ -113,19 +121,21 @@ class Scorer:
     def score(
         self,
         path: str | Path,
-        span: str = "auto",
+        mode: str = "auto",
         rule: EventRule | None = None,
         on_clips: OnClips | None = None,
     ) -> Result:
         """Score a video, or a feature file (.npz).
 
-        `span`: "video" makes 64 segments of the whole, as the paper does; "window" goes over it in
-        windows of 64 clips, half overlapping, so that what is brief in a long video is not averaged
-        away; "auto" takes windows beyond about two minutes. `rule` overrides the model's own.
+        mode: "video" divides the whole video into 64 segments, as the paper does; "window" scores
+        windows of 64 clips that overlap by half, so that what is brief in a long video is not
+        averaged away; "auto" takes windows beyond about two minutes. rule: overrides the model's own.
+        on_clips: called with the path, the clips done and the clips in all (None: not known).
 
-        Raises VideoError or FeatureError where there is nothing to read, UsageError where the
-        features are not of the kind that the model knows.
+        Raises VideoError or FeatureError where there is nothing to read, UsageError where there is no
+        such mode or the features are not of the kind that the model knows.
         """
+        check_mode(mode)
         path = Path(path)
         if path.suffix.lower() == SUFFIX:
             features = load_features(path)
@@ -133,15 +143,15 @@ class Scorer:
         else:
             self.calibrate([path])
             features = extract_video(path, self.extractor, on_clips, self._decoder)
-        scores, span = self.score_features(features, span)
+        scores, mode = self.score_features(features, mode)
         rule = rule or self.info.events
         events = find_events(scores, features.fps, rule, features.times)
         rate = "variable, mean " if features.times is not None else ""
         log.debug(
-            f"{path}: {len(features.visual)} clips, {rate}{features.fps:.3f} frames/s, {features.precision}, {span}"
+            f"{path}: {len(features.visual)} clips, {rate}{features.fps:.3f} frames/s, {features.precision}, {mode}"
         )
         notes = features.warning, features.sound_warning
-        return Result(path, scores, features.fps, events, span, rule, *notes, features.times)
+        return Result(path, scores, features.fps, events, mode, rule, *notes, features.times)
 
     def calibrate(self, paths: Sequence[Path]) -> str | None:
         """At int8: calibrate the extractor on these videos instead of on the first one that is scored.
@@ -152,19 +162,21 @@ class Scorer:
             return None
         return calibrate(paths, self.extractor, judge_of(self.model, self.info))
 
-    def score_features(self, features: Features, span: str = "auto") -> tuple[np.ndarray, str]:
-        """Scores of the frames, float32 (n_frames,), and the span that was used; crops are averaged."""
+    def score_features(self, features: Features, mode: str = "auto") -> tuple[np.ndarray, str]:
+        """Scores of the frames, float32 (n_frames,), and the mode that was used; crops are averaged.
+
+        Raises UsageError where there is no such mode.
+        """
+        check_mode(mode)
         x = features.joined()  # (n_clips, n_crops, D)
         segments = self.info.config.segments
-        if span not in SPANS:
-            raise UsageError(f"There is no span '{span}': give {', '.join(SPANS)}.")
-        if span == "auto":
-            span = "window" if len(x) > LONG * segments else "video"
-        if span == "video" or len(x) <= segments:
+        if mode == "auto":
+            mode = "window" if len(x) > LONG * segments else "video"
+        if mode == "video" or len(x) <= segments:
             scores = self._run(pool(x, segments)[None])[0]
         else:
             scores = self._blend(x, segments)
-        return spread(scores, features.n_frames, features.kind.clip_length), span
+        return spread(scores, features.n_frames, features.kind.clip_length), mode
 
     @property
     def extractor(self) -> Extractor:
@@ -174,8 +186,8 @@ class Scorer:
             if kind.backbone == PUBLISHED:
                 raise UsageError(
                     "The model was trained on published features, which do not say how they were made, so it cannot "
-                    "score a video: `evaluate` takes features of that kind; to score videos, train on what `extract` "
-                    "makes."
+                    "score a video. It can score feature files of that kind; to score videos, train a model on "
+                    "features that were extracted with a backbone of this tool."
                 )
             extractor = Extractor(
                 kind.backbone,
@@ -202,19 +214,22 @@ class Scorer:
             weights[window] += weight
         return total / weights
 
-    @torch.inference_mode()
     def _run(self, x: np.ndarray) -> np.ndarray:
         """(B, T, n_crops, D) -> (B, T)."""
-        batch, _, crops, _ = x.shape
-        bags = torch.from_numpy(x).float().to(self.device).transpose(1, 2).flatten(0, 1)  # (B * n_crops, T, D)
-        return self.model(bags)[1].unflatten(0, (batch, crops)).mean(1).cpu().numpy()
+        return score_bags(self.model, x.transpose(0, 2, 1, 3), self.device)
 
     def check_features(self, path: Path, features: Features) -> None:
         """Raises UsageError where the model does not know features of this kind."""
         if self.info.kind.audio and not features.kind.audio:
             raise UsageError(
-                f"{path}: it holds no sound, and the model needs it ({self.info.kind.audio}). Extract it again with "
-                "--audio vggish, or take a model that was trained without."
+                f"{path}: it has no features of sound, and the model needs them ({self.info.kind.audio}). Extract it "
+                "again with sound, or use a model that was trained without."
             )
         if conflict := features.kind.conflict(self.info.kind, "it has", "the model was trained with"):
             raise UsageError(f"{path}: {conflict}. Extract it again with the settings that the model was trained with.")
+
+
+def check_mode(mode: str) -> None:
+    """Raises UsageError where there is no such mode of scoring."""
+    if mode not in MODES:
+        raise UsageError(f"There is no scoring mode '{mode}': choose from {', '.join(MODES)}.")

@@ -34,9 +34,9 @@ from anomalycli.evaluation.metrics import evaluate
 from anomalycli.evaluation.protocol import load_evaluation_set
 from anomalycli.experiments.compare import entries
 from anomalycli.features.folder import FeatureFolder
+from anomalycli.inference import score_bags
 from anomalycli.methods import METHODS
 from anomalycli.training.trainer import make_optimizer, steps
-from anomalycli.training.validation import score_bags
 
 COMPARED = ("mil-rank", "baseline", "rtfm", "mstm", "de-net", "mstm+eo")
 STEPS, EVERY = 80, 20

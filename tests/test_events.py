@@ -1,9 +1,11 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
 from anomalycli.events import Event, EventRule, find_events
 
-RULE = EventRule(start=0.6, end=0.4, gap=0.2, shortest=0.3)
+RULE = EventRule(0.6, 0.4, gap=0.2, shortest=0.3)
 
 
 def events(scores, fps=10, rule=RULE):
@@ -37,7 +39,36 @@ def test_nothing_and_everything():
     assert events([1.0] * 50) == [(0, 50)]
 
 
-@pytest.mark.parametrize("bad", [{"start": 0.2, "end": 0.5}, {"start": 1.5}, {"gap": -1}, {"shortest": -1}])
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"start_threshold": 0.2, "end_threshold": 0.5},
+        {"start_threshold": 1.5},
+        {"start_threshold": NAN},
+        {"end_threshold": NAN},
+        {"gap": -1},
+        {"gap": NAN},
+        {"shortest": -1},
+        {"shortest": float("inf")},
+    ],
+)
 def test_rules_that_make_no_sense_are_refused(bad):
-    with pytest.raises(ValueError, match=r"must be|cannot"):
+    with pytest.raises(ValueError, match="must be"):
         EventRule(**bad)
+
+
+def test_thresholds_by_their_former_names():
+    assert EventRule(start=0.7, end=0.4, gap=2) == EventRule(0.7, 0.4, 2)
+    assert dataclasses.replace(EventRule(0.7, 0.4), gap=3) == EventRule(0.7, 0.4, 3)
+
+
+def test_a_lower_threshold_lowers_the_end_threshold_with_it():
+    rule = EventRule(0.5, 0.3, 1, 2)
+    assert rule.changed() == rule
+    assert rule.changed(start_threshold=0.2) == EventRule(0.2, 0.2, 1, 2)
+    assert rule.changed(start_threshold=0.8, gap=0) == EventRule(0.8, 0.3, 0, 2)
+    with pytest.raises(ValueError, match="must be"):
+        rule.changed(start_threshold=0.2, end_threshold=0.3)

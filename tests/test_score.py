@@ -39,19 +39,19 @@ def features(n_frames, crops=1):
 
 @pytest.mark.parametrize("n_frames", [1, 16, 17, 1000, 1024, 1025, 3072, 3073, 40_000])
 def test_there_is_a_score_for_every_frame(scorer, n_frames):
-    scores, span = scorer.score_features(features(n_frames))
+    scores, mode = scorer.score_features(features(n_frames))
     assert scores.shape == (n_frames,)
     assert scores.dtype == np.float32
     assert ((scores >= 0) & (scores <= 1)).all()
-    assert span == ("window" if n_frames > 3072 else "video")
+    assert mode == ("window" if n_frames > 3072 else "video")
 
 
 def test_the_papers_span_makes_64_segments_of_any_length(scorer):
     long = features(40_000)
-    scores, span = scorer.score_features(long, "video")
+    scores, mode = scorer.score_features(long, "video")
     with torch.inference_mode():
         expected = scorer.model(torch.from_numpy(pool(long.visual[:, 0], 64))[None])[1][0]
-    assert span == "video"
+    assert mode == "video"
     assert scores == pytest.approx(spread(expected.numpy(), 40_000), abs=1e-6)
 
 
@@ -161,7 +161,7 @@ def test_nothing_to_score_is_a_sentence(run, make_video, tmp_path):
         ((), 2, "Usage"),
         ((clip, "--model", "model.safetensors"), 1, "model.safetensors: not a model file"),
         ((clip, "--model", "gone.safetensors"), 1, "gone.safetensors: there is no such file"),
-        ((clip, "--span", "hour"), 2, "no span 'hour'"),
+        ((clip, "--span", "hour"), 2, "no scoring mode 'hour'"),
         ((clip, "--threshold", "0.1", "--end-threshold", "0.5"), 2, "end 0.5 and start 0.1"),
         ((clip, "--device", "tpu"), 2, "no device 'tpu'"),
     ):

@@ -14,10 +14,10 @@ from anomalycli.data.labels import write_labels
 from anomalycli.evaluation.metrics import write_videos
 from anomalycli.experiments.compare import entries, summary, write_table
 from anomalycli.experiments.figures import plot_table
+from anomalycli.export.base import write_output
 from anomalycli.export.event_clips import cut_events
 from anomalycli.export.plot import plot_result
 from anomalycli.export.report import write_report
-from anomalycli.export.writers import write
 from anomalycli.features import layouts as formats
 from anomalycli.features.files import Features
 from anomalycli.storage import whole, write_whole
@@ -80,7 +80,7 @@ WRITERS = {
     "figure": lambda path: plot_table([("x", 0.5, 0.1)], "AP", path.with_suffix(".png")),
     "plot": lambda path: plot_result(RESULT, path.with_suffix(".png")),
     "page": lambda path: write_report(RESULT, path),
-    "srt": lambda path: write(RESULT, path, "srt"),
+    "srt": lambda path: write_output(RESULT, path, "srt"),
     "clips": write_clips,
 }
 

@@ -7,7 +7,8 @@ import click
 from rich.markup import escape
 
 from ..errors import AnomalyError, UsageError
-from ..export.outputs import FORMATS, PICTURES, Wanted, score_inputs
+from ..export.base import PICTURES, formats
+from ..export.outputs import Outputs, score_inputs
 from .exits import finish
 from .options import Command, device_options, section, talk_options, weights_option
 from .terminal import clip_progress, complain, print_summary, say, summary_row
@@ -45,7 +46,7 @@ from .terminal import clip_progress, complain, print_summary, say, summary_row
         "--format",
         "formats",
         multiple=True,
-        type=click.Choice(FORMATS),
+        type=click.Choice(formats()),
         help="NAME.FORMAT; can be given more than once. srt, vtt, edl, otio: events for players and editors.",
     ),
     click.option("--clips", is_flag=True, help="NAME.event1.mp4 and so on: the events cut out, not encoded again."),
@@ -108,39 +109,41 @@ def score(videos, sample, model, weights, span, output, as_json, sheet, truth, d
     inputs = find_inputs(expand(videos), SUFFIXES | {SUFFIX})
     if not inputs:
         raise AnomalyError(f"{', '.join(map(str, videos))}: there is no video in it.")
-    formats = [*flags["formats"]]
-    formats += [
+    names = [*flags["formats"]]
+    names += [
         name for name, asked in (("png", flags["plot"]), ("csv", flags["as_csv"]), ("html", flags["html"])) if asked
     ]
-    wanted = Wanted(
+    outputs = Outputs(
         output,
-        formats,
+        names,
         margin=flags["margin"] if flags["clips"] else None,
         embed=flags["embed"],
         truths=read_spans(truth) if truth else {},
     )
-    index = wanted.index(inputs)
+    index = outputs.index(inputs)
     scorer = Scorer.load(model, device, precision, weights)
     rule = changed_rule(
         scorer.info.events,
-        start=flags["threshold"],
-        end=flags["end_threshold"],
+        start_threshold=flags["threshold"],
+        end_threshold=flags["end_threshold"],
         gap=flags["gap"],
         shortest=flags["shortest"],
     )
-    if note := scorer.calibrate([item.path for item in inputs if item.path.suffix.lower() != SUFFIX]):
-        say(escape(note))
     rows, curves, pages, failures = [], [], [], []  # what is small of each: a night of results would fill the memory
     written: Counter[str] = Counter()
     with clip_progress() as on_clips:
-        for outcome in score_inputs(inputs, scorer, wanted, span, rule, on_clips):
-            written += outcome.written
-            if outcome.page:
-                pages.append(outcome.page)
-            result = outcome.result
+        outcomes = score_inputs(inputs, scorer, outputs, span, rule, on_clips)  # raises before any work
+        if note := scorer.calibrate([item.path for item in inputs if item.path.suffix.lower() != SUFFIX]):
+            say(escape(note))
+        for scored in outcomes:
+            written += scored.written
+            if scored.page:
+                pages.append(scored.page)
+            if scored.failure:
+                failures.append(scored.failure)
+                complain(f"[red]failed[/]  {escape(scored.failure)}")
+            result = scored.result
             if result is None:
-                failures.append(outcome.failure)
-                complain(f"[red]failed[/]  {escape(outcome.failure)}")
                 continue
             if result.note:
                 say(escape(result.note))
@@ -151,7 +154,7 @@ def score(videos, sample, model, weights, span, output, as_json, sheet, truth, d
                 click.echo(to_json(result))
             rows.append(summary_row(result))
             if sheet:
-                curves.append(curve_of(result, outcome.truth))
+                curves.append(curve_of(result, scored.truth))
     if curves:
         plot_sheet(curves, sheet)
         say(escape(f"Written: {sheet}"))
@@ -163,16 +166,14 @@ def score(videos, sample, model, weights, span, output, as_json, sheet, truth, d
     if rows and not as_json:
         print_summary(rows)
     for kind, count in written.items():
-        where = wanted.base(inputs[0].name if len(inputs) == 1 else "*")
+        where = outputs.base(inputs[0].name if len(inputs) == 1 else "*")
         say(escape(f"Written: {where}.{kind}") + (f" ({count})" if count > 1 else ""))
     finish(failed=len(failures), done=len(rows))
 
 
 def changed_rule(rule, **flags):
     """The model's event rule with the flags that were given."""
-    from dataclasses import replace
-
     try:
-        return replace(rule, **{name: value for name, value in flags.items() if value is not None})
+        return rule.changed(**flags)
     except ValueError as error:
         raise UsageError(str(error)) from error

@@ -85,7 +85,7 @@ def summary_row(result) -> dict[str, str]:
         "scores": sparkline(result.scores, SPARK),
         "peak": f"{result.scores[peak]:.2f}",
         "at": clock(result.edges[peak]),
-        "span": result.span,
+        "span": result.mode,
         "events": "  ".join(events) or "[dim]none[/]",
     }
 

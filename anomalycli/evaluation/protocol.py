@@ -21,8 +21,8 @@ class FrameScorer(Protocol):
     def check_features(self, path, features: Features) -> None:
         """Raises UsageError where the model does not know features of this kind."""
 
-    def score_features(self, features: Features, span: str) -> tuple[np.ndarray, str]:
-        """Scores of the frames, float32 (n_frames,), and the span that was used."""
+    def score_features(self, features: Features, mode: str) -> tuple[np.ndarray, str]:
+        """Scores of the frames, float32 (n_frames,), and the mode that was used."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def load_evaluation_set(folder: FeatureFolder, n_segments: int, ground_truth: Gr
 
 
 def score_videos(
-    scorer: FrameScorer, sources: list[Source], span: str = "video"
+    scorer: FrameScorer, sources: list[Source], mode: str = "video"
 ) -> tuple[dict[str, np.ndarray], FeatureKind]:
     """Scores of all frames by video, and the kind of the features.
 
@@ -81,7 +81,7 @@ def score_videos(
         scorer.check_features(source.paths[0], features)
         if source.stem in scores:
             raise UsageError(f"{source.paths[0]}: there are two videos of this name.")
-        scores[source.stem], _ = scorer.score_features(features, span)
+        scores[source.stem], _ = scorer.score_features(features, mode)
     return scores, features.kind
 
 

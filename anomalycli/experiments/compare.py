@@ -18,11 +18,12 @@ from ..denet import DENetConfig
 from ..errors import UsageError
 from ..evaluation.metrics import Metrics, evaluate
 from ..evaluation.protocol import EvaluationSet, evaluation_set
+from ..inference import score_bags
 from ..methods import METHODS
 from ..storage import whole, write_whole
 from ..training.state import Run
 from ..training.trainer import CHECKPOINTS, TrainConfig, check_classes, make_optimizer, steps
-from ..training.validation import average_precision, score_bags
+from ..training.validation import average_precision
 
 COLUMNS = {
     "auc": "AUC",

@@ -1,4 +1,4 @@
-"""Events cut out of a video into files of their own."""
+"""Events cut out of a video, as files of their own."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ from ..storage import whole
 def cut_events(result: Result, base: Path, margin: float = 1.0) -> list[Path]:
     """Write each event, with `margin` seconds before and after, to `base`.event1.mp4 and so on.
 
-    The streams are copied as they are, sound too, so a clip begins at the key frame before the
+    The streams are copied as they are, sound too, so an event clip begins at the key frame before the
     margin. What an MP4 file cannot hold is put into a Matroska file (.mkv) instead.
 
     Raises VideoError where the video cannot be cut.
@@ -53,7 +53,7 @@ def _copy(video: Path, target: Path, container: str, start: float, end: float) -
         begin = (picture.start_time or 0) * picture.time_base
         source.seek(int((start + begin) / picture.time_base), stream=picture)
         copies = {stream.index: output.add_stream_from_template(stream, opaque=True) for stream in streams}
-        first = None  # seconds; the key frame that the clip begins with
+        first = None  # seconds; the key frame that the event clip begins with
         ended = set()
         for packet in source.demux(streams):
             if packet.dts is None or packet.stream.index in ended:

@@ -1,4 +1,4 @@
-"""What a run of scoring writes: which files there are, where they go, who writes them."""
+"""Score several inputs, and write what is asked for of each."""
 
 import os
 from collections import Counter
@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 from ..errors import AnomalyError, UsageError
 from ..inputs import Input
+from ..names import readable
+from ..storage import write_whole
+from .base import BUILT_IN, PICTURES, Context, Intervals, Writer, load_writer, output_path, write_output
 
 if TYPE_CHECKING:
     from ..events import EventRule
@@ -16,51 +19,56 @@ if TYPE_CHECKING:
     from ..score import Result, Scorer
     from .report import Page
 
-PICTURES = ("png", "svg", "pdf")
-FORMATS = ("csv", "npy", "json", "events.csv", "events.json", "srt", "vtt", "edl", "otio", "html", *PICTURES)
-Spans = Sequence[tuple[int, int]]  # frames, half-open
+__all__ = ["FORMATS", "PICTURES", "Outputs", "Scored", "Wanted", "score_inputs", "write_output"]
+
+FORMATS = tuple(BUILT_IN)
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Outputs:
     """What to write of each result, and where: `folder` is one, or a template with {name} in it.
 
-    formats are of FORMATS. margin: seconds before and after an event that is cut out, None for no
-    such clips. embed: the video goes into its page. truths: ground truth to draw, by video.
+    formats: names, see `base.formats`. margin: seconds before and after an event that is cut out, None for no event
+    clips. embed: put the video into its page. truths: ground truth to draw, by video.
     """
 
     folder: Path
     formats: Sequence[str] = ()
     margin: float | None = None
     embed: bool = False
-    truths: Mapping[str, Spans] = field(default_factory=dict)
+    truths: Mapping[str, Intervals] = field(default_factory=dict)
 
     def base(self, name: str) -> Path:
-        """Where the files of the input `name` begin."""
+        """Path of the files of the input `name`, without the format that follows."""
         template = os.fspath(self.folder)
         return Path(template.replace("{name}", name)) if "{name}" in template else self.folder / name
 
     def index(self, inputs: Sequence[Input]) -> Path | None:
-        """Where the index of pages belongs, or None where there is none.
+        """Path of the index of pages, or None where there is none.
 
         Raises UsageError where the page of one of several inputs would be at that place.
         """
         if "html" not in self.formats or len(inputs) < 2:
             return None
         index = self.base("index").with_name("index.html")
-        if any(_file(self.base(item.name), "html") == index for item in inputs):
+        if any(output_path(self.base(item.name), "html") == index for item in inputs):
             raise UsageError("A video named 'index' and the index of all would be one page: rename the video.")
         return index
 
 
-@dataclass
-class Outcome:
-    """What became of one input: its result, or the sentence why there is none; and what was written of it.
+Wanted = Outputs  # its name up to version 0.1; kept for one release
 
-    written: number of files by what their names end with. page: the one for people, where it was wanted.
+
+@dataclass
+class Scored:
+    """What became of one input.
+
+    result: None where it could not be scored. failure: sentences on what could not be done, empty where all could.
+    truth: its ground truth, where that is known. written: number of files by what their names end with. page: the one
+    for people, where it was asked for.
     """
 
-    truth: Spans | None = None
+    truth: Intervals | None = None
     result: "Result | None" = None
     failure: str = ""
     written: Counter[str] = field(default_factory=Counter)
@@ -70,71 +78,65 @@ class Outcome:
 def score_inputs(
     inputs: Iterable[Input],
     scorer: "Scorer",
-    wanted: Wanted,
-    span: str = "auto",
+    outputs: Outputs,
+    mode: str = "auto",
     rule: "EventRule | None" = None,
     on_clips: "OnClips | None" = None,
-) -> Iterator[Outcome]:
-    """Score one input after another and write what is wanted of it, yielding each one's outcome.
+) -> Iterator[Scored]:
+    """Score one input after another and write `outputs` of it; the iterator gives what became of each.
 
-    Raises UsageError where what is wanted cannot be had of any input.
+    Raises UsageError, before any work, where there is no such mode or format, something that a format needs is not
+    installed, or the model cannot score videos and there are some. What fails later fails that file alone.
     """
-    for item in inputs:
-        outcome = Outcome(wanted.truths.get(item.name, wanted.truths.get(Path(item.name).name)))
-        try:
-            result = scorer.score(item.path, span, rule, on_clips)
-            _write_all(result, item, wanted, outcome)
-        except UsageError:
-            raise
-        except (AnomalyError, OSError) as error:
-            outcome.failure = str(error)
-        else:
-            outcome.result = result
-        yield outcome
+    from ..features.files import SUFFIX
+    from ..score import check_mode
+
+    inputs = list(inputs)
+    check_mode(mode)
+    writers = {name: load_writer(name) for name in dict.fromkeys(outputs.formats)}
+    if any(item.path.suffix.lower() != SUFFIX for item in inputs):
+        scorer.extractor  # noqa: B018  (raises where the backbone is not the model's)
+
+    def work() -> Iterator[Scored]:
+        for item in inputs:
+            scored = Scored(outputs.truths.get(item.name, outputs.truths.get(Path(item.name).name)))
+            try:
+                scored.result = scorer.score(item.path, mode, rule, on_clips)
+            except (AnomalyError, OSError) as error:
+                scored.failure = str(error)
+            else:
+                _write_all(scored, item, outputs, writers)
+            yield scored
+
+    return work()
 
 
-def _write_all(result: "Result", item: Input, wanted: Wanted, outcome: Outcome) -> None:
+def _write_all(scored: Scored, item: Input, outputs: Outputs, writers: Mapping[str, Writer]) -> None:
+    """Write every format; one that fails is named in `scored.failure` and costs the others nothing."""
     from ..features.files import SUFFIX
 
-    base = wanted.base(item.name)
+    result = scored.result
+    assert result
+    base = outputs.base(item.name)
     video = item.path if item.path.suffix.lower() != SUFFIX else None
-    for kind in dict.fromkeys(wanted.formats):
-        page = write_output(result, base, kind, video, outcome.truth, wanted.embed)
-        outcome.page = page or outcome.page
-        outcome.written[kind] += 1
-    if wanted.margin is not None and video:
+    context = Context(base, readable(result.path.name), video, scored.truth, outputs.embed)
+    failures = []
+    for name, writer in writers.items():
+        context.path = output_path(base, name)
+        try:
+            write_whole(context.path, writer.render(result, context))
+            scored.written[name] += 1
+            if name == "html":
+                from .report import page_of
+
+                scored.page = page_of(result, context)
+        except (AnomalyError, OSError) as error:
+            failures.append(str(error))
+    if outputs.margin is not None and video:
         from .event_clips import cut_events
 
-        outcome.written["event*"] += len(cut_events(result, base, wanted.margin))
-
-
-def write_output(
-    result: "Result",
-    base: Path,
-    kind: str,
-    video: Path | None = None,
-    truth: Spans | None = None,
-    embed: bool = False,
-) -> "Page | None":
-    """Write `result` to `base` + "." + `kind`, one of FORMATS; returns the page, where it is one.
-
-    `video`, `truth` and `embed` are for those formats that show them.
-    """
-    path = _file(base, kind)
-    if kind == "html":
-        from .report import write_report
-
-        return write_report(result, path, video, truth, embed)
-    if kind in PICTURES:
-        from .plot import plot_result
-
-        plot_result(result, path, video, truth)
-    else:
-        from .writers import write
-
-        write(result, base, kind)
-    return None
-
-
-def _file(base: Path, kind: str) -> Path:
-    return base.with_name(f"{base.name}.{kind}")
+        try:
+            scored.written["event*"] += len(cut_events(result, base, outputs.margin))
+        except (AnomalyError, OSError) as error:
+            failures.append(str(error))
+    scored.failure = " ".join(failures)

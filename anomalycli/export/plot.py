@@ -1,9 +1,12 @@
-"""Pictures of scores: the curve, the threshold, the events and a glimpse of each peak."""
+"""Pictures of scores: the curve, the threshold, the events and a video frame at each peak."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch
@@ -11,25 +14,25 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 from sklearn.isotonic import isotonic_regression
 
 from ..events import runs
-from ..media.decoder import Decoder
 from ..media.timecode import clock
+from ..names import readable
 from ..score import Result
-from ..storage import whole
+from ..storage import write_whole
+from .base import PICTURES, Context, Intervals
 from .envelope import min_max
+from .lettering import lettered
 
-GLIMPSES = 6  # most pictures above the curve, each as wide as its share
+GLIMPSES = 6  # most video frames above the curve, each as wide as its share
 COLUMNS = 2000  # of the curve, two points each
 STEPS = (0.5, 1, 2, 3, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)  # seconds between labels
-SUFFIXES = ("png", "svg", "pdf")
-Spans = Sequence[tuple[int, int]]  # frames, half-open
 INK, CURVE, EVENT, TRUTH, QUIET = "#22303c", "#2563a8", "#e4572e", "#15803d", "#8a97a3"
 
 
 @dataclass(frozen=True)
 class Curve:
-    """What is drawn of a video: of each column where it begins, and its lowest and highest score.
+    """What is drawn of a video: where each column begins, and its lowest and highest score.
 
-    Places and `length` are in `unit`: time (seconds) or frame. truth: None where it is not known.
+    `begin`, `length` and intervals are in `unit`: time (seconds) or frame. truth: None where it is not known.
     threshold: None where no events are sought.
     """
 
@@ -44,20 +47,20 @@ class Curve:
     unit: str = "time"
 
 
-def curve_of(result: Result, truth: Spans | None = None) -> Curve:
+def curve_of(result: Result, truth: Intervals | None = None, title: str | None = None) -> Curve:
     """The curve of `result` over time, with its events and, where it is known, `truth`."""
     at = result.edges
     begin, low, high = min_max(result.scores, COLUMNS)
     count = len(result.events)
     return Curve(
-        title=f"{result.path.name}   {count or 'no'} event{'' if count == 1 else 's'}",
+        title=f"{title or readable(result.path.name)}   {count or 'no'} event{'' if count == 1 else 's'}",
         begin=at[begin],
         low=low,
         high=high,
         length=result.duration,
         events=[(at[event.start], at[event.end]) for event in result.events],
         truth=None if truth is None else [(at[start], at[end]) for start, end in truth],
-        threshold=result.rule.start,
+        threshold=result.rule.start_threshold,
     )
 
 
@@ -66,24 +69,36 @@ def curve_of_frames(name: str, scores: np.ndarray, truth: np.ndarray) -> Curve:
     return Curve(name, *min_max(scores, COLUMNS), len(scores), truth=runs(truth), unit="frame")
 
 
-def plot_result(result: Result, path: Path, video: Path | None = None, truth: Spans | None = None) -> None:
+@dataclass(frozen=True)
+class Picture:
+    """A writer of plots: the curve, the threshold, events shaded, and frames of the video at up to six peaks."""
+
+    kind: str
+
+    def render(self, result: Result, context: Context) -> bytes:
+        curve = curve_of(result, context.truth, context.title)
+        glimpses = context.frames(result, result.highlights(GLIMPSES))
+        figure = Figure(figsize=(11, 5 if glimpses else 3.4), dpi=120, layout="constrained")
+        grid = figure.add_gridspec(2 if glimpses else 1, height_ratios=[1, 2.4] if glimpses else [1])
+        axes = figure.add_subplot(grid[-1])
+        _draw_curve(axes, curve)
+        if glimpses:
+            _draw_glimpses(figure.add_subplot(grid[0]), axes, glimpses, result)
+        title, font = lettered(curve.title)
+        figure.suptitle(title, x=0.01, ha="left", color=INK, fontsize=13, fontweight="bold", parse_math=False, **font)
+        return drawn(figure, self.kind)
+
+
+PNG, SVG, PDF = (partial(Picture, kind) for kind in PICTURES)
+
+
+def plot_result(result: Result, path: Path, video: Path | None = None, truth: Intervals | None = None) -> None:
     """Draw `result` to `path` (PNG, SVG or PDF, by its suffix).
 
-    Pictures come from `video`, where there is one; `truth`, where it is known, is drawn along the top.
+    Frames come from `video`, where there is one; `truth`, where it is known, is drawn along the top.
     """
-    curve = curve_of(result, truth)
-    glimpses = {}
-    if video:
-        with Decoder() as decoder:
-            glimpses = decoder.grab(video, result.highlights(GLIMPSES), short_side=180)
-    figure = Figure(figsize=(11, 5 if glimpses else 3.4), dpi=120, layout="constrained")
-    grid = figure.add_gridspec(2 if glimpses else 1, height_ratios=[1, 2.4] if glimpses else [1])
-    axes = figure.add_subplot(grid[-1])
-    _draw_curve(axes, curve)
-    if glimpses:
-        _draw_glimpses(figure.add_subplot(grid[0]), axes, dict(sorted(glimpses.items())), result)
-    figure.suptitle(curve.title, x=0.01, ha="left", color=INK, fontsize=13, fontweight="bold", parse_math=False)
-    save(figure, path)
+    context = Context(path, readable(result.path.name), video, truth)
+    write_whole(path, Picture(path.suffix[1:].lower()).render(result, context))
 
 
 def plot_sheet(curves: Sequence[Curve], path: Path) -> None:
@@ -94,7 +109,8 @@ def plot_sheet(curves: Sequence[Curve], path: Path) -> None:
     for number, curve in enumerate(curves):
         axes = figure.add_subplot(rows, columns, number + 1)
         _draw_curve(axes, curve, labels=6)
-        axes.set_title(curve.title, loc="left", color=INK, fontsize=10, fontweight="bold", parse_math=False)
+        title, font = lettered(curve.title)
+        axes.set_title(title, loc="left", color=INK, fontsize=10, fontweight="bold", parse_math=False, **font)
         if number < len(curves) - columns:
             axes.set(xlabel="")
         if number % columns:
@@ -104,8 +120,19 @@ def plot_sheet(curves: Sequence[Curve], path: Path) -> None:
 
 def save(figure: Figure, path: Path) -> None:
     """Write the figure in the format of the path's suffix, whole or not at all."""
-    with whole(path) as partial:
-        figure.savefig(partial, format=path.suffix[1:].lower())
+    write_whole(path, drawn(figure, path.suffix[1:].lower()))
+
+
+def drawn(figure: Figure, kind: str) -> bytes:
+    """The figure as a file of this kind, one of PICTURES: the same bytes for the same figure.
+
+    PDF has TrueType fonts, which journals ask for, and SVG has text as text.
+    """
+    file = io.BytesIO()
+    dates = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
+    with matplotlib.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "anomalycli"}):
+        figure.savefig(file, format=kind, metadata=dates.get(kind))
+    return file.getvalue()
 
 
 def _draw_curve(axes, curve: Curve, labels: int = 12) -> None:
@@ -157,7 +184,7 @@ def _annotate(axes, text: str, height: float, colour: str) -> None:
 
 
 def _draw_glimpses(strip, axes, glimpses: dict[int, np.ndarray], result: Result) -> None:
-    """Pictures (by frame, in order) into `strip`, each as near to its place above `axes` as the others let it."""
+    """Draw frames (by number, in order) into `strip`, each as near to its place above `axes` as the others allow."""
     strip.set_axis_off()
     times = result.edges[list(glimpses)]
     width = 1 / GLIMPSES

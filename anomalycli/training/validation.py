@@ -6,6 +6,7 @@ from sklearn.metrics import average_precision_score
 from torch import nn
 
 from ..evaluation.protocol import EvaluationSet
+from ..inference import score_bags
 
 
 def average_precision(model: nn.Module, held_out: EvaluationSet, device: torch.device) -> float:
@@ -16,13 +17,3 @@ def average_precision(model: nn.Module, held_out: EvaluationSet, device: torch.d
     frames = held_out.frame_scores(scores)
     both = [(held_out.truth[name], frames[name]) for name in frames]
     return float(average_precision_score(*(np.concatenate(part) for part in zip(*both, strict=True))))
-
-
-@torch.inference_mode()
-def score_bags(model: nn.Module, x: np.ndarray, device: torch.device) -> np.ndarray:
-    """Scores of segments, crops averaged: (N, C, T, D) -> float32 (N, T)."""
-    model.eval()
-    parts = [torch.from_numpy(x[i : i + 64]).to(device).float() for i in range(0, len(x), 64)]
-    return (
-        torch.cat([model(part.flatten(0, 1))[1].unflatten(0, part.shape[:2]).mean(1) for part in parts]).cpu().numpy()
-    )

@@ -18,9 +18,7 @@ from anomalycli.cli import cli, main
 from anomalycli.cli.terminal import log, words
 from anomalycli.denet import DENet, DENetConfig
 from anomalycli.errors import UsageError
-from anomalycli.export.outputs import FORMATS, PICTURES, Wanted, score_inputs
-from anomalycli.export.plot import SUFFIXES
-from anomalycli.export.writers import WRITERS
+from anomalycli.export.outputs import FORMATS, Outputs, score_inputs
 from anomalycli.inputs import expand, find_inputs
 from anomalycli.score import Scorer
 
@@ -95,8 +93,8 @@ def test_a_file_of_that_very_name_is_no_pattern(tmp_path, monkeypatch):
 
 
 def test_output_is_a_folder_or_a_template(run, features, tmp_path):
-    assert Wanted(Path("out")).base("a/b") == Path("out/a/b")
-    assert Wanted(Path("out/{name}/x-{name}")).base("b") == Path("out/b/x-b")
+    assert Outputs(Path("out")).base("a/b") == Path("out/a/b")
+    assert Outputs(Path("out/{name}/x-{name}")).base("b") == Path("out/b/x-b")
     run("score", "features", "--model", "model.safetensors", "--csv", "-f", "srt", "-o", "out/{name}-scores")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
         f"video{i:02}-scores.{suffix}" for i in range(6) for suffix in ("csv", "srt")
@@ -107,7 +105,6 @@ def test_every_format_is_written_by_its_name(run, features, tmp_path):
     chosen = [word for name in FORMATS for word in ("-f", name)]
     run("score", "features/video05.npz", "--model", "model.safetensors", *chosen, "-o", "out")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {f"video05.{name}" for name in FORMATS}
-    assert set(FORMATS) == {*WRITERS, *SUFFIXES, "html"} and PICTURES == SUFFIXES
 
 
 def test_pages_of_a_folder_have_an_index_and_a_sheet(run, features, tmp_path):
@@ -128,10 +125,10 @@ def test_pages_of_a_folder_have_an_index_and_a_sheet(run, features, tmp_path):
 
 
 def test_scores_of_many_videos_are_not_kept(features, tmp_path):
-    wanted = Wanted(tmp_path / "out", ("html", "csv"))
+    outputs = Outputs(tmp_path / "out", ("html", "csv"))
     inputs = find_inputs([features], {".npz"})
     alive, pages = [], []
-    for outcome in score_inputs(inputs, Scorer.load(tmp_path / "model.safetensors", "cpu"), wanted):
+    for outcome in score_inputs(inputs, Scorer.load(tmp_path / "model.safetensors", "cpu"), outputs):
         alive.append(weakref.ref(outcome.result.scores))
         pages.append(outcome.page)
         assert sum(scores() is not None for scores in alive) == 1
@@ -141,10 +138,10 @@ def test_scores_of_many_videos_are_not_kept(features, tmp_path):
 
 def test_what_was_written_before_a_failure_is_told(features, tmp_path):
     (tmp_path / "out" / "video00.srt").mkdir(parents=True)
-    wanted = Wanted(tmp_path / "out", ("csv", "srt", "vtt"))
+    outputs = Outputs(tmp_path / "out", ("csv", "srt", "vtt"))
     inputs = find_inputs([features / "video00.npz", features / "gone.npz", features / "video01.npz"], {".npz"})
-    first, gone, last = score_inputs(inputs, Scorer.load(tmp_path / "model.safetensors", "cpu"), wanted)
-    assert first.result is None and first.written == {"csv": 1} and "video00.srt" in first.failure
+    first, gone, last = score_inputs(inputs, Scorer.load(tmp_path / "model.safetensors", "cpu"), outputs)
+    assert first.result and first.written == {"csv": 1, "vtt": 1} and "video00.srt" in first.failure
     assert gone.result is None and not gone.written and "there is no such file" in gone.failure
     assert not last.failure and last.written == {"csv": 1, "srt": 1, "vtt": 1} and last.page is None
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from helpers import result_of, write_video
 
-from anomalycli.errors import UsageError
+from anomalycli.errors import VideoError
 from anomalycli.events import EventRule, find_events
 from anomalycli.export.report import EMBED_LIMIT, write_index, write_report
 from anomalycli.score import Result
@@ -154,7 +154,7 @@ def test_the_slider_finds_events_anew(page, folder):
         page.execute_script(
             "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input'))", slider, threshold
         )
-        rule = EventRule(start=threshold, end=min(0.3, threshold))
+        rule = EventRule(threshold, min(0.3, threshold))
         expected = [(e.start, e.end, e.peak) for e in find_events(result.scores, 25.0, rule)]
         assert page.execute_script("return events.map(e => [e.start, e.end, e.peak])") == [list(e) for e in expected]
         assert len(rows(page)) == len(expected)
@@ -338,6 +338,6 @@ def test_a_name_cannot_end_the_script(tmp_path):
 def test_a_video_too_large_to_embed_is_refused(tmp_path, monkeypatch):
     film = write_video(tmp_path / "film.mp4", list(range(0, 1000, 40)))
     monkeypatch.setattr("anomalycli.export.report.EMBED_LIMIT", 10)
-    with pytest.raises(UsageError, match=r"film\.mp4.*too large to embed"):
+    with pytest.raises(VideoError, match=r"film\.mp4.*too large to embed"):
         write_report(result_of([], 25, 25, str(film)), tmp_path / "x.html", film, embed=True)
     assert EMBED_LIMIT > 100 << 20 and not (tmp_path / "x.html").exists()

@@ -1,0 +1,42 @@
+"""Fonts for titles: names of files may be in any script."""
+
+from functools import cache
+
+from matplotlib import font_manager, ft2font
+
+DEFAULT = "DejaVu Sans"  # comes with matplotlib
+WEIGHT = "bold"  # of titles
+
+
+def lettered(text: str) -> tuple[str, dict]:
+    """The text as it can be drawn in bold, and the keyword arguments that choose fonts for it.
+
+    Each letter that the default font lacks is looked for in the fonts of this machine; one that no font has becomes
+    its code point, such as [U+76E3].
+    """
+    families = [DEFAULT]
+    missing = set(text) - _letters(DEFAULT)
+    for family in _installed() if missing else ():
+        if found := missing & _letters(family):
+            families.append(family)
+            missing -= found
+        if not missing:
+            break
+    drawn = "".join(f"[U+{ord(char):04X}]" if char in missing else char for char in text)
+    return drawn, {"fontfamily": families}
+
+
+@cache
+def _installed() -> list[str]:
+    """Families of the fonts on this machine that a PDF can embed."""
+    fonts = font_manager.fontManager.ttflist
+    return sorted({font.name for font in fonts if font.fname.lower().endswith((".ttf", ".ttc"))})
+
+
+@cache
+def _letters(family: str) -> frozenset[str]:
+    try:
+        path = font_manager.findfont(font_manager.FontProperties(family=[family], weight=WEIGHT))
+        return frozenset(map(chr, ft2font.FT2Font(path).get_charmap()))
+    except (OSError, RuntimeError, ValueError):  # a damaged font
+        return frozenset()

@@ -1,0 +1,33 @@
+"""Events as captions, which players show while an event lasts."""
+
+from collections.abc import Iterator
+
+from ..events import Event
+from ..media.timecode import subtitle_time
+from ..score import Result
+from .base import Context
+
+
+class SRT:
+    """SubRip subtitles: one caption per event."""
+
+    def render(self, result: Result, context: Context) -> str:
+        return "\n".join(_cues(result, ","))
+
+
+class VTT:
+    """WebVTT (https://www.w3.org/TR/webvtt1/): the same, as browsers take it for a <track>."""
+
+    def render(self, result: Result, context: Context) -> str:
+        return "\n".join(["WEBVTT\n", *_cues(result, ".")])
+
+
+def caption(number: int, event: Event) -> str:
+    """What people read about an event; events count from 1."""
+    return f"Event {number}, score {event.score:.2f}"
+
+
+def _cues(result: Result, mark: str) -> Iterator[str]:
+    for number, event in enumerate(result.events, 1):
+        start, end = (subtitle_time(result.edges[frame], mark) for frame in (event.start, event.end))
+        yield f"{number}\n{start} --> {end}\n{caption(number, event)}\n"

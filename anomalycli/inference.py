@@ -1,0 +1,22 @@
+"""The forward pass of a trained model: scores of bags, crops averaged."""
+
+import numpy as np
+import torch
+from torch import nn
+
+BATCH = 64  # bags per pass
+
+
+@torch.inference_mode()
+def score_bags(model: nn.Module, x: np.ndarray, device: torch.device) -> np.ndarray:
+    """Scores of segments, the mean over crops: (N, n_crops, T, D) -> float32 (N, T).
+
+    `model` maps (B, T, D) to features and scores (B, T); it is put into eval mode.
+    """
+    model.eval()
+    parts = []
+    for i in range(0, len(x), BATCH):
+        bags = torch.from_numpy(x[i : i + BATCH]).to(device).float()  # (B, n_crops, T, D)
+        scores = model(bags.flatten(0, 1))[1]  # (B * n_crops, T)
+        parts.append(scores.unflatten(0, bags.shape[:2]).mean(1))
+    return torch.cat(parts).cpu().numpy()
