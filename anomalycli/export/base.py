@@ -48,7 +48,8 @@ class Context:
     """What a writer may use beside the result.
 
     path: the file to be written. title: the video's name for people. video: the file that pages and plots show, or
-    None. truth: ground truth to draw, or None where it is not known. embed: put the video into its page.
+    None. truth: ground truth to draw, or None where it is not known. embed: put the video into its page. label: what
+    labels.csv calls the video, where that is not its file's name without suffix.
     """
 
     path: Path
@@ -56,6 +57,7 @@ class Context:
     video: Path | None = None
     truth: Intervals | None = None
     embed: bool = False
+    label: str = ""
     _frames: "dict[int, np.ndarray]" = field(default_factory=dict, repr=False)
 
     def frames(self, result: "Result", numbers: Collection[int]) -> "dict[int, np.ndarray]":
@@ -67,8 +69,9 @@ class Context:
             return {}
         if missing := set(numbers) - self._frames.keys():
             from ..media.decoder import Decoder
+            from .moments import moments
 
-            missing |= set(result.highlights(MOST_PICTURES))
+            missing |= set(moments(result, MOST_PICTURES))
             with Decoder() as decoder:
                 self._frames.update(decoder.grab(self.video, missing, SHORT_SIDE))
         return {number: self._frames[number] for number in sorted(numbers) if number in self._frames}

@@ -119,7 +119,7 @@ def _write_all(scored: Scored, item: Input, outputs: Outputs, writers: Mapping[s
     assert result
     base = outputs.base(item.name)
     video = item.path if item.path.suffix.lower() != SUFFIX else None
-    context = Context(base, readable(result.path.name), video, scored.truth, outputs.embed)
+    context = Context(base, readable(result.path.name), video, scored.truth, outputs.embed, item.name)
     failures = []
     for name, writer in writers.items():
         context.path = output_path(base, name)

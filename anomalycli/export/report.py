@@ -5,6 +5,7 @@ it as float32, and its script draws them from a pyramid of minima and maxima.
 """
 
 import base64
+import hashlib
 import io
 import mimetypes
 import os
@@ -26,6 +27,7 @@ from ..storage import write_whole
 from ..version import __version__
 from .base import MOST_PICTURES, Context, Intervals
 from .envelope import min_max
+from .moments import moments
 
 SPARK_WIDTH, SPARK_HEIGHT = 240, 40
 EMBED_LIMIT = 200 << 20  # bytes; browsers give up on pages much larger
@@ -52,9 +54,11 @@ class HTML:
     """The report page: the video, the curve of scores, the events, and a threshold to move."""
 
     def render(self, result: Result, context: Context) -> str:
-        frames = context.frames(result, result.highlights(MOST_PICTURES))
+        frames = context.frames(result, moments(result, MOST_PICTURES))
         data = {
             "name": context.title,
+            "video": readable(context.label or result.path.stem),
+            "key": key_of(result),
             "fps": result.fps,
             "scores": _base64(result.scores.astype("<f4")),
             "times": None if result.times is None else _base64((result.times * 1000).round().astype("<u4")),
@@ -71,6 +75,7 @@ class HTML:
                 warning=result.warning and readable(result.warning),
                 data=data,
                 source=_source(context.video, context.path, context.embed) if context.video else None,
+                embedded=context.embed,
                 duration=clock(result.duration),
                 version=__version__,
             )
@@ -108,6 +113,11 @@ def write_report(
     context = Context(path, readable(result.path.name), video, truth, embed)
     write_whole(path, HTML().render(result, context))
     return page_of(result, context)
+
+
+def key_of(result: Result) -> str:
+    """What verdicts on a video are kept under: the same for the same file, whatever its scores."""
+    return hashlib.sha256(os.fsencode(result.path.absolute())).hexdigest()[:16]
 
 
 def write_index(pages: Sequence[Page], path: Path, failures: Sequence[str] = ()) -> None:

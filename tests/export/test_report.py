@@ -34,6 +34,8 @@ def browser(tmp_path_factory):
     options.binary_location = BROWSER
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1200,900"):
         options.add_argument(argument)
+    for argument in ("--disable-background-networking", "--no-first-run"):  # Chromium's own requests
+        options.add_argument(argument)
     downloads = tmp_path_factory.mktemp("downloads")
     options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
@@ -60,7 +62,10 @@ def film_result(path: Path) -> Result:
 
 @pytest.fixture
 def page(browser, folder):
+    browser.get("about:blank")  # an address that differs only behind its # would not load anew
     opened(browser, folder / "film.html")
+    browser.execute_script("localStorage.clear()")
+    browser.refresh()
     until(lambda: browser.execute_script("return video.readyState >= 2"))
     yield browser
     assert complaints(browser) == []
@@ -111,7 +116,7 @@ def drag(browser, start: float, end: float | None = None) -> None:
 
 def test_events_of_the_page_are_those_of_the_result(page):
     assert page.find_element("id", "events-title").text == "3 events"
-    assert rows(page)[0].replace("\u2013", "to").split() == ["0:04", "to", "0:06", "2.0", "s", "0.90"]
+    assert rows(page)[0].split("\n") == ["0:04 \u2013 0:06", "Not seen yet", "2.0 s 0.90"]
     images = page.find_elements("css selector", "tbody img")
     assert len(images) == 3
     assert all(page.execute_script("return arguments[0].naturalWidth", image) > 0 for image in images)
@@ -125,18 +130,210 @@ def test_click_and_drag_on_the_curve_seek(page):
     assert page.find_element("id", "curve").get_attribute("aria-valuetext").startswith("0:1")
 
 
-def test_keys_go_from_event_to_event(page):
-    from selenium.webdriver.common.keys import Keys
+def chosen(browser) -> list[str]:
+    return [row.text[:4] for row in browser.find_elements("css selector", "tr[aria-current]")]
 
-    for key, expected in (("j", 4), (Keys.ARROW_RIGHT, 10), ("j", 16), ("k", 10), (Keys.ARROW_LEFT, 4)):
+
+def test_keys_go_from_event_to_event(page):
+    for key, begin in (("j", "0:04"), ("j", "0:10"), ("j", "0:16"), ("k", "0:10"), ("k", "0:04")):
         press(page, key)
-        assert video_time(page) == pytest.approx(expected, abs=0.05), key
+        assert chosen(page) == [begin], key
     assert page.find_element("id", "announce").get_attribute("textContent").startswith("Event 1 of 3")
-    assert page.find_element("css selector", "tr[aria-current]").text.startswith("0:04")
     press(page, "k")
     assert page.find_element("id", "announce").get_attribute("textContent") == "No earlier event"
+
+
+def test_a_chosen_event_plays_from_three_seconds_before_to_its_end(page):
+    press(page, "j")
+    assert 1 <= video_time(page) < 2
+    until(lambda: not page.execute_script("return video.paused"))
+    page.execute_script("video.currentTime = 5.8")
+    until(lambda: page.execute_script("return video.paused"))
+    assert video_time(page) == pytest.approx(6, abs=0.2)
+    assert chosen(page) == ["0:04"]
+    press(page, " ")
+    until(lambda: video_time(page) > 6.3)  # played again at its end, it goes on
+
+
+def test_an_event_repeats_on_request_at_any_speed(page):
+    from selenium.webdriver.support.select import Select
+
+    page.find_element("id", "loop").click()
+    Select(page.find_element("id", "speed")).select_by_visible_text("4\u00d7")
+    press(page, "j")
+    assert page.execute_script("return video.playbackRate") == 4
+    page.execute_script("video.currentTime = 5.8")
+    until(lambda: 1 <= video_time(page) < 4)
+    assert not page.execute_script("return video.paused")
+
+
+def test_arrows_move_five_seconds_and_space_plays(page):
+    from selenium.webdriver.common.keys import Keys
+
+    press(page, Keys.ARROW_RIGHT)
+    assert video_time(page) == pytest.approx(5, abs=0.05)
+    press(page, Keys.ARROW_LEFT)
+    assert video_time(page) == 0
+    press(page, " ")
+    until(lambda: not page.execute_script("return video.paused"))
+    page.find_element("id", "in").click()  # a button keeps the space bar for itself
+    page.execute_script("video.pause()")
+    press(page, " ")
+    assert page.execute_script("return video.paused")
+    assert page.execute_script("return view.to - view.from") == pytest.approx(5)
+
+
+def test_the_curve_is_a_slider(page):
+    from selenium.webdriver.common.keys import Keys
+
+    curve = page.find_element("id", "curve")
+    for key, expected in ((Keys.END, 20), (Keys.ARROW_DOWN, 15), (Keys.PAGE_DOWN, 10), (Keys.ARROW_UP, 15)):
+        curve.send_keys(key)
+        assert video_time(page) == pytest.approx(expected, abs=0.05), key
+        assert float(curve.get_attribute("aria-valuenow")) == pytest.approx(expected, abs=0.05)
+    curve.send_keys(Keys.HOME)
+    assert video_time(page) == pytest.approx(0.02)
     press(page, ".")
-    assert "frame 101" in page.find_element("id", "readout").text
+    assert "frame 1 " in page.find_element("id", "readout").text
+
+
+def test_the_clock_keeps_its_carry(page):
+    shown = "return [59.97, 59.999, 3599.99, 0.05, 61.2].map(seconds => clock(seconds, 1))"
+    assert page.execute_script(shown) == ["0:59.9", "0:59.9", "59:59.9", "0:00.0", "1:01.2"]
+    assert page.execute_script("return [59.97, 60, 3600].map(seconds => clock(seconds))") == ["0:59", "1:00", "1:00:00"]
+
+
+def test_a_moment_can_be_sent_and_a_reload_keeps_what_is_shown(page, folder):
+    page.get("about:blank")
+    page.get((folder / "film.html").as_uri() + "#t=12.5&threshold=0.61")
+    until(lambda: video_time(page) == pytest.approx(12.5, abs=0.05))
+    assert len(rows(page)) == 2
+    drag(page, 0.25)
+    press(page, "+")
+    until(lambda: "from=" in page.current_url and ("t=5." in page.current_url or "t=4.9" in page.current_url))
+    page.refresh()
+    until(lambda: video_time(page) == pytest.approx(5, abs=0.1))
+    assert page.execute_script("return view.to - view.from") == pytest.approx(10, abs=0.1)
+    assert len(rows(page)) == 2
+
+
+def test_the_mouse_shows_time_score_and_picture_without_moving_the_video(page):
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    curve = page.find_element("id", "curve")
+    x = round((5 / 20 - 0.5) * curve.size["width"])
+    ActionChains(page, duration=10).move_to_element_with_offset(curve, x, 0).perform()
+    assert page.find_element("id", "hover-text").text.endswith("score 0.90")
+    until(lambda: page.execute_script("return peek.readyState >= 2 && Math.abs(peek.currentTime - 5) < 0.2"))
+    assert page.find_element("id", "peek").is_displayed()
+    assert video_time(page) == 0
+
+
+def test_the_wheel_zooms_a_focused_curve_and_two_fingers_pinch(page):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
+
+    curve = page.find_element("id", "curve")
+    page.execute_script("box.focus()")
+    ActionChains(page).scroll_from_origin(ScrollOrigin.from_element(curve), 0, -150).perform()
+    span = "return view.to - view.from"
+    until(lambda: page.execute_script(span) < 12)
+    press(page, "0")
+    assert page.execute_script(span) == 20
+    box = page.execute_script("const r = box.getBoundingClientRect(); return [r.left, r.top + 50, r.width]")
+
+    def touch(kind: str, *shares: float) -> None:
+        points = [{"x": box[0] + share * box[2], "y": box[1], "id": i} for i, share in enumerate(shares)]
+        page.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    touch("touchStart", 0.4, 0.6)
+    touch("touchMove", 0.2, 0.8)
+    touch("touchEnd")
+    assert page.execute_script(span) == pytest.approx(20 / 3, abs=0.2)
+    assert page.execute_script("return (view.to + view.from) / 2") == pytest.approx(10, abs=0.2)
+
+
+def test_a_lower_threshold_shows_pictures_too(browser, folder, tmp_path):
+    film = folder / EVIL
+    scores = film_result(film).scores
+    scores[300:350] = 0.35  # below the threshold of .5
+    result = Result(film, scores, 25.0, find_events(scores, 25.0), "video", EventRule())
+    write_report(result, tmp_path / "page.html", film)
+    opened(browser, tmp_path / "page.html")
+    browser.execute_script("applyRule(0.33)")
+    assert len(rows(browser)) == 3 and "0:10 \u2013 0:14" in rows(browser)[1]
+    browser.execute_script("applyRule(0.7)")
+    assert len(rows(browser)) == 2
+    assert browser.find_elements("css selector", "tbody .blank") == []
+
+
+def phone(browser, width: int = 390, height: int = 844):
+    """Within this, the browser is a telephone."""
+    import contextlib
+
+    @contextlib.contextmanager
+    def emulated():
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": True}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+        try:
+            yield
+        finally:
+            browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+            browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+    return emulated()
+
+
+def test_on_a_phone_a_chosen_event_plays_in_sight_and_no_keys_are_explained(page):
+    with phone(page):
+        page.refresh()
+        until(lambda: page.execute_script("return video.readyState >= 2"))
+        button = page.find_elements("css selector", "tbody button")[2]
+        page.execute_script("arguments[0].scrollIntoView({block: 'end'}); arguments[0].click()", button)
+        until(lambda: not page.execute_script("return video.paused"))
+        time.sleep(0.5)  # what scrolls has come to rest
+        place = page.execute_script("const r = video.getBoundingClientRect(); return [r.top, r.bottom, innerHeight]")
+        assert 0 <= place[0] < place[1] <= place[2]
+        assert page.execute_script("const r = arguments[0].getBoundingClientRect(); return r.top", button) > place[1]
+        assert not page.find_element("class name", "keyboard").is_displayed()
+
+
+def test_verdicts_are_kept_and_saved_as_labels(page):
+    press(page, "j")
+    press(page, "y")
+    press(page, "j")
+    press(page, "n")
+    page.find_element("id", "note").send_keys("the cleaner, no alarm")
+    page.find_element("css selector", "[data-label='1']").click()
+    assert page.find_element("id", "progress").text == "2 judged, 1 not seen yet"
+    page.refresh()
+    assert [row.split("\n")[1] for row in rows(page)][:2] == ["Real", "False alarm \u00b7 the cleaner, no alarm"]
+    page.find_element("id", "save").click()
+    until(lambda: any(path.stat().st_size for path in page.downloads.glob("labels*.csv")))
+    (path,) = page.downloads.glob("labels*.csv")
+    with open(path, newline="") as file:
+        lines = list(csv.DictReader(file))
+    path.unlink()
+    name = EVIL.removesuffix(".mp4")
+    assert [(line["video"], line["label"], line["start"], line["end"]) for line in lines] == [
+        (name, "1", "", ""),
+        (name, "1", "4.000", "6.000"),
+        (name, "0", "10.000", "12.000"),
+    ]
+    assert lines[2]["note"] == "the cleaner, no alarm"
+    press(page, "j")
+    press(page, "y")
+    assert "False alarm" in rows(page)[1] and "Real" not in rows(page)[0]  # the same key takes it back
+
+
+def test_a_verdict_stays_with_its_event_at_another_threshold(page):
+    press(page, "j")
+    press(page, "n")
+    page.execute_script("applyRule(0.04)")  # all of the film
+    assert len(rows(page)) == 1 and "False alarm" not in rows(page)[0].split("\n")
+    page.execute_script("applyRule(0.8)")
+    assert len(rows(page)) == 1 and "False alarm" in rows(page)[0]
 
 
 def test_the_playhead_moves_with_the_video(page):
@@ -173,7 +370,7 @@ def test_arrow_keys_stay_with_the_slider_while_it_has_the_focus(page):
 
 def test_a_button_of_the_table_goes_there(page):
     page.find_elements("css selector", "tbody button")[1].click()
-    assert video_time(page) == pytest.approx(10, abs=0.05)
+    assert 7 <= video_time(page) < 8
 
 
 def test_events_download_as_csv(page):
@@ -208,7 +405,7 @@ def test_an_embedded_video_plays_without_its_file(browser, folder, tmp_path):
     opened(browser, tmp_path / "page.html")
     until(lambda: browser.execute_script("return video.readyState >= 2"))
     press(browser, "j")
-    assert video_time(browser) == pytest.approx(4, abs=0.05)
+    assert 1 <= video_time(browser) < 2
     assert complaints(browser) == []
 
 
@@ -219,8 +416,12 @@ def test_a_missing_video_leaves_a_page_that_works_and_says_so(browser, folder, t
     film.unlink()
     opened(browser, tmp_path / "page.html")
     until(lambda: browser.find_element("id", "unplayable").is_displayed())
+    assert not browser.find_element("id", "video").is_displayed()
     press(browser, "j")
     assert "frame 100" in browser.find_element("id", "readout").text
+    assert browser.execute_script("return $('still').naturalWidth") > 0
+    assert browser.find_element("id", "still").is_displayed()
+    assert browser.find_elements("css selector", "#film img")
 
 
 def test_variable_rate_seeks_to_true_times(browser, tmp_path):
@@ -231,7 +432,7 @@ def test_variable_rate_seeks_to_true_times(browser, tmp_path):
     write_report(result, tmp_path / "page.html", film)
     opened(browser, tmp_path / "page.html")
     until(lambda: browser.execute_script("return video.readyState >= 2"))
-    press(browser, "j")
+    browser.execute_script("goTo(60)")
     assert 4.0 <= video_time(browser) < 4.2
     assert "frame 60" in browser.find_element("id", "readout").text
     assert complaints(browser) == []
