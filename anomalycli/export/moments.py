@@ -11,9 +11,7 @@ def moments(result: Result, most: int) -> list[int]:
     chosen = dict.fromkeys(result.highlights(most))
     levels = sorted((level / 20 for level in range(1, 20)), key=lambda level: abs(level - result.rule.start_threshold))
     for level in levels:
-        rule = replace(
-            result.rule, start_threshold=level, end_threshold=min(result.rule.end_threshold, level)
-        )
+        rule = replace(result.rule, start_threshold=level, end_threshold=min(result.rule.end_threshold, level))
         events = find_events(result.scores, result.fps, rule, result.times)
         for event in sorted(events, key=lambda event: -event.score):
             if len(chosen) >= most:
