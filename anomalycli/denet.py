@@ -4,6 +4,7 @@ Shapes: B videos, T segments, D features, S scales. Scale s of the paper is s = 
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -14,20 +15,22 @@ from .dropout import Dropout
 
 @dataclass(frozen=True)
 class DENetConfig:
-    """The network's dimensions: the paper's (Sec. 4.1), and where it is silent, ours.
+    """Dimensions of the network: the paper's (Sec. 4.1), and ours where the paper gives none.
 
-    Raises ValueError where they do not fit together.
+    Each field is Annotated with its description, from which the command line makes an option. Raises ValueError for
+    dimensions that contradict each other.
     """
 
-    feature_dim: int = 512  # width of the clip features that come in
-    segments: int = 64  # T
-    scales: int = 3  # S
-    heads: int = 8
-    layers: int = 1  # of each scale's transformer
-    feedforward: int = 2048  # not in the paper: the transformer's usual default
-    encoder_dropout: float = 0.1  # not in the paper: likewise
-    dropout: float = 0.6  # between the classifier's layers
-    width: int | None = None  # not in the paper: narrow D to this before MSTM; None keeps D throughout
+    feature_dim: Annotated[int, "Width of the clip features."] = 512
+    segments: Annotated[int, "T: segments per video."] = 64
+    scales: Annotated[int, "S: temporal scales."] = 3
+    heads: Annotated[int, "Attention heads of the transformers."] = 8
+    layers: Annotated[int, "Layers of each scale's transformer."] = 1
+    feedforward: Annotated[int, "Width of the transformers' feed-forward layers."] = 2048  # not in the paper
+    encoder_dropout: Annotated[float, "Dropout in the transformers."] = 0.1  # not in the paper
+    dropout: Annotated[float, "Dropout in the classifier."] = 0.6
+    # not in the paper
+    width: Annotated[int | None, "Project the features to this width first; none keeps their own width."] = None
 
     def __post_init__(self):
         coarsest = 2 ** (self.scales - 1) if self.scales > 0 else 0

@@ -2,9 +2,17 @@
 
 
 class AnomalyError(Exception):
-    """Something the user can mend. `exit_code` is what the command line ends with."""
+    """An error that the user can correct.
+
+    `settings` names the parameters that the message is about, as Python names them ("size", "overwrite"); the command
+    line adds its options for them. `exit_code` is what the command line exits with.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str = "", *settings: str):
+        super().__init__(message)
+        self.settings = settings
 
 
 class UsageError(AnomalyError):

@@ -37,9 +37,9 @@ def test_extract_train_score(street, run, tmp_path):
 
     small = ("--width", "32", "--feedforward", "64", "--steps", "20", "--lr", "1e-3", "--batch", "2")
     told = run("train", "features", *small).stderr
-    assert "--model weights/denet.safetensors" in told
+    assert "--model models/denet.safetensors" in told
     video = sorted(street.glob("*.mp4"))[0]
-    run("score", video, "--plot", "--csv", "--model", "weights/denet.safetensors")
+    run("score", video, "--plot", "--csv", "--model", "models/denet.safetensors")
     assert (tmp_path / f"{video.stem}.png").stat().st_size > 10_000
     with open(tmp_path / f"{video.stem}.csv") as file:
         assert sum(1 for _ in file) == n_frames[video.stem] + 1

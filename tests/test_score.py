@@ -161,7 +161,7 @@ def test_nothing_to_score_is_a_sentence(run, make_video, tmp_path):
         ((), 2, "Usage"),
         ((clip, "--model", "model.safetensors"), 1, "model.safetensors: not a model file"),
         ((clip, "--model", "gone.safetensors"), 1, "gone.safetensors: there is no such file"),
-        ((clip, "--span", "hour"), 2, "no scoring mode 'hour'"),
+        ((clip, "--mode", "hour"), 2, "'hour' is not one of"),
         ((clip, "--threshold", "0.1", "--end-threshold", "0.5"), 2, "end 0.5 and start 0.1"),
         ((clip, "--device", "tpu"), 2, "no device 'tpu'"),
     ):

@@ -7,35 +7,40 @@ import click
 
 from ..errors import UsageError
 from ..storage import write_whole
+from .command import PATH, Command, option, section
 from .options import (
-    PATH,
-    Command,
     device_option,
     feature_options,
     label_options,
-    section,
+    mode_option,
+    preset_option,
     talk_options,
     truth_options,
 )
-from .settings import preset_of, say_warnings
+from .settings import field_of, pair_of, say_warnings, settings_of, value_of
 from .terminal import compare_progress, print_comparison, print_evaluation, say
 
 
 @click.command(cls=Command, no_args_is_help=True)
 @click.argument("model", type=PATH)
 @click.argument("features", type=PATH)
-@truth_options
+@truth_options("Ground truth of the test set")
 @feature_options
 @section(
     "Evaluation",
-    click.option("--span", default="video", show_default=True, help="video, as the paper; window or auto: see score."),
-    click.option("--resamples", default=1000, show_default=True, help="Draws of videos for the 95% intervals."),
+    mode_option("video"),
+    option("--resamples", default=1000, show_default=True, help="Draws of videos for the 95% intervals."),
 )
 @section(
     "Results",
-    click.option("-o", "--output", type=PATH, help="Folder for videos.csv, curves.png (PR and ROC) and metrics.json."),
-    click.option("--sheet", multiple=True, help="Video to draw in sheet.png: scores and ground truth.  [repeatable]"),
-    click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table."),
+    option("-o", "--output", type=PATH, help="Folder for videos.csv, curves.png (PR and ROC) and metrics.json."),
+    option(
+        "--draw",
+        former="--sheet",
+        multiple=True,
+        help="Video to draw in sheet.png: scores and ground truth.  [repeatable]",
+    ),
+    option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table."),
 )
 @device_option
 @talk_options
@@ -43,10 +48,10 @@ def evaluate(
     model,
     features,
     ground_truth,
-    span,
+    mode,
     resamples,
     output,
-    sheet,
+    draw,
     as_json,
     device,
 ) -> None:
@@ -63,14 +68,14 @@ def evaluate(
 
     if ground_truth is None:
         raise UsageError("Give --ground-truth: the data set's annotation file, or a CSV of video,n_frames,start,end.")
-    if sheet and output is None:
-        raise UsageError("--sheet draws into a folder: give --output.")
+    if draw and output is None:
+        raise UsageError("--draw needs --output, the folder to draw into.")
     scorer = Scorer.load(model, device)
-    scores, kind = score_videos(scorer, find_features(features), span)
+    scores, kind = score_videos(scorer, find_features(features), mode)
     lengths = {name: len(video) for name, video in scores.items()}
     truth = ground_truth.load(lengths)
     scores = fitted(scores, truth, slack_of(kind, ground_truth.dataset))
-    if unknown := sorted(set(sheet) - scores.keys()):
+    if unknown := sorted(set(draw) - scores.keys()):
         raise UsageError(f"{features.path}: there is no video '{unknown[0]}' to draw.")
     evaluation = run(scores, truth, resamples=resamples)
     told = {
@@ -78,7 +83,7 @@ def evaluate(
         "checkpoint": scorer.info.training.get("checkpoint"),
         "dataset": ground_truth.dataset,
         "last_frame": ground_truth.last_frame,
-        "span": span,
+        "span": mode,
     } | evaluation.as_dict()
     if output:
         from ..experiments.figures import plot_curves
@@ -87,37 +92,37 @@ def evaluate(
         write_videos(evaluation.videos, output / "videos.csv")
         write_whole(output / "metrics.json", json.dumps(told, indent=1) + "\n")
         plot_curves(evaluation, output / "curves.png")
-        if sheet:
-            curves = [curve_of_frames(name, scores[name], truth[name]) for name in sheet]
+        if draw:
+            curves = [curve_of_frames(name, scores[name], truth[name]) for name in draw]
             plot_sheet(curves, output / "sheet.png")
     if as_json:
         click.echo(json.dumps(told))
     else:
         print_evaluation(evaluation, told["checkpoint"])
     if output:
-        say(f"Written: {output}/videos.csv, metrics.json, curves.png" + (", sheet.png" if sheet else ""))
+        say(f"Written: {output}/videos.csv, metrics.json, curves.png" + (", sheet.png" if draw else ""))
 
 
 @click.command(cls=Command, no_args_is_help=True)
 @click.argument("features", type=PATH)
 @section(
     "Comparison",
-    click.option("--methods", show_default="all", help="Names as above, with commas between."),
-    click.option("--seeds", default=5, show_default=True, help="How many; they are 0, 1, 2 ..."),
-    click.option("--preset", help="The paper's settings: xd-violence, xd-violence-audio, ucf-crime or tad."),
-    click.option(
+    option("--methods", show_default="all", help="Names as above, with commas between."),
+    option("--seeds", default=5, show_default=True, help="How many; they are 0, 1, 2 ..."),
+    preset_option,
+    option(
         "--set", "changes", multiple=True, help="NAME=VALUE or METHOD.NAME=VALUE, named as for train.  [repeatable]"
     ),
-    click.option("--sweep", multiple=True, help="NAME=V1,V2,...: DE-Net with each value, as in Fig. 3.  [repeatable]"),
-    click.option("--test", type=PATH, show_default="videos held out of FEATURES", help="Folder of test features."),
+    option("--sweep", multiple=True, help="NAME=V1,V2,...: DE-Net with each value, as in Fig. 3.  [repeatable]"),
+    option("--test", type=PATH, show_default="videos held out of FEATURES", help="Folder of test features."),
 )
-@truth_options
+@truth_options("Ground truth of the test set")
 @feature_options
 @label_options
 @section(
     "Results",
-    click.option("-o", "--output", type=PATH, default="comparison", show_default=True, help="Folder to write to."),
-    click.option("--json", "as_json", is_flag=True, help="Print the table as JSON."),
+    option("-o", "--output", type=PATH, default="comparison", show_default=True, help="Folder to write to."),
+    option("--json", "as_json", is_flag=True, help="Print the table as JSON."),
 )
 @device_option
 @talk_options
@@ -159,7 +164,7 @@ def compare(
     everyone, of_method = settings_of(preset, changes)
     dim = everyone.pop("feature_dim", None)
     names = methods.split(",") if methods else [] if sweep else list(METHODS)
-    sweeps = {name: [value_of(word) for word in values.split(",")] for name, values in map(pair_of, sweep)}
+    sweeps = {field_of(name): [value_of(word) for word in values.split(",")] for name, values in map(pair_of, sweep)}
     segments, crops = everyone.get("segments", 64), everyone.get("crops", "mean")
     entries(names, 8, everyone, of_method, sweeps)  # mistakes in the settings, before the features are read
     bags = load_bags(features, segments, crops=crops, labels=labels)
@@ -201,33 +206,6 @@ def compare(
     else:
         print_comparison(table)
     say(f"Written: {output}/table.md, .csv, .json and pictures")
-
-
-def settings_of(preset: str | None, changes: tuple[str, ...]) -> tuple[dict, dict[str, dict]]:
-    """Everyone's settings, and those of single methods, from a preset and NAME=VALUE."""
-    everyone = preset_of(preset)
-    of_method: dict[str, dict] = {}
-    for name, value in map(pair_of, changes):
-        method, _, setting = name.rpartition(".")
-        place = of_method.setdefault(method, {}) if method else everyone
-        place[setting.replace("-", "_")] = value_of(value)
-    return everyone, of_method
-
-
-def pair_of(word: str) -> tuple[str, str]:
-    name, equals, value = word.partition("=")
-    if not equals:
-        raise UsageError(f"'{word}' is not NAME=VALUE.")
-    return name.strip(), value.strip()
-
-
-def value_of(word: str) -> int | float | str:
-    for kind in (int, float):
-        try:
-            return kind(word)
-        except ValueError:
-            continue
-    return word
 
 
 def plot_comparison(rows, table: list[dict], output: Path) -> None:

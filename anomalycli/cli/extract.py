@@ -6,8 +6,9 @@ import click
 from rich.markup import escape
 
 from ..errors import UsageError
+from .command import Command, note_renamed, option, section
 from .exits import finish
-from .options import Command, device_options, section, talk_options, weights_option
+from .options import device_options, talk_options, weights_option
 from .terminal import byte_progress, complain, extract_progress, print_account, say
 
 
@@ -15,39 +16,42 @@ from .terminal import byte_progress, complain, extract_progress, print_account, 
 @click.argument("videos", nargs=-1, required=True, type=click.Path(path_type=Path))
 @section(
     "Files to write",
-    click.option(
+    option(
         "-o",
         "--output",
         default="features",
         show_default=True,
         help="Folder to write to, or a URL such as s3://bucket/features (extra [ray]).",
     ),
-    click.option("--overwrite", is_flag=True, help="Make feature files again that are there already."),
+    option("--overwrite", is_flag=True, help="Make feature files again that are there already."),
 )
 @section(
     "Features",
-    click.option(
+    option(
         "--backbone",
         default="mc3",
         show_default=True,
         help="Network that makes the features: mc3, i3d or i3d-inception.",
     ),
-    click.option(
+    option(
         "--size", type=int, help="Short side of the picture in pixels.  [default: the backbone's: mc3 128, i3d 256]"
     ),
-    click.option(
+    option(
         "--crops", type=int, default=1, show_default=True, help="i3d: 1 (centre), 5 (and corners) or 10 (and mirrored)."
     ),
-    click.option("--audio", type=click.Choice(["vggish"]), help="Features of the sound track too, one window a clip."),
-    click.option(
+    option(
+        "--audio",
+        type=click.Choice(["vggish", "vggish-pca"]),
+        help="Audio features as well, one window per clip: VGGish's output, or that after AudioSet's PCA and quantisation.",
+    ),
+    option(
         "--vggish",
         type=click.Choice(["raw", "pca"]),
-        default="raw",
-        show_default=True,
-        help="The network's output, or PCA and quantisation after it, as AudioSet's features.",
+        hidden=True,
+        help="Up to version 0.1: which of VGGish's outputs --audio takes.",
     ),
     weights_option,
-    click.option(
+    option(
         "--format",
         "layout",
         type=click.Choice(["npz", "xd", "rtfm"]),
@@ -58,24 +62,24 @@ from .terminal import byte_progress, complain, extract_progress, print_account, 
 )
 @section(
     "How it runs",
-    click.option(
+    option(
         "--engine",
         type=click.Choice(["local", "ray"]),
         default="local",
         show_default=True,
         help="local is this machine; ray is a Ray cluster: a worker an accelerator, or two cores without.",
     ),
-    click.option("--address", help="The cluster, for ray: auto or host:port.  [default: where Ray finds one]"),
-    click.option("--shard", metavar="I/N", help="Only part I of N of the videos: for N machines or jobs, one output."),
-    click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Processes that decode."),
-    click.option(
+    option("--address", help="The cluster, for ray: auto or host:port.  [default: where Ray finds one]"),
+    option("--shard", metavar="I/N", help="Only part I of N of the videos: for N machines or jobs, one output."),
+    option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Processes that decode."),
+    option(
         "--stall",
         type=click.FloatRange(min=0, min_open=True),
         default=120,
         show_default=True,
         help="Seconds without progress after which a decoder is stopped.",
     ),
-    click.option(
+    option(
         "--memory",
         type=click.IntRange(min=256),
         default=4096,
@@ -134,7 +138,7 @@ def extract(
         "precision": precision,
         "size": size,
         "crops": crops,
-        "audio": audio and f"{audio}-{vggish}",
+        "audio": audio_kind(audio, vggish),
         "weights": weights and weights.absolute(),
     }
     if engine == "ray":
@@ -168,3 +172,12 @@ def extract(
         failed=sum(outcome.reason is not None for outcome in outcomes),
         done=sum(outcome.status != "failed" for outcome in outcomes),
     )
+
+
+def audio_kind(audio: str | None, former: str | None) -> str | None:
+    """The kind of audio features that --audio, or --audio with the former --vggish, asks for."""
+    if former:
+        note_renamed(f"--vggish {former}", "--audio vggish" + ("-pca" if former == "pca" else ""))
+    if audio == "vggish":
+        return f"vggish-{former or 'raw'}"
+    return audio

@@ -1,59 +1,33 @@
-"""Options that commands share, and what Click lacks: grouped help and settings from a file."""
+"""Options that commands share, and settings from a file."""
 
 import difflib
 import functools
 import importlib.metadata
 import platform
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
 from ..errors import UsageError, cause
+from ..training.recipes import PRESETS
 from ..version import __version__
-from .terminal import set_up_words
+from .command import FILE, OUTPUT_FILE, PATH, Command, note_renamed, option, section
+from .terminal import set_up_messages
 
-# What a report of a bug needs to say.
+# Packages whose versions a bug report needs.
 PACKAGES = ("torch", "torchvision", "decord", "av", "numpy", "safetensors")
-
-
-class Command(click.Command):
-    """A command whose help groups options by the `section` they stand in."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record and isinstance(parameter, click.Option):
-                # Click puts a default that is given in words into parentheses
-                record = record[0], re.sub(r"\[default: \((.*)\)\]", r"[default: \1]", record[1])
-                sections.setdefault(getattr(parameter, "section", "Options"), []).append(record)
-        for name, records in sections.items():
-            with formatter.section(name):
-                formatter.write_dl(records)
-
-
-def section(name: str, *options: Callable) -> Callable:
-    """Decorate a command with `options` that its help shows under `name`."""
-
-    def decorate(command: Callable) -> Callable:
-        before = len(getattr(command, "__click_params__", ()))
-        for option in reversed(options):
-            command = option(command)
-        for parameter in command.__click_params__[before:]:  # type: ignore[attr-defined]
-            parameter.section = name
-        return command
-
-    return decorate
+DATASETS = ("csv", "xd-violence", "ucf-crime", "tad")
+MODES = ("auto", "video", "window")
 
 
 def read_settings(ctx: click.Context, _parameter: click.Parameter, path: Path | None) -> None:
     """Make the settings of a TOML file the defaults of this command.
 
-    They are named as the flags are, with _ or -, at the top of the file or in a table that is named
-    as the command. Raises UsageError where the file cannot be read or names what does not exist.
+    They are named as the options are, with _ or -, at the top of the file or in a table that is named
+    as the command. Raises UsageError for a file that cannot be read or names an unknown setting.
     """
     if path is None:
         return
@@ -62,29 +36,33 @@ def read_settings(ctx: click.Context, _parameter: click.Parameter, path: Path | 
     else:
         import tomli as tomllib
     try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+        settings = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: not a TOML file that can be read ({cause(error)}).") from error
+        raise UsageError(f"{path}: cannot be read as a TOML file ({cause(error)}).") from error
     settings = settings.get(str(ctx.command.name), {name: v for name, v in settings.items() if not isinstance(v, dict)})
     flags = {
-        option.strip("-").replace("-", "_"): parameter.name
+        word.strip("-").replace("-", "_"): parameter.name
         for parameter in ctx.command.params
-        for option in parameter.opts
+        for word in parameter.opts
         if isinstance(parameter, click.Option) and parameter.expose_value
     }
-    defaults = {}
+    former = ctx.command.former_names() if isinstance(ctx.command, Command) else {}
+    defaults: dict[str, Any] = {}
     for name, value in settings.items():
-        key = name.replace("-", "_")
+        old = "--" + name.replace("_", "-")
+        if old in former:
+            note_renamed(name, former[old].strip("-"))
+        key = former.get(old, old).strip("-").replace("-", "_")
         if key not in flags:
             near = difflib.get_close_matches(key, flags, 1)
             hint = f"Did you mean '{near[0]}'?" if near else f"`anomalycli {ctx.command.name} --help` lists them."
             raise UsageError(f"{path}: there is no setting '{name}'. {hint}")
-        defaults[flags[key]] = value
+        defaults[str(flags[key])] = value
     ctx.default_map = defaults
 
 
 def print_version(ctx: click.Context, _parameter: click.Parameter, asked: bool) -> None:
-    """The version, and those that matter in a report of a bug."""
+    """Print the version, and the versions of packages that a bug report needs."""
     if not asked or ctx.resilient_parsing:
         return
     click.echo(f"anomalycli {__version__}")
@@ -97,31 +75,34 @@ def print_version(ctx: click.Context, _parameter: click.Parameter, asked: bool) 
     ctx.exit()
 
 
-def _talk(ctx: click.Context, parameter: click.Parameter, value) -> None:
+def _set_up(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
     if value:
-        set_up_words(**{str(parameter.name): value})
+        set_up_messages(**{str(parameter.name): value})
 
-
-PATH, FILE = click.Path(path_type=Path), click.Path(path_type=Path, exists=True, dir_okay=False)
 
 _feature_options = section(
     "Features",
-    click.option("--vggish", type=PATH, help="Folder of NAME__vggish.npy: sound for published features."),
-    click.option("--only", type=FILE, help="List of the videos to take, one a line, as authors publish splits."),
+    option(
+        "--audio-features",
+        former="--vggish",
+        type=PATH,
+        help="Folder of NAME__vggish.npy: audio features that were published apart from the visual ones.",
+    ),
+    option("--only", type=FILE, help="List of the videos to use, one per line, as published splits have it."),
 )
 label_options = section(
     "Labels",
-    click.option(
-        "--labels", type=FILE, show_default="FEATURES/labels.csv", help="labels.csv or ground truth from elsewhere."
+    option(
+        "--labels",
+        type=FILE,
+        show_default="FEATURES/labels.csv",
+        help="CSV of video,label (1 = abnormal), or of ground truth.",
     ),
-    click.option("--groups", type=FILE, help="CSV of video,group: groups (sources, cameras) are held out whole."),
-)
-_truth_options = section(
-    "Ground truth of the test set",
-    click.option("--dataset", default="csv", show_default=True, help="xd-violence, ucf-crime, tad or csv."),
-    click.option("--ground-truth", type=FILE, help="The authors' annotation file, or CSV: video,n_frames,start,end."),
-    click.option("--frames", type=FILE, show_default="as long as the features", help="CSV of video,n_frames."),
-    click.option("--last-frame", is_flag=True, help="Annotated intervals hold their last frame too."),
+    option(
+        "--groups",
+        type=FILE,
+        help="CSV of video,group: all videos of a group (a source, a camera) are held out together.",
+    ),
 )
 
 
@@ -130,62 +111,90 @@ def feature_options(command: Callable) -> Callable:
 
     @_feature_options
     @functools.wraps(command)
-    def run(features, vggish, only, **others):
+    def run(features, audio_features, only, **others):
         from ..features.folder import FeatureFolder
 
-        return command(features=FeatureFolder(features, vggish, only), **others)
+        return command(features=FeatureFolder(features, audio_features, only), **others)
 
     return run
 
 
-def truth_options(command: Callable) -> Callable:
-    """Options that give `command` the argument `ground_truth`: a GroundTruthFile, or None where no file is named."""
+def truth_options(title: str) -> Callable:
+    """Options, below `title` in help, that make the argument `ground_truth` of a command a GroundTruthFile or None."""
 
-    @_truth_options
-    @functools.wraps(command)
-    def run(dataset, ground_truth, frames, last_frame, **others):
-        from ..data.ground_truth import GroundTruthFile
+    def decorate(command: Callable) -> Callable:
+        @section(title, *_truth_options)
+        @functools.wraps(command)
+        def run(dataset, ground_truth, frames, last_frame, **others):
+            from ..data.ground_truth import GroundTruthFile
 
-        file = GroundTruthFile(ground_truth, dataset, frames, last_frame) if ground_truth else None
-        return command(ground_truth=file, **others)
+            file = GroundTruthFile(ground_truth, dataset, frames, last_frame) if ground_truth else None
+            return command(ground_truth=file, **others)
 
-    return run
+        return run
+
+    return decorate
 
 
-weights_option = click.option(
-    "--weights",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Weights of the backbone.  [default: the published ones, fetched once]",
+preset_option = option(
+    "--preset", type=click.Choice(list(PRESETS)), help="The paper's settings for one of its data sets."
 )
-_device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+_truth_options = (
+    option(
+        "--dataset", type=click.Choice(DATASETS), default="csv", show_default=True, help="Format of the ground truth."
+    ),
+    option("--ground-truth", type=FILE, help="The data set's annotation file, or a CSV of video,n_frames,start,end."),
+    option("--frames", type=FILE, show_default="as long as the features", help="CSV of video,n_frames."),
+    option("--last-frame", is_flag=True, help="Annotated intervals include their last frame."),
+)
+weights_option = option(
+    "--weights", type=OUTPUT_FILE, help="Weights of the backbone.  [default: the published ones, downloaded once]"
+)
+
+
+def mode_option(default: str) -> Callable:
+    """The option of the scoring mode."""
+    return option(
+        "--mode",
+        former="--span",
+        type=click.Choice(MODES),
+        default=default,
+        show_default=True,
+        help="video: 64 segments over the whole video, as in the paper; window: windows of 64 clips; "
+        "auto: windows for videos longer than about two minutes.",
+    )
+
+
+_device = option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 device_option = section("Machine", _device)
 device_options = section(
     "Machine",
     _device,
-    click.option(
+    option(
         "--precision",
+        type=click.Choice(("auto", "fp32", "bf16", "fp16", "int8")),
         default="auto",
         show_default=True,
-        help="auto, fp32, bf16, fp16, or int8 (CPU; needs the extra: pip install 'anomalycli[fast]').",
+        help="Precision of the backbone; int8 is for CPUs and needs the extra: pip install 'anomalycli[fast]'.",
     ),
 )
 talk_options = section(
-    "Words",
-    click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=_talk, help="Say only what went wrong."),
-    click.option("-v", "--verbose", is_flag=True, expose_value=False, callback=_talk, help="Say more."),
-    click.option(
+    "Messages and configuration",
+    option("-q", "--quiet", is_flag=True, expose_value=False, callback=_set_up, help="Print errors only."),
+    option("-v", "--verbose", is_flag=True, expose_value=False, callback=_set_up, help="Print more detail."),
+    option(
         "--log-file",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=OUTPUT_FILE,
         expose_value=False,
-        callback=_talk,
-        help="Add all that is said, and what -v says, to this file, with the time.",
+        callback=_set_up,
+        help="Append all messages, those of -v included, to this file, with the time.",
     ),
-    click.option(
+    option(
         "--config",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=OUTPUT_FILE,
         is_eager=True,
         expose_value=False,
         callback=read_settings,
-        help="TOML file with any of these settings; flags win.",
+        help="TOML file with any of these settings; options on the command line win.",
     ),
 )

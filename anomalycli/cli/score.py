@@ -1,7 +1,6 @@
 """The command `score`: videos to scores, events and what a person opens."""
 
 from collections import Counter
-from pathlib import Path
 
 import click
 from rich.markup import escape
@@ -9,39 +8,35 @@ from rich.markup import escape
 from ..errors import AnomalyError, UsageError
 from ..export.base import PICTURES, formats
 from ..export.outputs import Outputs, score_inputs
+from .command import FILE, OUTPUT_FILE, PATH, Command, option, section
 from .exits import finish
-from .options import Command, device_options, section, talk_options, weights_option
+from .options import device_options, mode_option, talk_options, weights_option
 from .terminal import clip_progress, complain, print_summary, say, summary_row
 
 
 @click.command(cls=Command, no_args_is_help=True)
-@click.argument("videos", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("videos", nargs=-1, type=PATH)
 @section(
     "What to score, with which model",
-    click.option("--sample", is_flag=True, help="The sample clip (needs the extra: pip install 'anomalycli[sample]')."),
-    click.option("--model", type=click.Path(path_type=Path), show_default="the bundled one", help="Model file."),
+    option("--sample", is_flag=True, help="The sample clip (needs the extra: pip install 'anomalycli[sample]')."),
+    option("--model", type=PATH, show_default="the bundled one", help="Model file."),
     weights_option,
-    click.option(
-        "--span",
-        default="auto",
-        show_default=True,
-        help="video: segments over the whole; window: windows of 64 clips; auto: windows beyond two minutes.",
-    ),
+    mode_option("auto"),
 )
 @section(
     "Files to write",
-    click.option(
+    option(
         "-o",
         "--output",
-        type=click.Path(path_type=Path),
+        type=PATH,
         default=".",
         show_default=True,
         help="Folder, or a template with {name} in it: 'out/{name}-scores'.",
     ),
-    click.option("--plot", is_flag=True, help="NAME.png: scores over time, events, glimpses of the peaks."),
-    click.option("--html", is_flag=True, help="NAME.html: a page to watch and judge; of several videos, index.html."),
-    click.option("--csv", "as_csv", is_flag=True, help="NAME.csv: frame, time, score."),
-    click.option(
+    option("--plot", is_flag=True, help="NAME.png: scores over time, events, glimpses of the peaks."),
+    option("--html", is_flag=True, help="NAME.html: a page to watch and judge; of several videos, index.html."),
+    option("--csv", "as_csv", is_flag=True, help="NAME.csv: frame, time, score."),
+    option(
         "-f",
         "--format",
         "formats",
@@ -49,35 +44,36 @@ from .terminal import clip_progress, complain, print_summary, say, summary_row
         type=click.Choice(formats()),
         help="NAME.FORMAT; can be given more than once. srt, vtt, edl, otio: events for players and editors.",
     ),
-    click.option("--clips", is_flag=True, help="NAME.event1.mp4 and so on: the events cut out, not encoded again."),
-    click.option(
+    option("--clips", is_flag=True, help="NAME.event1.mp4 and so on: the events cut out, not encoded again."),
+    option(
         "--margin",
         type=click.FloatRange(min=0),
         default=1.0,
         show_default=True,
         help="Seconds before and after an event in --clips.",
     ),
-    click.option("--embed", is_flag=True, help="Put the video into its page, so that the page can be sent."),
-    click.option(
-        "--sheet", type=click.Path(path_type=Path, dir_okay=False), help="All curves in one .png, .svg or .pdf."
-    ),
-    click.option(
-        "--truth",
-        type=click.Path(path_type=Path, dir_okay=False),
+    option("--embed", is_flag=True, help="Put the video into its page, so that the page can be sent."),
+    option("--sheet", type=OUTPUT_FILE, help="All curves in one .png, .svg or .pdf."),
+    option(
+        "--ground-truth",
+        former="--truth",
+        type=FILE,
         help="Ground truth to draw: a CSV of video,n_frames,start,end (frames, end not included).",
     ),
-    click.option("--json", "as_json", is_flag=True, help="Print a JSON object a video, one a line, not the table."),
+    option("--json", "as_json", is_flag=True, help="Print a JSON object a video, one a line, not the table."),
 )
 @section(
     "What counts as an event",
-    click.option("--threshold", type=float, show_default="the model's", help="Score at which an event begins."),
-    click.option("--end-threshold", type=float, show_default="the model's", help="Score below which it ends."),
-    click.option("--gap", type=float, show_default="the model's", help="Seconds; events closer than this become one."),
-    click.option("--shortest", type=float, show_default="the model's", help="Seconds; shorter events are dropped."),
+    option("--threshold", type=float, show_default="the model's", help="Score at which an event begins."),
+    option("--end-threshold", type=float, show_default="the model's", help="Score below which it ends."),
+    option("--gap", type=float, show_default="the model's", help="Seconds; events closer than this become one."),
+    option("--shortest", type=float, show_default="the model's", help="Seconds; shorter events are dropped."),
 )
 @device_options
 @talk_options
-def score(videos, sample, model, weights, span, output, as_json, sheet, truth, device, precision, **flags) -> None:
+def score(
+    videos, sample, model, weights, mode, output, as_json, sheet, ground_truth, device, precision, **flags
+) -> None:
     """Score every frame of VIDEOS and find the events.
 
     \b
@@ -118,7 +114,7 @@ def score(videos, sample, model, weights, span, output, as_json, sheet, truth, d
         names,
         margin=flags["margin"] if flags["clips"] else None,
         embed=flags["embed"],
-        truths=read_spans(truth) if truth else {},
+        truths=read_spans(ground_truth) if ground_truth else {},
     )
     index = outputs.index(inputs)
     scorer = Scorer.load(model, device, precision, weights)
@@ -132,7 +128,7 @@ def score(videos, sample, model, weights, span, output, as_json, sheet, truth, d
     rows, curves, pages, failures = [], [], [], []  # what is small of each: a night of results would fill the memory
     written: Counter[str] = Counter()
     with clip_progress() as on_clips:
-        outcomes = score_inputs(inputs, scorer, outputs, span, rule, on_clips)  # raises before any work
+        outcomes = score_inputs(inputs, scorer, outputs, mode, rule, on_clips)  # raises before any work
         if note := scorer.calibrate([item.path for item in inputs if item.path.suffix.lower() != SUFFIX]):
             say(escape(note))
         for scored in outcomes:

@@ -44,7 +44,7 @@ def complain(markup: str) -> None:
     log.error(Text.from_markup(markup).plain)
 
 
-def set_up_words(quiet: bool = False, verbose: bool = False, log_file: Path | None = None) -> None:
+def set_up_messages(quiet: bool = False, verbose: bool = False, log_file: Path | None = None) -> None:
     """Hush `say`, show what modules log, or log all of it to a file. Raises UsageError where that cannot be."""
     if quiet:
         words.quiet = True

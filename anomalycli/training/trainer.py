@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -31,27 +32,34 @@ CHUNK = 64  # steps whose batches are drawn at once, so that a device need not w
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to train: the paper's settings (Sec. 4.1), and where it is silent, ours.
+    """Training settings: the paper's (Sec. 4.1), and ours where the paper gives none.
 
-    Raises ValueError where a number makes no sense.
+    Each field is Annotated with its description and, for a fixed set of values, those values; the command line
+    makes its options from them. Raises ValueError for values out of range.
     """
 
-    steps: int = 1000  # not in the paper
-    batch: int = 32  # abnormal videos a step, and as many normal ones
-    lr: float = 1e-5
-    weight_decay: float = 1e-3
-    erasing: str = "dynamic"  # always: every abnormal video, without assessment; never: MSTM alone
-    threshold: float = 0.8  # delta, Eq. 10
-    alpha1: float = 1.0  # Eq. 14-15
-    alpha2: float = 1e-4
-    lambda1: float = 1.0  # Eq. 16
-    lambda2: float = 1.0
-    crops: str = "mean"  # of features that have several; all: each is a video, draw: any one each time
-    validation: float = 0.2  # share of the videos held out, of each label
-    validate_every: int = 50  # steps; the state that --resume needs is saved as often
-    keep: str = "last"  # the state that is written: last, or the best on validation or on test
-    precision: str = "auto"  # of the temporal network's products; auto: bf16 where the device is fast at it
-    seed: int = 0
+    steps: Annotated[int, "Batches to train on."] = 1000  # not in the paper
+    batch: Annotated[int, "Abnormal videos per batch, and as many normal ones."] = 32
+    lr: Annotated[float, "Learning rate of Adam."] = 1e-5
+    weight_decay: Annotated[float, "Weight decay of Adam."] = 1e-3
+    erasing: Annotated[str, "Abnormal videos to erase in: by dynamic assessment, always or never.", ERASING] = "dynamic"
+    threshold: Annotated[float, "Delta of Eq. 10: segments that score higher are erased."] = 0.8
+    alpha1: Annotated[float, "Weight of the score loss, Eq. 14-15."] = 1.0
+    alpha2: Annotated[float, "Weight of the feature loss, Eq. 14-15."] = 1e-4
+    lambda1: Annotated[float, "Weight of the loss without erasing, Eq. 16."] = 1.0
+    lambda2: Annotated[float, "Weight of the loss after erasing, Eq. 16."] = 1.0
+    crops: Annotated[
+        str, "Features with several crops: their mean, a random one per batch (draw), or each as a video (all).", CROPS
+    ] = "mean"
+    validation: Annotated[float, "Share of the videos of each label to hold out for validation."] = 0.2
+    validate_every: Annotated[int, "Steps between validations; the training state is saved as often."] = 50
+    keep: Annotated[str, "Checkpoint to write: the last, or the best on validation or test.", tuple(CHECKPOINTS)] = (
+        "last"
+    )
+    precision: Annotated[
+        str, "Of the network's products; auto is bf16 where the device computes it faster.", PRECISIONS
+    ] = "auto"
+    seed: Annotated[int, "Same seed, same model."] = 0
 
     def __post_init__(self):
         if self.erasing not in ERASING:

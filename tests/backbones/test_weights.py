@@ -412,7 +412,7 @@ def test_features_of_two_backbones_are_never_mixed_up(run_fake, make_sounding, t
 def test_a_killed_extraction_goes_on_and_the_result_is_the_same(start, run_fake, make_sounding, tmp_path):
     for i in range(4):
         make_sounding(f"videos/{i}.mp4", 64, seed=i)
-    options = ("--backbone", "i3d", "--size", "32", "--crops", "10", "--audio", "vggish", "--vggish", "pca")
+    options = ("--backbone", "i3d", "--size", "32", "--crops", "10", "--audio", "vggish-pca")
     process = start("extract", "videos", "-o", "killed", *options)
     end = time.monotonic() + 120
     while not (tmp_path / "killed" / "0.npz").exists() and time.monotonic() < end:

@@ -112,7 +112,7 @@ def test_pages_of_a_folder_have_an_index_and_a_sheet(run, features, tmp_path):
     (features / "broken.npz").write_bytes(b"PK")
     done = run(
         *("score", "features", "--model", "model.safetensors", "--html", "--sheet", "out/all.svg"),
-        *("--truth", "truth.csv", "-o", "out"),
+        *("--ground-truth", "truth.csv", "-o", "out"),
         code=3,
     )
     index = (tmp_path / "out" / "index.html").read_text()
@@ -182,7 +182,7 @@ def test_a_config_file_is_under_the_flags(run, features, tmp_path):
     assert threshold("--config", "tables.toml") == 0.7
     (tmp_path / "typo.toml").write_text("treshold = 0.9\n")
     assert "Did you mean 'threshold'?" in run("score", "x.mp4", "--config", "typo.toml", code=2).stderr
-    assert "no.toml: not a TOML file" in run("score", "x.mp4", "--config", "no.toml", code=2).stderr
+    assert "no.toml: cannot be read" in run("score", "x.mp4", "--config", "no.toml", code=2).stderr
 
 
 def test_typos_are_answered_with_the_nearest(run):

@@ -91,7 +91,7 @@ def trained(make_features, run, tmp_path):
 
 
 def test_the_command_writes_numbers_curves_and_videos(trained, run, tmp_path):
-    told = json.loads(run(*trained, "--json", "-o", "out", "--sheet", "video07", "--sheet", "video00").stdout)
+    told = json.loads(run(*trained, "--json", "-o", "out", "--draw", "video07", "--draw", "video00").stdout)
     assert (told["videos"], told["frames"], told["checkpoint"]) == (12, 12 * 155, "last")
     assert 0 <= told["intervals"]["auc"][0] <= told["metrics"]["auc"] <= told["intervals"]["auc"][1] <= 1
     with open(tmp_path / "out" / "videos.csv", newline="") as file:
@@ -111,7 +111,7 @@ def test_the_command_names_what_does_not_fit(trained, run, tmp_path, make_featur
     truth.write_text(whole.replace("video03,155,,\n", ""))
     assert "features of video03, and no ground truth" in run(*trained, code=2).stderr
     truth.write_text(whole)
-    assert "no video 'video99'" in run(*trained, "--sheet", "video99", "-o", "out", code=2).stderr
+    assert "no video 'video99'" in run(*trained, "--draw", "video99", "-o", "out", code=2).stderr
     make_features("others", backbone="i3d")
     others = [word if word != "features" else "others" for word in trained]
     text = run(*others, code=2).stderr
@@ -128,9 +128,9 @@ def test_published_features_with_sound_go_through_training_and_evaluation(run, t
             np.save(folder / f"{name}__{part}.npy", rng.normal(size=(12, width)).astype(np.float32))
         rows.append(f"{name},185," + ("16,64" if i % 2 else ","))  # 12 clips, the last of 9 frames
     (tmp_path / "truth.csv").write_text("\n".join(rows) + "\n")
-    words = ("--vggish", "sound")
-    run("train", "rgb", *words, "--crops", "draw", "--width", "8", "--heads", "2", "--feedforward", "8", "--steps", "2",
-        "--segments", "8", "-o", "m")  # fmt: skip
+    words = ("--audio-features", "sound")
+    small = ("--width", "8", "--heads", "2", "--feedforward", "8", "--steps", "2", "--segments", "8")
+    run("train", "rgb", *words, "--crop-policy", "draw", *small, "-o", "m")
     told = json.loads(run("evaluate", "m", "rgb", *words, "--ground-truth", "truth.csv", "--json").stdout)
     assert (told["videos"], told["frames"]) == (8, 8 * 185)
     assert "audio" in run("evaluate", "m", "rgb", "--ground-truth", "truth.csv", code=2).stderr

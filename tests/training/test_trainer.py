@@ -310,7 +310,7 @@ def test_presets_are_the_paper_s_and_refuse_other_features(make_features, run, t
 
 def test_the_command_records_and_draws_erasing(make_features, run, tmp_path):
     make_features()
-    small = (*SMALL, "--steps", "6", "--threshold", "0", "--erasing", "always", "--validation", "0")
+    small = (*SMALL, "--steps", "6", "--delta", "0", "--erasing", "always", "--validation", "0")
     run("train", "features", *small, "--watch", "video11", "--watch", "video07", "-o", "m")
     record = read_erasures(tmp_path / "m.erasing.csv")
     assert {row.video for row in record} == {"video07", "video11"}
