@@ -42,7 +42,7 @@ from .terminal import byte_progress, complain, extract_progress, print_account, 
     option(
         "--audio",
         type=click.Choice(["vggish", "vggish-pca"]),
-        help="Audio features as well, one window per clip: VGGish's output, or that after AudioSet's PCA and quantisation.",
+        help="Audio features as well, one window per clip: VGGish's output, or with AudioSet's PCA and quantisation.",
     ),
     option(
         "--vggish",
