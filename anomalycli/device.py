@@ -1,4 +1,4 @@
-"""Devices and precisions: what this machine has, and what is fast on it."""
+"""Devices and precisions of this machine."""
 
 import torch
 
@@ -8,26 +8,26 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def pick_device(name: str) -> torch.device:
-    """auto, cpu, cuda (or cuda:N), mps -> a device that is there; UsageError where it is not."""
+    """The device that `name` (auto, cpu, cuda, cuda:N or mps) stands for. Raises UsageError for one that is absent."""
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind]))
     kind = name.split(":")[0]
     if kind not in available:
-        raise UsageError(f"There is no device '{name}': give auto, cpu, cuda or mps.")
+        raise UsageError(f"There is no device '{name}'; choose auto, cpu, cuda, cuda:N or mps.", "device")
     if not available[kind]:
-        raise UsageError(f"PyTorch finds no '{name}' device on this machine: use --device cpu.")
+        raise UsageError(f"PyTorch finds no '{name}' device on this machine. The device cpu is always there.", "device")
     return torch.device(name)
 
 
 def pick_precision(name: str, device: torch.device) -> str:
-    """Resolve auto to what is fast on `device` without changing the meaning of the features.
+    """Precision for `device`: fp32, bf16 or fp16; auto is the fastest whose features still agree with those of fp32.
 
-    Returns fp32, bf16 or fp16. Raises UsageError for any other name.
+    Raises UsageError for any other name.
     """
     if name != "auto":
         if name not in DTYPES:
-            raise UsageError(f"There is no precision '{name}': give auto, {', '.join(DTYPES)}.")
+            raise UsageError(f"There is no precision '{name}'; choose auto, {', '.join(DTYPES)}.", "precision")
         return name
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"

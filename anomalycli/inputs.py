@@ -26,13 +26,15 @@ def expand(words: Iterable[str | Path]) -> list[Path]:
     `*`, `?`, `[...]` and `**` match files; `-` reads a list of files from stdin, a line each (or split
     by NUL, as `find -print0` does); `@list.txt` reads one from a file. A file of that very name wins.
 
-    Raises UsageError where a pattern matches nothing or a list cannot be read.
+    Raises UsageError for a pattern that matches nothing, a list that cannot be read, and a URL.
     """
     paths: list[Path] = []
     for word in map(str, words):
         if os.path.lexists(word):
             paths.append(Path(word))
         elif word == "-":
+            if sys.stdin is None:
+                raise UsageError("-: standard input is closed; the list of files is read from it.")
             paths += _listed(sys.stdin.buffer.read())
         elif word.startswith("@"):
             try:
@@ -42,16 +44,23 @@ def expand(words: Iterable[str | Path]) -> list[Path]:
         elif glob.has_magic(word):
             found = sorted(glob.glob(word, recursive=True))  # noqa: PTH207  (Path.glob takes no absolute pattern)
             if not found:
-                raise UsageError(f"{word}: no file is of that pattern.")
+                raise UsageError(f"{word}: no file matches that pattern.")
             paths += map(Path, found)
         else:
-            paths.append(Path(word))
+            paths.append(_file(word))
     return paths
 
 
 def _listed(content: bytes) -> list[Path]:
     lines = re.split(b"\0" if b"\0" in content else b"\r?\n", content.removeprefix(b"\xef\xbb\xbf"))
-    return [Path(os.fsdecode(line)) for line in lines if line.strip()]
+    return [_file(os.fsdecode(line)) for line in lines if line.strip()]
+
+
+def _file(word: str) -> Path:
+    """The path that `word` names. Raises UsageError for a URL."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", word) and not os.path.lexists(word):
+        raise UsageError(f"{word}: this is a URL, and inputs are files. Download it first.")
+    return Path(word)
 
 
 def find_inputs(paths: Iterable[str | Path], suffixes: Collection[str]) -> list[Input]:

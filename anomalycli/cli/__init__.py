@@ -3,6 +3,7 @@
 Heavy modules (torch, av, matplotlib) are imported by the commands that need them.
 """
 
+import io
 import os
 import sys
 
@@ -10,10 +11,11 @@ import click
 from rich.markup import escape
 
 from ..errors import AnomalyError, cause
+from ..names import readable
 from . import experiments, extract, score, train, weights
 from .exits import INTERRUPTED, NOTHING_DONE
 from .options import print_version
-from .terminal import complain
+from .terminal import complain, replace_what_cannot_be_encoded
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -47,21 +49,35 @@ for _command in (
 
 
 def main() -> None:
-    """The console script. A traceback is shown only with ANOMALYCLI_DEBUG=1."""
-    debug = os.environ.get("ANOMALYCLI_DEBUG") == "1"
+    """Run the command line and exit. A traceback is printed only with ANOMALYCLI_DEBUG=1."""
+    replace_what_cannot_be_encoded()
     try:
-        sys.exit(cli.main(prog_name="anomalycli", standalone_mode=False))
+        code = cli.main(prog_name="anomalycli", standalone_mode=False)
+        if sys.stdout:
+            sys.stdout.flush()
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        complain("Interrupted. What is written is whole; the same command goes on (train: with --resume).")
-        sys.exit(INTERRUPTED)
+        text = io.StringIO()
+        error.show(text)
+        click.echo("\n".join(map(readable, text.getvalue().splitlines())), err=True)
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt) as error:
+        complain(f"Interrupted. {error.__cause__ or ''}".strip())
+        code = INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to flush at exit
+        code = NOTHING_DONE
     except Exception as error:
-        if debug:
+        if os.environ.get("ANOMALYCLI_DEBUG") == "1":
             raise
-        if isinstance(error, AnomalyError):
-            complain(f"[red]Error:[/] {escape(str(error))}")
-            sys.exit(error.exit_code)
-        complain(f"[red]Error:[/] {escape(cause(error))}. This is a bug: ANOMALYCLI_DEBUG=1 shows where.")
-        sys.exit(NOTHING_DONE)
+        complain(f"[red]Error:[/] {escape(sentence(error))}")
+        code = error.exit_code if isinstance(error, AnomalyError) else NOTHING_DONE
+    sys.exit(code)
+
+
+def sentence(error: Exception) -> str:
+    """The error as a sentence for the user."""
+    if isinstance(error, AnomalyError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'The output'}: {error.strerror}."
+    return f"{cause(error)}. This is a bug: ANOMALYCLI_DEBUG=1 shows where."

@@ -29,10 +29,17 @@ class Command(click.Command):
 
     `generated` returns more options. It is called when parameters are first needed, so that the modules it imports
     are not loaded for the help of the group. Errors of the library get the names of the options they are about.
+    `after_interrupt` is what to tell the user after Ctrl-C.
     """
 
-    def __init__(self, *args: Any, generated: Callable[[], list[Option]] | None = None, **kwargs: Any):
-        self._generated = generated
+    def __init__(
+        self,
+        *args: Any,
+        generated: Callable[[], list[Option]] | None = None,
+        after_interrupt: str = "",
+        **kwargs: Any,
+    ):
+        self._generated, self.after_interrupt = generated, after_interrupt
         super().__init__(*args, **kwargs)
 
     @property
@@ -71,6 +78,8 @@ class Command(click.Command):
         except AnomalyError as error:
             error.args = (with_hint(str(error), self.params, error.settings),)
             raise
+        except KeyboardInterrupt as error:
+            raise KeyboardInterrupt(self.after_interrupt) from error
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, each below the heading of its section."""

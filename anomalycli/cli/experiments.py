@@ -103,7 +103,9 @@ def evaluate(
         say(f"Written: {output}/videos.csv, metrics.json, curves.png" + (", sheet.png" if draw else ""))
 
 
-@click.command(cls=Command, no_args_is_help=True)
+@click.command(
+    cls=Command, after_interrupt="Finished runs are kept, and the same command resumes.", no_args_is_help=True
+)
 @click.argument("features", type=PATH)
 @section(
     "Comparison",

@@ -1,19 +1,21 @@
 """The command `extract`: videos to feature files."""
 
-from pathlib import Path
-
 import click
 from rich.markup import escape
 
 from ..errors import UsageError
 from .command import Command, note_renamed, option, section
 from .exits import finish
-from .options import device_options, talk_options, weights_option
+from .options import device_options, talk_options, videos_argument, weights_option
 from .terminal import byte_progress, complain, extract_progress, print_account, say
 
 
-@click.command(cls=Command, no_args_is_help=True)
-@click.argument("videos", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.command(
+    cls=Command,
+    after_interrupt="Finished videos are kept, and the same command resumes.",
+    no_args_is_help=True,
+)
+@videos_argument()
 @section(
     "Files to write",
     option(
@@ -127,7 +129,6 @@ def extract(
     from ..extraction.local_engine import extract_here
     from ..extraction.run_report import Shard
     from ..extraction.settings import ExtractionSettings
-    from ..inputs import expand
     from ..media.decoder import DecoderLimits
     from ..storage import place
 
@@ -154,7 +155,7 @@ def extract(
     outcomes = []
     with extract_progress() as on_progress:
         for outcome in run(
-            expand(videos),
+            videos,
             output,
             extractor,
             ExtractionSettings(layout, overwrite, part, workers, DecoderLimits(stall, memory)),

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from ..errors import UsageError, cause
+from ..inputs import expand
 from ..training.recipes import PRESETS
 from ..version import __version__
 from .command import FILE, OUTPUT_FILE, PATH, Command, note_renamed, option, section
@@ -78,6 +79,15 @@ def print_version(ctx: click.Context, _parameter: click.Parameter, asked: bool) 
 def _set_up(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
     if value:
         set_up_messages(**{str(parameter.name): value})
+
+
+def _expand(ctx: click.Context, _parameter: click.Parameter, words: tuple[str, ...]) -> list[Path]:
+    return [] if ctx.resilient_parsing else expand(words)
+
+
+def videos_argument(required: bool = True) -> Callable:
+    """The argument `videos`: paths of files and folders, after patterns and lists are read."""
+    return click.argument("videos", nargs=-1, required=required, callback=_expand)
 
 
 _feature_options = section(

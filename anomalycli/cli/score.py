@@ -10,12 +10,12 @@ from ..export.base import PICTURES, formats
 from ..export.outputs import Outputs, score_inputs
 from .command import FILE, OUTPUT_FILE, PATH, Command, option, section
 from .exits import finish
-from .options import device_options, mode_option, talk_options, weights_option
+from .options import device_options, mode_option, talk_options, videos_argument, weights_option
 from .terminal import clip_progress, complain, print_summary, say, summary_row
 
 
-@click.command(cls=Command, no_args_is_help=True)
-@click.argument("videos", nargs=-1, type=PATH)
+@click.command(cls=Command, after_interrupt="Files that are written are complete.", no_args_is_help=True)
+@videos_argument(required=False)
 @section(
     "What to score, with which model",
     option("--sample", is_flag=True, help="The sample clip (needs the extra: pip install 'anomalycli[sample]')."),
@@ -87,14 +87,14 @@ def score(
     from ..data.ground_truth import read_spans
     from ..export.writers import to_json
     from ..features.files import SUFFIX
-    from ..inputs import expand, find_inputs
+    from ..inputs import find_inputs
     from ..media.video import SUFFIXES
     from ..score import Scorer
 
     if sample:
         from ..sample import sample_clip
 
-        videos = (*videos, sample_clip())
+        videos = [*videos, sample_clip()]
     if not videos:
         raise UsageError("Name a video, a folder or a feature file, or give --sample.")
     if sheet:
@@ -102,7 +102,7 @@ def score(
 
         if sheet.suffix[1:].lower() not in PICTURES:
             raise UsageError(f"{sheet}: a sheet is one of {', '.join(PICTURES)}.")
-    inputs = find_inputs(expand(videos), SUFFIXES | {SUFFIX})
+    inputs = find_inputs(videos, SUFFIXES | {SUFFIX})
     if not inputs:
         raise AnomalyError(f"{', '.join(map(str, videos))}: there is no video in it.")
     names = [*flags["formats"]]

@@ -1,7 +1,9 @@
-"""What people see in the terminal: words and progress on stderr, tables on stdout."""
+"""Output to the terminal: messages and progress on stderr, tables on stdout."""
 
+import io
 import json
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,32 +27,55 @@ from rich.text import Text
 
 from ..errors import UsageError
 from ..media.timecode import clock
+from ..names import readable
 
-words = Console(stderr=True, highlight=False, soft_wrap=True)
+messages = Console(stderr=True, highlight=False, soft_wrap=True)
 log = logging.getLogger("anomalycli")
 log.addHandler(logging.NullHandler())  # without any, Python writes errors to stderr a second time
 SPARK, WIDE = 24, 100  # columns of a sparkline, and of a terminal that has room for it
 
 
 def say(markup: str) -> None:
-    """Tell what happened; -q hushes it, a log file has it all the same."""
-    words.print(markup)
-    log.info(Text.from_markup(markup).plain)
+    """Print one line to stderr, unless -q was given, and log it."""
+    text = line(markup)
+    messages.print(text)
+    log.info(text.plain)
 
 
 def complain(markup: str) -> None:
-    """Tell what went wrong, -q or not."""
-    (Console(stderr=True, highlight=False, soft_wrap=True) if words.quiet else words).print(markup)
-    log.error(Text.from_markup(markup).plain)
+    """Print one line about an error to stderr, with -q too, and log it."""
+    text = line(markup)
+    (Console(stderr=True, highlight=False, soft_wrap=True) if messages.quiet else messages).print(text)
+    log.error(text.plain)
+
+
+def line(markup: str) -> Text:
+    """`markup` as one line: names of files in it cannot break the line or send escape sequences to the terminal."""
+    return Text.from_markup(readable(markup))
+
+
+def shown(name: object) -> str:
+    """The name of a file as markup for tables and progress bars."""
+    return escape(readable(str(name)))
+
+
+def replace_what_cannot_be_encoded() -> None:
+    """Let stdout and stderr print a question mark for characters that their encoding does not have."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def set_up_messages(quiet: bool = False, verbose: bool = False, log_file: Path | None = None) -> None:
-    """Hush `say`, show what modules log, or log all of it to a file. Raises UsageError where that cannot be."""
+    """Silence `say`, print the debug messages of modules, or log all messages to a file.
+
+    Raises UsageError for a log file that cannot be written.
+    """
     if quiet:
-        words.quiet = True
+        messages.quiet = True
     if verbose:
-        handler = _Words()
-        handler.addFilter(lambda record: record.levelno == logging.DEBUG)  # the rest is said already
+        handler = _ToTerminal()
+        handler.addFilter(lambda record: record.levelno == logging.DEBUG)  # other levels are printed by say
         _listen(handler, "%(message)s")
     if log_file:
         try:
@@ -59,19 +84,25 @@ def set_up_messages(quiet: bool = False, verbose: bool = False, log_file: Path |
             raise UsageError(f"{log_file}: the log cannot be written there ({error.strerror}).") from error
 
 
-class _Words(logging.Handler):
+class _ToTerminal(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        words.print(escape(self.format(record)), style="dim")
+        messages.print(escape(self.format(record)), style="dim")
+
+
+class _OneLine(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = readable(record.message)
+        return super().formatMessage(record)
 
 
 def _listen(handler: logging.Handler, form: str) -> None:
-    handler.setFormatter(logging.Formatter(form))
+    handler.setFormatter(_OneLine(form))
     log.addHandler(handler)
     log.setLevel(logging.DEBUG)
 
 
 def summary_row(result) -> dict[str, str]:
-    """What the table says of a result, by column."""
+    """Cells of the summary table for a result, by column."""
     from ..export.envelope import sparkline  # numpy, which --help does without
 
     peak = int(result.scores.argmax())
@@ -80,7 +111,7 @@ def summary_row(result) -> dict[str, str]:
         for event in result.events
     ]
     return {
-        "video": escape(result.path.name),
+        "video": shown(result.path.name),
         "duration": clock(result.duration),
         "scores": sparkline(result.scores, SPARK),
         "peak": f"{result.scores[peak]:.2f}",
@@ -91,9 +122,10 @@ def summary_row(result) -> dict[str, str]:
 
 
 def print_summary(rows: list[dict[str, str]]) -> None:
-    """The table of what was scored, from `summary_row`s."""
+    """Print the table of scored videos, made of `summary_row`s."""
     console = Console(highlight=False)
-    columns = [column for column in rows[0] if column != "scores" or console.width >= WIDE]
+    drawn = console.width >= WIDE and console.encoding.startswith("utf")
+    columns = [column for column in rows[0] if column != "scores" or drawn]
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold", justify="right" if column in ("duration", "peak", "at") else "left")
@@ -115,14 +147,14 @@ def print_weights(items) -> None:
 
 
 def _progress(*columns: ProgressColumn) -> Progress:
-    """What is at work, a bar and `columns`, gone at the end; nothing where nobody watches."""
+    """A description, a bar and `columns`, removed at the end. Silent with -q and when stderr is not a terminal."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         *columns,
-        console=words,
+        console=messages,
         transient=True,
-        disable=words.quiet or not words.is_terminal,
+        disable=messages.quiet or not messages.is_terminal,
     )
 
 
@@ -133,7 +165,7 @@ def clip_progress() -> Iterator[Callable]:
         task = progress.add_task("", total=None)
 
         def on_clips(path: Path, done: int, total: int | None) -> None:
-            progress.update(task, description=escape(path.name), completed=done, total=total)
+            progress.update(task, description=shown(path.name), completed=done, total=total)
 
         yield on_clips
 
@@ -150,7 +182,7 @@ def extract_progress() -> Iterator[Callable]:
             elapsed = max(time.monotonic() - begin, 1e-6)
             progress.update(
                 task,
-                description=f"{escape(now.path.name)}  {now.files_done} of {now.files}",
+                description=f"{shown(now.path.name)}  {now.files_done} of {now.files}",
                 completed=now.bytes_done,
                 total=now.bytes,
                 clips=now.clips / elapsed,

@@ -12,7 +12,12 @@ from .settings import VALIDATION, preset_of, say_warnings, training_options
 from .terminal import say, train_progress
 
 
-@click.command(cls=Command, generated=training_options, no_args_is_help=True)
+@click.command(
+    cls=Command,
+    generated=training_options,
+    after_interrupt="The same command with --resume continues from the last saved state.",
+    no_args_is_help=True,
+)
 @click.argument("features", type=click.Path(path_type=Path))
 @section(
     "Model",

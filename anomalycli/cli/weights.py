@@ -1,5 +1,7 @@
 """The commands about published weights."""
 
+import os
+
 import click
 from rich.markup import escape
 
@@ -63,4 +65,4 @@ def weights_path(name) -> None:
     """Where a file of weights is, or belongs if you bring it yourself."""
     from ..backbones.weights import published
 
-    click.echo(published(name).path)
+    click.echo(os.fsencode(published(name).path))

@@ -15,7 +15,7 @@ from helpers import kind
 
 from anomalycli.checkpoint import ModelInfo, save_model
 from anomalycli.cli import cli, main
-from anomalycli.cli.terminal import log, words
+from anomalycli.cli.terminal import log, messages
 from anomalycli.denet import DENet, DENetConfig
 from anomalycli.errors import UsageError
 from anomalycli.export.outputs import FORMATS, Outputs, score_inputs
@@ -34,7 +34,7 @@ def run(tmp_path, monkeypatch, capsys):
             monkeypatch.setenv(name, value)
         with pytest.raises(SystemExit) as ended:
             main()
-        words.quiet = False
+        messages.quiet = False
         for handler in log.handlers[1:]:
             log.removeHandler(handler)
         told = capsys.readouterr()
@@ -68,7 +68,7 @@ def test_inputs_are_files_folders_patterns_and_lists(run, features, tmp_path):
     assert names(run, "**/video05.npz") == everything[5:]
     (tmp_path / "list.txt").write_text("features/video03.npz\n\nfeatures/video01.npz\n")
     assert names(run, "@list.txt") == ["video03.npz", "video01.npz"]
-    assert "no file is of that pattern" in run("score", "nothing*.mp4", code=2).stderr
+    assert "no file matches that pattern" in run("score", "nothing*.mp4", code=2).stderr
     assert "gone.txt" in run("score", "@gone.txt", code=2).stderr
 
 
