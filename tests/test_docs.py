@@ -88,7 +88,7 @@ del score
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "clip.srt").exists() and (tmp_path / "out" / "clip.html").exists()
-    assert (tmp_path / "weights" / "mine.safetensors").exists()
+    assert (tmp_path / "models" / "mine.safetensors").exists()
 
 
 def test_the_site_builds_without_a_warning(tmp_path):

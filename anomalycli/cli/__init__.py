@@ -1,4 +1,4 @@
-"""The command line: words in, calls out. Results go to stdout or files, all else to stderr.
+"""The command line: parse options, call the packages, print. Results go to stdout or files, messages to stderr.
 
 Heavy modules (torch, av, matplotlib) are imported by the commands that need them.
 """
@@ -25,15 +25,15 @@ from .terminal import complain, replace_what_cannot_be_encoded
     is_eager=True,
     expose_value=False,
     callback=print_version,
-    help="Show the versions that a report of a bug needs, and exit.",
+    help="Print the versions that a bug report needs, and exit.",
 )
 def cli() -> None:
-    """How abnormal is every frame of a video, and where are the events?
+    """Find unusual moments in video: an anomaly score for every frame, and events.
 
     \b
-      anomalycli score clip.mp4 --plot      scores, events and a picture, with the bundled model
-      anomalycli extract videos/            feature files of your own videos
-      anomalycli train features/            a model of what is abnormal in them, from yes/no labels
+      anomalycli score clip.mp4 --plot      score a video with the bundled model, and plot the scores
+      anomalycli extract videos/            make feature files of your own videos
+      anomalycli train features/            train a model on them, from one label per video
     """
 
 

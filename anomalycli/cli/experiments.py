@@ -1,4 +1,4 @@
-"""The commands of researchers: evaluate and compare."""
+"""The commands `evaluate` and `compare`: metrics of a model, and several methods side by side."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ from .terminal import compare_progress, print_comparison, print_evaluation, say
 @section(
     "Evaluation",
     mode_option("video"),
-    option("--resamples", default=1000, show_default=True, help="Draws of videos for the 95% intervals."),
+    option("--resamples", default=1000, show_default=True, help="Bootstrap samples of videos for the 95% intervals."),
 )
 @section(
     "Results",
@@ -38,9 +38,9 @@ from .terminal import compare_progress, print_comparison, print_evaluation, say
         "--draw",
         former="--sheet",
         multiple=True,
-        help="Video to draw in sheet.png: scores and ground truth.  [repeatable]",
+        help="Video whose scores and ground truth to plot into sheet.png.  [repeatable]",
     ),
-    option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table."),
+    option("--json", "as_json", is_flag=True, help="Print one JSON object, not the table."),
 )
 @device_option
 @talk_options
@@ -55,7 +55,7 @@ def evaluate(
     as_json,
     device,
 ) -> None:
-    """How well MODEL finds the abnormal frames of FEATURES (a folder), by their ground truth.
+    """Evaluate MODEL on FEATURES, a folder, against frame-level ground truth.
 
     Frame-level ROC AUC, AP and auc(recall, precision), over all videos and over the abnormal ones
     alone, and the share of normal frames that score .5 or more.
@@ -109,13 +109,16 @@ def evaluate(
 @click.argument("features", type=PATH)
 @section(
     "Comparison",
-    option("--methods", show_default="all", help="Names as above, with commas between."),
-    option("--seeds", default=5, show_default=True, help="How many; they are 0, 1, 2 ..."),
+    option("--methods", show_default="all", help="Methods from the list above, separated by commas."),
+    option("--seeds", default=5, show_default=True, help="Number of seeds: 0, 1, 2 and so on."),
     preset_option,
     option(
-        "--set", "changes", multiple=True, help="NAME=VALUE or METHOD.NAME=VALUE, named as for train.  [repeatable]"
+        "--set",
+        "changes",
+        multiple=True,
+        help="Setting of all methods (NAME=VALUE) or of one (METHOD.NAME=VALUE).  [repeatable]",
     ),
-    option("--sweep", multiple=True, help="NAME=V1,V2,...: DE-Net with each value, as in Fig. 3.  [repeatable]"),
+    option("--sweep", multiple=True, help="NAME=V1,V2,...: train DE-Net with each value, as in Fig. 3.  [repeatable]"),
     option("--test", type=PATH, show_default="videos held out of FEATURES", help="Folder of test features."),
 )
 @truth_options("Ground truth of the test set")
@@ -124,7 +127,7 @@ def evaluate(
 @section(
     "Results",
     option("-o", "--output", type=PATH, default="comparison", show_default=True, help="Folder to write to."),
-    option("--json", "as_json", is_flag=True, help="Print the table as JSON."),
+    option("--json", "as_json", is_flag=True, help="Print one JSON object, not the table."),
 )
 @device_option
 @talk_options
@@ -143,16 +146,16 @@ def compare(
     as_json,
     device,
 ) -> None:
-    """Train several methods with several seeds on FEATURES (a folder), and evaluate all alike.
+    """Train several methods with several seeds on FEATURES, a folder, and evaluate them alike.
 
     \b
     mil-rank, rtfm                      the peers
     baseline, mstm, mstm+eo, de-net     Table 4 of the paper
     rtfm-mtn, ms-tct                    Table 5: other temporal modules in DE-Net
 
-    Runs that are finished are kept in OUTPUT/runs: the same command goes on where it was stopped. Without
-    --test, videos held out of FEATURES are evaluated on: that is the way to tune settings. The table says
-    which checkpoint it is of: the last, or, with --set keep=validation, the best on videos held out.
+    Finished runs are kept in OUTPUT/runs, so repeating an interrupted command resumes it. Without --test,
+    methods are evaluated on videos held out of FEATURES; use that to tune settings. The table names its
+    checkpoint: the last, or, with --set keep=validation, the best on held-out videos.
     """
     from ..data.bags import load_bags
     from ..data.sampling import read_groups

@@ -25,7 +25,7 @@ from .terminal import byte_progress, complain, extract_progress, print_account, 
         show_default=True,
         help="Folder to write to, or a URL such as s3://bucket/features (extra [ray]).",
     ),
-    option("--overwrite", is_flag=True, help="Make feature files again that are there already."),
+    option("--overwrite", is_flag=True, help="Replace feature files that exist."),
 )
 @section(
     "Features",
@@ -59,7 +59,7 @@ from .terminal import byte_progress, complain, extract_progress, print_account, 
         type=click.Choice(["npz", "xd", "rtfm"]),
         default="npz",
         show_default=True,
-        help="npz is this tool's; xd and rtfm are .npy files for the research code of those names.",
+        help="npz: files for this tool. xd, rtfm: .npy files as the research code of these names reads them.",
     ),
 )
 @section(
@@ -69,11 +69,15 @@ from .terminal import byte_progress, complain, extract_progress, print_account, 
         type=click.Choice(["local", "ray"]),
         default="local",
         show_default=True,
-        help="local is this machine; ray is a Ray cluster: a worker an accelerator, or two cores without.",
+        help="local: this machine. ray: a Ray cluster, with one worker per accelerator, or per two cores.",
     ),
-    option("--address", help="The cluster, for ray: auto or host:port.  [default: where Ray finds one]"),
-    option("--shard", metavar="I/N", help="Only part I of N of the videos: for N machines or jobs, one output."),
-    option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Processes that decode."),
+    option("--address", help="Address of the Ray cluster: auto or host:port.  [default: the one that Ray finds]"),
+    option(
+        "--shard",
+        metavar="I/N",
+        help="Extract part I of N of the videos, for N machines or jobs with one output folder.",
+    ),
+    option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Decoder processes."),
     option(
         "--stall",
         type=click.FloatRange(min=0, min_open=True),
@@ -86,7 +90,7 @@ from .terminal import byte_progress, complain, extract_progress, print_account, 
         type=click.IntRange(min=256),
         default=4096,
         show_default=True,
-        help="MB that a decoder may take; a video that needs more is left out.",
+        help="Memory limit of a decoder in MB; a video that needs more fails.",
     ),
 )
 @device_options
@@ -111,7 +115,7 @@ def extract(
     device,
     precision,
 ) -> None:
-    """Turn VIDEOS into feature files, one a video.
+    """Extract features of VIDEOS, one feature file per video.
 
     \b
       anomalycli extract videos/ -o features/
@@ -119,10 +123,10 @@ def extract(
       anomalycli extract videos/ --shard $SLURM_ARRAY_TASK_ID/16
       anomalycli extract videos/ --engine ray --address auto
 
-    VIDEOS are files, folders, patterns ('*.mp4'), - (a list on stdin) or @list.txt. Labels that lie
-    beside them (labels.csv, folders normal/ and abnormal/) are carried along. Files that are there
-    already are kept, so the same command goes on where it was stopped. report.json in the output
-    folder says what became of each video.
+    VIDEOS are files, folders, patterns ('*.mp4'), - (a list on stdin) or @list.txt. Labels beside
+    them (labels.csv, or folders normal/ and abnormal/) are copied to the output. Existing feature
+    files are kept, so repeating an interrupted command resumes it. report.json in the output folder
+    lists the result for each video.
     """
     from ..backbones import Extractor
     from ..extraction.job import extract as run

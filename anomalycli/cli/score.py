@@ -18,7 +18,7 @@ from .terminal import clip_progress, complain, print_summary, say, summary_row
 @videos_argument(required=False)
 @section(
     "What to score, with which model",
-    option("--sample", is_flag=True, help="The sample clip (needs the extra: pip install 'anomalycli[sample]')."),
+    option("--sample", is_flag=True, help="Score the sample video (extra: pip install 'anomalycli[sample]')."),
     option("--model", type=PATH, show_default="the bundled one", help="Model file."),
     weights_option,
     mode_option("auto"),
@@ -31,10 +31,10 @@ from .terminal import clip_progress, complain, print_summary, say, summary_row
         type=PATH,
         default=".",
         show_default=True,
-        help="Folder, or a template with {name} in it: 'out/{name}-scores'.",
+        help="Folder, or a template that contains {name}, such as 'out/{name}-scores'.",
     ),
-    option("--plot", is_flag=True, help="NAME.png: scores over time, events, glimpses of the peaks."),
-    option("--html", is_flag=True, help="NAME.html: a page to watch and judge; of several videos, index.html."),
+    option("--plot", is_flag=True, help="NAME.png: scores over time, events, and frames at the highest scores."),
+    option("--html", is_flag=True, help="NAME.html: a page to review the video; for several videos also index.html."),
     option("--csv", "as_csv", is_flag=True, help="NAME.csv: frame, time, score."),
     option(
         "-f",
@@ -42,9 +42,9 @@ from .terminal import clip_progress, complain, print_summary, say, summary_row
         "formats",
         multiple=True,
         type=click.Choice(formats()),
-        help="NAME.FORMAT; can be given more than once. srt, vtt, edl, otio: events for players and editors.",
+        help="NAME.FORMAT. srt, vtt, edl and otio are events for players and editors.  [repeatable]",
     ),
-    option("--clips", is_flag=True, help="NAME.event1.mp4 and so on: the events cut out, not encoded again."),
+    option("--clips", is_flag=True, help="NAME.event1.mp4 and so on: the events cut out, without encoding them again."),
     option(
         "--margin",
         type=click.FloatRange(min=0),
@@ -52,22 +52,24 @@ from .terminal import clip_progress, complain, print_summary, say, summary_row
         show_default=True,
         help="Seconds before and after an event in --clips.",
     ),
-    option("--embed", is_flag=True, help="Put the video into its page, so that the page can be sent."),
-    option("--sheet", type=OUTPUT_FILE, help="All curves in one .png, .svg or .pdf."),
+    option("--embed", is_flag=True, help="Store the video in its page, so that the page is complete by itself."),
+    option("--sheet", type=OUTPUT_FILE, help="Plot all curves into one .png, .svg or .pdf file."),
     option(
         "--ground-truth",
         former="--truth",
         type=FILE,
-        help="Ground truth to draw: a CSV of video,n_frames,start,end (frames, end not included).",
+        help="Ground truth to show in plots and pages: a CSV of video,n_frames,start,end (frames, end not included).",
     ),
-    option("--json", "as_json", is_flag=True, help="Print a JSON object a video, one a line, not the table."),
+    option("--json", "as_json", is_flag=True, help="Print one line of JSON per video, not the table."),
 )
 @section(
     "What counts as an event",
     option("--threshold", type=float, show_default="the model's", help="Score at which an event begins."),
     option("--end-threshold", type=float, show_default="the model's", help="Score below which it ends."),
-    option("--gap", type=float, show_default="the model's", help="Seconds; events closer than this become one."),
-    option("--shortest", type=float, show_default="the model's", help="Seconds; shorter events are dropped."),
+    option("--gap", type=float, show_default="the model's", help="Events closer than this many seconds become one."),
+    option(
+        "--shortest", type=float, show_default="the model's", help="Events shorter than this many seconds are dropped."
+    ),
 )
 @device_options
 @talk_options
@@ -168,7 +170,7 @@ def score(
 
 
 def changed_rule(rule, **flags):
-    """The model's event rule with the flags that were given."""
+    """The event rule of the model with the options that were given. Raises UsageError for contradictory values."""
     try:
         return rule.changed(**flags)
     except ValueError as error:

@@ -116,7 +116,7 @@ def summary_row(result) -> dict[str, str]:
         "scores": sparkline(result.scores, SPARK),
         "peak": f"{result.scores[peak]:.2f}",
         "at": clock(result.edges[peak]),
-        "span": result.mode,
+        "mode": result.mode,
         "events": "  ".join(events) or "[dim]none[/]",
     }
 
@@ -137,7 +137,7 @@ def print_summary(rows: list[dict[str, str]]) -> None:
 def print_weights(items) -> None:
     console = Console(highlight=False, soft_wrap=True)
     for item in items:
-        here = f"[green]{escape(str(item.path))}[/]" if item.path.exists() else "not here"
+        here = f"[green]{escape(str(item.path))}[/]" if item.path.exists() else "not downloaded"
         size = f"{item.size / 1e6:.0f} MB, " if item.size else ""
         console.print(f"[bold]{item.name}[/]: {here}")
         console.print(f"    {item.what}")
@@ -193,7 +193,7 @@ def extract_progress() -> Iterator[Callable]:
 
 
 def print_account(report: Path) -> None:
-    """What became of the inputs, from report.json."""
+    """Print the counts of a run's report.json."""
     told = json.loads(report.read_text(encoding="utf-8"))
     counts = ", ".join(f"{n} {status}" for status, n in told["counts"].items() if n) or "nothing to do"
     speed = f"; {clock(told['video_seconds'])} of video in {clock(told['wall_seconds'])}"

@@ -30,9 +30,9 @@ from .terminal import say, train_progress
         help="Model file to write.",
     ),
     preset_option,
-    option("--half", is_flag=True, help="Write the weights as fp16."),
-    option("--resume", is_flag=True, help="Go on with a run that was stopped."),
-    option("--overwrite", is_flag=True, help="Replace a model of the same name."),
+    option("--half", is_flag=True, help="Store the weights as fp16."),
+    option("--resume", is_flag=True, help="Continue an interrupted run."),
+    option("--overwrite", is_flag=True, help="Replace an existing model and discard an interrupted run."),
 )
 @feature_options
 @label_options
@@ -69,15 +69,14 @@ def train(
     device,
     **flags,
 ) -> None:
-    """Learn from FEATURES (a folder of feature files) and their video-level labels.
+    """Train a model on FEATURES, a folder of feature files, from one label per video.
 
     \b
       anomalycli train features/
       anomalycli train features/ --width 256 --lr 1e-4 --steps 300 -o models/mine.safetensors
 
     Labels come from labels.csv (video,label; 1 = abnormal) in that folder, from folders normal/ and
-    abnormal/, or from names as XD-Violence, UCF-Crime and TAD give them. Settings default to the
-    paper's.
+    abnormal/, or from names as in XD-Violence, UCF-Crime and TAD. Default settings are the paper's.
     """
     from ..data.bags import load_bags
     from ..data.ground_truth import GroundTruthFile

@@ -1,4 +1,4 @@
-"""The commands about published weights."""
+"""The command group `weights`: list, download and verify the weights of backbones."""
 
 import os
 
@@ -12,22 +12,22 @@ from .terminal import byte_progress, complain, print_weights, say
 
 @click.group()
 def weights() -> None:
-    """Published weights: what there is, and how to get it."""
+    """List, download and verify the published weights of backbones."""
 
 
 @weights.command("list")
 def weights_list() -> None:
-    """What there is, from where, under which licence, and whether it is here."""
+    """List the weights with their source and licence, and whether they are downloaded."""
     from ..backbones.weights import registry
 
     print_weights(registry().values())
-    say("mc3 needs no download: its weights come with the installation.")
+    say("mc3 needs no download: its weights are installed with the package.")
 
 
 @weights.command("fetch", no_args_is_help=True)
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 def weights_fetch(names) -> None:
-    """Download weights into the cache and verify them; a download that was cut off goes on."""
+    """Download weights into the cache and verify them. Interrupted downloads resume."""
     from ..backbones.weights import fetch, published
 
     for item in [published(name) for name in names]:
@@ -35,18 +35,18 @@ def weights_fetch(names) -> None:
             path = fetch(item.name, on_bytes)
         say(escape(f"{item.name}: {path}"))
         if not item.sha256:
-            say(f"No hash of {item.name} is published: what came is recorded, and compared from now on.")
+            say(f"No hash of {item.name} is published: the hash of this download is recorded and compared from now on.")
 
 
 @weights.command("verify")
 def weights_verify() -> None:
-    """Compare the weights in the cache with their hashes."""
+    """Compare the downloaded weights with their hashes."""
     from ..backbones.weights import registry, verify
 
     right = wrong = 0
     for item in registry().values():
         if not item.path.exists():
-            say(f"{item.name}: not here")
+            say(f"{item.name}: not downloaded")
             continue
         try:
             verify(item, item.path)
@@ -55,14 +55,14 @@ def weights_verify() -> None:
             complain(f"[red]{item.name}: wrong[/]  {escape(str(error))}")
         else:
             right += 1
-            say(f"{item.name}: right")
+            say(f"{item.name}: correct")
     finish(failed=wrong, done=right)
 
 
 @weights.command("path", no_args_is_help=True)
 @click.argument("name")
 def weights_path(name) -> None:
-    """Where a file of weights is, or belongs if you bring it yourself."""
+    """Print the path of a weights file, or where to put it if you download it yourself."""
     from ..backbones.weights import published
 
     click.echo(os.fsencode(published(name).path))

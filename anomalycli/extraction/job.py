@@ -123,7 +123,9 @@ def _features_of(item: Input, target: Path, extractor: Extractor) -> Features | 
         setting, before, now = difference
         raise UsageError(
             f"{target} was made with {setting} {before}, and this run has {now}: "
-            "overwrite what is there, or choose another output folder."
+            "overwrite what is there, or choose another output folder.",
+            "overwrite",
+            "output",
         )
     same = (features.source_bytes, features.source_mtime) == (stat.st_size, stat.st_mtime)
     return features if same else None

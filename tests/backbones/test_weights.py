@@ -322,8 +322,8 @@ def test_weights_are_fetched_verified_and_found(run_fake, server):
     path = Path(run_fake("weights", "path", "i3d")[0].strip())
     assert path.read_bytes() == server.files["I3D_8x8_R50.pyth"]
     _, said = run_fake("weights", "verify")
-    assert "i3d: right" in said
-    assert "i3d-inception: right" in said
+    assert "i3d: correct" in said
+    assert "i3d-inception: correct" in said
     with open(path, "r+b") as file:
         file.write(b"PK?")
     _, said = run_fake("weights", "verify", code=3)

@@ -29,7 +29,7 @@ def test_names_of_files_reach_the_terminal_as_one_harmless_line(tmp_path, name, 
     assert not any(part.startswith(b"Error: forged") for part in done.stderr.splitlines()[:-1])
 
 
-@pytest.mark.parametrize("name", map(os.fsdecode, HOSTILE), ids=ascii)
+@pytest.mark.parametrize("name", [os.fsdecode(name) for name in HOSTILE], ids=ascii)
 def test_names_of_files_reach_the_log_as_one_line(tmp_path, name):
     set_up_messages(log_file=tmp_path / "log.txt")
     try:
