@@ -49,7 +49,7 @@ class Context:
 
     path: the file to be written. title: the video's name for people. video: the file that pages and plots show, or
     None. truth: ground truth to draw, or None where it is not known. embed: put the video into its page. label: what
-    labels.csv calls the video, where that is not its file's name without suffix.
+    labels.csv calls the video, where that is not its file's name without suffix. index: the page of all videos.
     """
 
     path: Path
@@ -58,6 +58,7 @@ class Context:
     truth: Intervals | None = None
     embed: bool = False
     label: str = ""
+    index: Path | None = None
     _frames: "dict[int, np.ndarray]" = field(default_factory=dict, repr=False)
 
     def frames(self, result: "Result", numbers: Collection[int]) -> "dict[int, np.ndarray]":

@@ -12,6 +12,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import jinja2
@@ -30,6 +31,7 @@ from .envelope import min_max
 from .moments import moments
 
 SPARK_WIDTH, SPARK_HEIGHT = 240, 40
+CELLS, CELL_FRAMES = 16_384, 4  # most of a video in the index; fewest frames of each
 EMBED_LIMIT = 200 << 20  # bytes; browsers give up on pages much larger
 
 
@@ -37,8 +39,9 @@ EMBED_LIMIT = 200 << 20  # bytes; browsers give up on pages much larger
 class Page:
     """A page that was written, as the index shows it.
 
-    thumbnail: a data: address, where there is a video. curve: points of an SVG polyline. events: left
-    edge and width of each, in the same units.
+    thumbnail: a data: address, where there is a video. curve: points of an SVG polyline. data: what the
+    index's script knows of the video: names, event rule, events (start, end, score; seconds) and the
+    highest score of each of at most CELLS equal stretches of time, 0 to 65535.
     """
 
     path: Path
@@ -47,7 +50,7 @@ class Page:
     peak: float
     duration: str
     curve: str
-    events: list[tuple[float, float]]
+    data: dict[str, Any]
 
 
 class HTML:
@@ -56,9 +59,7 @@ class HTML:
     def render(self, result: Result, context: Context) -> str:
         frames = context.frames(result, moments(result, MOST_PICTURES))
         data = {
-            "name": context.title,
-            "video": readable(context.label or result.path.stem),
-            "key": key_of(result),
+            **_identity(result, context),
             "fps": result.fps,
             "scores": _base64(result.scores.astype("<f4")),
             "times": None if result.times is None else _base64((result.times * 1000).round().astype("<u4")),
@@ -76,6 +77,7 @@ class HTML:
                 data=data,
                 source=_source(context.video, context.path, context.embed) if context.video else None,
                 embedded=context.embed,
+                index=_link(context.index, context.path) if context.index else None,
                 duration=clock(result.duration),
                 version=__version__,
             )
@@ -92,7 +94,16 @@ def page_of(result: Result, context: Context) -> Page:
         float(result.scores.max()),
         clock(result.duration),
         _spark_line(result.scores),
-        [_spark_interval(event.start, event.end, result) for event in result.events],
+        {
+            **_identity(result, context),
+            "duration": round(result.duration, 3),
+            "rule": _rule(result.rule),
+            "events": [
+                (round(float(result.edges[event.start]), 3), round(float(result.edges[event.end]), 3), event.score)
+                for event in result.events
+            ],
+            "cells": _base64(_cells(result)),
+        },
     )
 
 
@@ -102,31 +113,43 @@ def write_report(
     video: Path | None = None,
     truth: Intervals | None = None,
     embed: bool = False,
+    index: Path | None = None,
 ) -> Page:
     """Write the page of one result to `path`.
 
     `video` is what it plays, by its place relative to the page, or, with `embed`, out of the page
-    itself. `truth`, half-open frame intervals, is drawn along the curve.
+    itself. `truth`, half-open frame intervals, is drawn along the curve. `index` is the page that it
+    links back to.
 
     Raises VideoError where the video is too large to embed.
     """
-    context = Context(path, readable(result.path.name), video, truth, embed)
+    context = Context(path, readable(result.path.name), video, truth, embed, index=index)
     write_whole(path, HTML().render(result, context))
     return page_of(result, context)
-
-
-def key_of(result: Result) -> str:
-    """What verdicts on a video are kept under: the same for the same file, whatever its scores."""
-    return hashlib.sha256(os.fsencode(result.path.absolute())).hexdigest()[:16]
 
 
 def write_index(pages: Sequence[Page], path: Path, failures: Sequence[str] = ()) -> None:
     """Write a page that links to all others, the highest peak score first, and names what failed."""
     rows = [(page, _link(page.path, path)) for page in sorted(pages, key=lambda page: -page.peak)]
-    template = _environment().get_template("index.html")
-    failures = [readable(failure) for failure in failures]
-    size = {"width": SPARK_WIDTH, "height": SPARK_HEIGHT}
-    write_whole(path, template.render(rows=rows, failures=failures, version=__version__, **size))
+    content = (
+        _environment()
+        .get_template("index.html")
+        .render(
+            rows=rows,
+            data={"pages": [page.data | {"link": link, "peak": page.peak} for page, link in rows]},
+            failures=[readable(failure) for failure in failures],
+            width=SPARK_WIDTH,
+            height=SPARK_HEIGHT,
+            version=__version__,
+        )
+    )
+    write_whole(path, content)
+
+
+def _identity(result: Result, context: Context) -> dict[str, str]:
+    """Names of a video: for people, in labels.csv, and the key of its verdicts, which depends on its place alone."""
+    key = hashlib.sha256(os.fsencode(result.path.absolute())).hexdigest()[:16]
+    return {"name": context.title, "video": readable(context.label or result.path.stem), "key": key}
 
 
 def _environment() -> jinja2.Environment:
@@ -160,10 +183,12 @@ def _spark_line(scores: np.ndarray) -> str:
     return " ".join(f"{x:.1f},{SPARK_HEIGHT * (1 - y):.1f}" for x, y in zip(x, high))
 
 
-def _spark_interval(start: int, end: int, result: Result) -> tuple[float, float]:
-    """Left edge and width."""
-    scale = SPARK_WIDTH / len(result.scores)
-    return round(start * scale, 1), round(max((end - start) * scale, 1), 1)
+def _cells(result: Result) -> np.ndarray:
+    """The highest score of each of at most CELLS equal stretches of time, uint16 (n_cells,) from 0 to 65535."""
+    n_cells = max(1, min(CELLS, len(result.scores) // CELL_FRAMES))
+    starts = np.searchsorted(result.edges[:-1], np.arange(n_cells) * result.duration / n_cells - 1e-6)
+    high = np.maximum.reduceat(result.scores, np.minimum(starts, len(result.scores) - 1))
+    return (np.clip(high, 0, 1) * 65535).round().astype("<u2")
 
 
 def _jpeg(picture: np.ndarray) -> str:

@@ -13,7 +13,8 @@ from helpers import result_of, write_video
 
 from anomalycli.errors import VideoError
 from anomalycli.events import EventRule, find_events
-from anomalycli.export.report import EMBED_LIMIT, write_index, write_report
+from anomalycli.export.base import Context
+from anomalycli.export.report import EMBED_LIMIT, page_of, write_index, write_report
 from anomalycli.score import Result
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -522,11 +523,122 @@ def test_the_index_sorts_by_peak_and_leads_to_the_pages(browser, folder, tmp_pat
     opened(browser, tmp_path / "index.html")
     names = [element.text for element in browser.find_elements("css selector", ".name")]
     assert names == [EVIL, "quiet.mp4"]
-    assert "<b>bad</b>.mp4" in browser.find_element("class name", "warning").text
+    assert "<b>bad</b>.mp4" in browser.find_element("tag name", "details").text
     assert len(browser.find_elements("css selector", "svg rect")) == 3
-    browser.find_element("css selector", ".list a").click()
+    browser.find_element("css selector", ".list .name").click()
     until(lambda: browser.find_elements("id", "readout"))
     assert browser.find_element("tag name", "h1").text == EVIL
+    assert complaints(browser) == []
+
+
+@pytest.fixture(scope="module")
+def camera(folder, tmp_path_factory) -> Path:
+    """Pages of three videos, and their index."""
+    root = tmp_path_factory.mktemp("camera")
+    film = folder / EVIL
+    calm = Result(root / "hall 10.mp4", np.full(100, 0.1, np.float32), 25.0, [], "video", EventRule())
+    short = Result(root / "hall 2.mp4", np.full(50, 0.45, np.float32), 25.0, [], "video", EventRule())
+    index = root / "index.html"
+    results = [(film_result(film), film), (calm, None), (short, None)]
+    pages = [
+        write_report(result, root / "pages" / f"{number}.html", video, index=index)
+        for number, (result, video) in enumerate(results)
+    ]
+    write_index(pages, index, ["broken.mp4: the file is empty."])
+    return index
+
+
+@pytest.fixture
+def index(browser, camera):
+    browser.get(camera.as_uri())
+    browser.execute_script("localStorage.clear()")
+    browser.get("about:blank")
+    opened(browser, camera)
+    yield browser
+    assert complaints(browser) == []
+
+
+def names(browser) -> list[str]:
+    return [element.text for element in browser.find_elements("css selector", ".name")]
+
+
+def select(browser, name: str, words: str) -> None:
+    from selenium.webdriver.support.select import Select
+
+    Select(browser.find_element("id", name)).select_by_visible_text(words)
+
+
+def test_the_index_filters_and_sorts_and_keeps_it_over_a_reload(index):
+    assert names(index) == [EVIL, "hall 2.mp4", "hall 10.mp4"]
+    assert index.find_element("id", "totals").text == "0:26 of video. 3 events in 1 video; 0 judged, 3 not seen yet."
+    index.find_element("id", "find").send_keys("HALL")
+    select(index, "sort", "length")
+    assert names(index) == ["hall 10.mp4", "hall 2.mp4"]
+    index.refresh()
+    assert names(index) == ["hall 10.mp4", "hall 2.mp4"]
+    index.find_element("id", "find").send_keys("\ue003" * 4)  # backspace
+    select(index, "show", "videos with events")
+    assert names(index) == [EVIL]
+    index.find_element("id", "find").send_keys("nothing like it")
+    assert index.find_element("id", "empty").is_displayed()
+
+
+def test_one_threshold_for_all_videos(index):
+    index.execute_script("change({threshold: '0.4'})")
+    assert index.find_element("id", "totals").text.startswith("0:26 of video. 4 events in 2 videos")
+    (chip,) = index.find_elements("css selector", "[data-key] .chips li a[title*='2.0 s, score 0.45']")
+    chip.click()
+    until(lambda: index.find_elements("id", "readout"))
+    assert index.find_element("id", "value").text == "0.40"  # the page has the threshold of the index
+    assert index.find_element("id", "events-title").text == "1 event"
+    index.find_element("id", "to-index").click()
+    until(lambda: index.find_elements("id", "totals"))
+    assert index.find_element("id", "value").text == "0.40"
+    index.find_element("id", "reset").click()
+    assert index.find_element("id", "totals").text.startswith("0:26 of video. 3 events in 1 video;")
+
+
+def test_from_the_index_to_an_event_and_on_to_the_next_video_and_back(index):
+    index.find_elements("css selector", ".chips a")[1].click()
+    until(lambda: index.find_elements("id", "readout") and video_time(index) == pytest.approx(10, abs=0.05))
+    assert chosen(index) == ["0:10"]
+    assert not index.find_element("id", "previous-video").is_displayed()
+    press(index, "n")
+    index.find_element("id", "next-video").click()
+    until(lambda: index.find_element("tag name", "h1").text == "hall 2.mp4")
+    assert index.find_element("id", "previous-video").text == f"Previous: {EVIL}"
+    assert index.find_element("id", "next-video").text == "Next: hall 10.mp4"
+    index.find_element("css selector", "[data-label='0']").click()
+    index.find_element("id", "to-index").click()
+    until(lambda: index.find_elements("id", "totals"))
+    assert [element.text for element in index.find_elements("css selector", ".list .state")] == [
+        "1 of 3 judged, 2 unseen",
+        "normal",
+        "",
+    ]
+    select(index, "show", "judged videos")
+    assert names(index) == ["hall 2.mp4"]
+    index.find_element("id", "save").click()
+    until(lambda: any(path.stat().st_size for path in index.downloads.glob("labels*.csv")))
+    (path,) = index.downloads.glob("labels*.csv")
+    assert path.read_text().splitlines() == [
+        "video,label,start,end,note",
+        f"{EVIL.removesuffix('.mp4')},0,10.000,12.000,",
+        "hall 2,0,,,",
+    ]
+    path.unlink()
+
+
+def test_an_index_of_sixty_hours_is_light(browser, tmp_path):
+    scores = np.random.default_rng(0).uniform(0, 1, 90_000).astype(np.float32)
+    pages = []
+    for number in range(60):
+        result = Result(tmp_path / f"{number}.mp4", scores, 25.0, find_events(scores, 25.0), "window", EventRule())
+        pages.append(page_of(result, Context(tmp_path / f"{number}.html", f"{number}.mp4")))
+    write_index(pages, tmp_path / "index.html")
+    assert (tmp_path / "index.html").stat().st_size < 6e6
+    opened(browser, tmp_path / "index.html")
+    assert len(names(browser)) == 60
     assert complaints(browser) == []
 
 

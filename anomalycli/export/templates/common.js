@@ -55,11 +55,25 @@ const VERDICTS = { real: "Real", false: "False alarm", unsure: "Unsure" };
 const served = $("served") && JSON.parse($("served").textContent);
 const unkept = {}; // where the browser keeps nothing
 
-function recordOf({ key, video }) {
-  let record = served ? served.records[key] : unkept[key];
+function recall(name) {
   try {
-    if (!served) record ??= JSON.parse(localStorage.getItem(`anomalycli:verdicts:${key}`));
-  } catch {} // storage that is forbidden, or holds something else
+    return JSON.parse(localStorage.getItem(`anomalycli:${name}`));
+  } catch {
+    return null; // storage is forbidden, or holds something else
+  }
+}
+
+function store(name, value) {
+  try {
+    localStorage.setItem(`anomalycli:${name}`, JSON.stringify(value));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function recordOf({ key, video }) {
+  const record = served ? served.records[key] : unkept[key] ?? recall(`verdicts:${key}`);
   return { video, label: null, note: "", events: [], ...record };
 }
 
@@ -69,11 +83,7 @@ function keepRecord(key, record) {
     fetch(`/verdicts/${key}`, { method: "PUT", headers: { "X-Token": served.token }, body: JSON.stringify(record), keepalive: true })
       .then((reply) => reply.ok || Promise.reject(new Error(`${reply.status}`)))
       .catch(() => warn("The verdict was not saved: `anomalycli review` does not answer."));
-    return;
-  }
-  try {
-    localStorage.setItem(`anomalycli:verdicts:${key}`, JSON.stringify(record));
-  } catch {
+  } else if (!store(`verdicts:${key}`, record)) {
     unkept[key] = record;
     warn("This browser keeps no verdicts: save them before you leave the page.");
   }

@@ -281,6 +281,18 @@ function readAddress() {
   }
 }
 
+// Previous and next video in the order in which the index last showed them; only the index knows it.
+function showNeighbours() {
+  const link = $("to-index"), listed = link && recall(`index:${link.href}`)?.listed;
+  const at = listed ? listed.findIndex(({ key }) => key === data.key) : -1;
+  for (const [id, other, words] of [["previous-video", listed?.[at - 1], "Previous"], ["next-video", listed?.[at + 1], "Next"]]) {
+    if (at < 0 || !other) continue;
+    $(id).hidden = false;
+    $(id).href = new URL(other.link, link.href).href;
+    $(id).textContent = `${words}: ${other.name}`;
+  }
+}
+
 // ---- pointers: one seeks, two zoom; a mouse that hovers sees the time, the score and a picture
 
 const pointers = new Map();
@@ -420,3 +432,4 @@ for (const node of document.querySelectorAll(".plays")) node.hidden = !video;
 if (!video && stills.length) $("stills").hidden = false;
 setView(0, duration);
 readAddress();
+showNeighbours();
