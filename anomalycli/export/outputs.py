@@ -93,6 +93,7 @@ def score_inputs(
 
     inputs = list(inputs)
     check_mode(mode)
+    index = outputs.index(inputs)
     writers = {name: load_writer(name) for name in dict.fromkeys(outputs.formats)}
     if any(item.path.suffix.lower() != SUFFIX for item in inputs):
         scorer.extractor  # noqa: B018  (raises where the backbone is not the model's)
@@ -105,13 +106,15 @@ def score_inputs(
             except (AnomalyError, OSError) as error:
                 scored.failure = str(error)
             else:
-                _write_all(scored, item, outputs, writers)
+                _write_all(scored, item, outputs, writers, index)
             yield scored
 
     return work()
 
 
-def _write_all(scored: Scored, item: Input, outputs: Outputs, writers: Mapping[str, Writer]) -> None:
+def _write_all(
+    scored: Scored, item: Input, outputs: Outputs, writers: Mapping[str, Writer], index: Path | None
+) -> None:
     """Write every format; one that fails is named in `scored.failure` and costs the others nothing."""
     from ..features.files import SUFFIX
 
@@ -119,7 +122,7 @@ def _write_all(scored: Scored, item: Input, outputs: Outputs, writers: Mapping[s
     assert result
     base = outputs.base(item.name)
     video = item.path if item.path.suffix.lower() != SUFFIX else None
-    context = Context(base, readable(result.path.name), video, scored.truth, outputs.embed, item.name)
+    context = Context(base, readable(result.path.name), video, scored.truth, outputs.embed, item.name, index)
     failures = []
     for name, writer in writers.items():
         context.path = output_path(base, name)
