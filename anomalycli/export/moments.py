@@ -5,16 +5,25 @@ from dataclasses import replace
 from ..events import find_events
 from ..score import Result
 
+STRIPS, STRIP = 10, 4  # events that get a filmstrip, the strongest; pictures of each, beside that of the peak
+
 
 def moments(result: Result, most: int) -> list[int]:
-    """At most `most` frames worth a picture: the peaks of events, then those at other thresholds, nearest first."""
+    """At most `most` frames worth a picture, in order.
+
+    First the peaks of the strongest events; then frames spread over the strongest of them, for browsers that cannot
+    play the video; then the peaks of events at other thresholds, the nearest thresholds first.
+    """
+    rule = result.rule
     chosen = dict.fromkeys(result.highlights(most))
-    levels = sorted((level / 20 for level in range(1, 20)), key=lambda level: abs(level - result.rule.start_threshold))
+    for event in sorted(result.events, key=lambda event: -event.score)[:STRIPS]:
+        length = event.end - event.start
+        for part in range(STRIP):
+            chosen.setdefault(event.start + (2 * part + 1) * length // (2 * STRIP))
+    levels = sorted((level / 20 for level in range(1, 20)), key=lambda level: abs(level - rule.start_threshold))
     for level in levels:
-        rule = replace(result.rule, start_threshold=level, end_threshold=min(result.rule.end_threshold, level))
-        events = find_events(result.scores, result.fps, rule, result.times)
+        other = replace(rule, start_threshold=level, end_threshold=min(rule.end_threshold, level))
+        events = find_events(result.scores, result.fps, other, result.times)
         for event in sorted(events, key=lambda event: -event.score):
-            if len(chosen) >= most:
-                return sorted(chosen)
             chosen.setdefault(event.peak)
-    return sorted(chosen)
+    return sorted(list(chosen)[:most])

@@ -203,13 +203,13 @@ function changeEntry(event, change) {
 
 const markSeen = (event) => entryFor(event) || changeEntry(event, {});
 
+// null takes a verdict back.
 function judge(verdict) {
   const event = events[chosen];
   if (!event) return say("Choose an event first");
-  const same = entryFor(event)?.verdict === verdict;
-  changeEntry(event, { verdict: same ? null : verdict });
+  changeEntry(event, { verdict });
   showVerdict();
-  say(`Event ${chosen + 1}: ${same ? "verdict taken back" : VERDICTS[verdict]}`);
+  say(`Event ${chosen + 1}: ${VERDICTS[verdict] ?? "verdict taken back"}`);
 }
 
 function judgeVideo(label) {
@@ -235,7 +235,7 @@ function showStates() {
   entries.forEach((entry, index) => {
     const words = entry ? VERDICTS[entry.verdict] ?? "" : "Not seen yet";
     const state = body.rows[index].querySelector(".state"), button = body.rows[index].querySelector("button");
-    state.textContent = words + (entry?.note ? ` · ${entry.note}` : "");
+    state.textContent = [words, entry?.note].filter(Boolean).join(" · ");
     state.dataset.verdict = entry ? entry.verdict ?? "seen" : "unseen";
     button.setAttribute(
       "aria-label", `${button.textContent}: play event ${index + 1}, score ${events[index].score.toFixed(2)}${words && `, ${words}`}`);
@@ -394,7 +394,8 @@ $("speed").addEventListener("change", () => setSpeed(Number($("speed").value)));
 $("threshold").addEventListener("input", (event) => applyRule(event.target.valueAsNumber));
 $("note").addEventListener("input", () => events[chosen] && changeEntry(events[chosen], { note: $("note").value }));
 for (const button of document.querySelectorAll("[data-verdict]")) {
-  if (button.tagName === "BUTTON") button.addEventListener("click", () => judge(button.dataset.verdict));
+  const verdict = button.dataset.verdict, pressed = () => button.getAttribute("aria-pressed") === "true";
+  if (button.tagName === "BUTTON") button.addEventListener("click", () => judge(pressed() ? null : verdict));
 }
 for (const button of document.querySelectorAll("[data-label]")) {
   button.addEventListener("click", () => judgeVideo(Number(button.dataset.label)));
@@ -419,7 +420,7 @@ if (video) {
   video.addEventListener("pause", remember);
   video.addEventListener("timeupdate", () => video.paused && !pointers.size && follow());
   const missing = () => {
-    video.hidden = true;
+    for (const node of [video, ...document.querySelectorAll(".plays")]) node.hidden = true;
     $("stills").hidden = $("unplayable").hidden = false;
     showStill();
   };
@@ -428,7 +429,7 @@ if (video) {
 }
 
 box.setAttribute("aria-valuemax", duration.toFixed(2));
-for (const node of document.querySelectorAll(".plays")) node.hidden = !video;
+if (!video) for (const node of document.querySelectorAll(".plays")) node.hidden = true;
 if (!video && stills.length) $("stills").hidden = false;
 setView(0, duration);
 readAddress();
