@@ -1,4 +1,4 @@
-"""Errors that a user can act on: each message is a sentence that names the file and says what to do."""
+"""Errors that a user can act on: each message names the file and says what is wrong and what to do."""
 
 
 class AnomalyError(Exception):
@@ -16,30 +16,31 @@ class AnomalyError(Exception):
 
 
 class UsageError(AnomalyError):
-    """What was asked for does not fit together: wrong options, mixed features, contradictory labels."""
+    """A request that cannot be met as it is: wrong settings, mixed features, contradictory labels."""
 
     exit_code = 2
 
 
 class VideoError(AnomalyError):
-    """A video that gives no frame at all."""
+    """A video of which not one frame can be read, or which cannot be shown or cut."""
 
 
-class StorageError(AnomalyError):
-    """No room is left where results go."""
+class StorageError(AnomalyError, OSError):
+    """A file that cannot be written. `errno` and `strerror` are the system's, where it said no."""
 
-    exit_code = 3
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class FeatureError(AnomalyError):
-    """A feature file that is not one, or not whole."""
+    """A file that is not a feature file of this tool, or is damaged."""
 
 
 class CheckpointError(AnomalyError):
-    """A model file that is not one, or not whole."""
+    """A file that is not a model of this tool, or is damaged."""
 
 
 def cause(error: BaseException) -> str:
-    """The first line of what an exception says, for use inside a sentence."""
+    """The type and the first line of an exception, for use inside a sentence."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0].strip()}" if lines else type(error).__name__

@@ -6,7 +6,7 @@ import click
 from rich.markup import escape
 
 from ..errors import AnomalyError, UsageError
-from ..export.base import PICTURES, formats
+from ..export.base import formats
 from ..export.outputs import Outputs, score_inputs
 from .command import FILE, OUTPUT_FILE, PATH, Command, option, section
 from .exits import finish
@@ -52,6 +52,7 @@ from .terminal import clip_progress, complain, print_summary, say, summary_row
         show_default=True,
         help="Seconds before and after an event in --clips.",
     ),
+    option("--exact", is_flag=True, help="Encode event clips again, so that they begin and end at the exact frame."),
     option("--embed", is_flag=True, help="Store the video in its page, so that the page is complete by itself."),
     option("--sheet", type=OUTPUT_FILE, help="Plot all curves into one .png, .svg or .pdf file."),
     option(
@@ -60,6 +61,7 @@ from .terminal import clip_progress, complain, print_summary, say, summary_row
         type=FILE,
         help="Ground truth to show in plots and pages: a CSV of video,n_frames,start,end (frames, end not included).",
     ),
+    option("--overwrite", is_flag=True, help="Replace files that score did not write for the same video."),
     option("--json", "as_json", is_flag=True, help="Print one line of JSON per video, not the table."),
 )
 @section(
@@ -99,11 +101,6 @@ def score(
         videos = [*videos, sample_clip()]
     if not videos:
         raise UsageError("Name a video, a folder or a feature file, or give --sample.")
-    if sheet:
-        from ..export.plot import curve_of, plot_sheet
-
-        if sheet.suffix[1:].lower() not in PICTURES:
-            raise UsageError(f"{sheet}: a sheet is one of {', '.join(PICTURES)}.")
     inputs = find_inputs(videos, SUFFIXES | {SUFFIX})
     if not inputs:
         raise AnomalyError(f"{', '.join(map(str, videos))}: there is no video in it.")
@@ -115,10 +112,12 @@ def score(
         output,
         names,
         margin=flags["margin"] if flags["clips"] else None,
+        exact=flags["exact"],
         embed=flags["embed"],
         truths=read_spans(ground_truth) if ground_truth else {},
+        sheet=sheet,
+        overwrite=flags["overwrite"],
     )
-    index = outputs.index(inputs)
     scorer = Scorer.load(model, device, precision, weights)
     rule = changed_rule(
         scorer.info.events,
@@ -127,18 +126,18 @@ def score(
         gap=flags["gap"],
         shortest=flags["shortest"],
     )
-    rows, curves, pages, failures = [], [], [], []  # what is small of each: a night of results would fill the memory
+    rows = []  # what is small of each result: a night of them would fill the memory
     written: Counter[str] = Counter()
     with clip_progress() as on_clips:
-        outcomes = score_inputs(inputs, scorer, outputs, mode, rule, on_clips)  # raises before any work
-        if note := scorer.calibrate([item.path for item in inputs if item.path.suffix.lower() != SUFFIX]):
-            say(escape(note))
-        for scored in outcomes:
+        run = score_inputs(inputs, scorer, outputs, mode, rule, on_clips)  # raises before any work
+        for note in run.notes:
+            complain(f"[yellow]note[/]  {escape(note)}")
+        scored_videos = [item.path for item in run.inputs if item.path.suffix.lower() != SUFFIX]
+        if calibrated := scorer.calibrate(scored_videos):
+            say(escape(calibrated))
+        for scored in run:
             written += scored.written
-            if scored.page:
-                pages.append(scored.page)
             if scored.failure:
-                failures.append(scored.failure)
                 complain(f"[red]failed[/]  {escape(scored.failure)}")
             result = scored.result
             if result is None:
@@ -146,27 +145,20 @@ def score(
             if result.note:
                 say(escape(result.note))
             if result.warning:
-                failures.append(result.warning)
                 complain(f"[red]partial[/]  {escape(result.warning)}")
             if as_json:
                 click.echo(to_json(result))
-            rows.append(summary_row(result))
-            if sheet:
-                curves.append(curve_of(result, scored.truth))
-    if curves:
-        plot_sheet(curves, sheet)
-        say(escape(f"Written: {sheet}"))
-    if index and pages:
-        from ..export.report import write_index
-
-        write_index(pages, index, failures)
-        say(escape(f"Written: {index}"))
+            rows.append(summary_row(result) | {"video": escape(scored.title)})
+    for path in run.shared:
+        say(escape(f"Written: {path}"))
+    for failure in run.shared_failures:
+        complain(f"[red]failed[/]  {escape(failure)}")
     if rows and not as_json:
         print_summary(rows)
     for kind, count in written.items():
-        where = outputs.base(inputs[0].name if len(inputs) == 1 else "*")
+        where = outputs.base(run.inputs[0].name if len(run.inputs) == 1 else "*")
         say(escape(f"Written: {where}.{kind}") + (f" ({count})" if count > 1 else ""))
-    finish(failed=len(failures), done=len(rows))
+    finish(failed=len(run.failures), done=len(rows))
 
 
 def changed_rule(rule, **flags):

@@ -11,7 +11,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from ..errors import UsageError, cause
+from ..errors import UsageError, VideoError, cause
 from ..names import readable
 from ..storage import write_whole
 
@@ -49,7 +49,8 @@ class Context:
 
     path: the file to be written. title: the video's name for people. video: the file that pages and plots show, or
     None. truth: ground truth to draw, or None where it is not known. embed: put the video into its page. label: what
-    labels.csv calls the video, where that is not its file's name without suffix. index: the page of all videos.
+    labels.csv calls the video, where that is not its file's name without suffix. index: the page of all videos. failure:
+    why there are no frames, once they were asked for and cannot be read.
     """
 
     path: Path
@@ -59,22 +60,28 @@ class Context:
     embed: bool = False
     label: str = ""
     index: Path | None = None
+    failure: str = ""
     _frames: "dict[int, np.ndarray]" = field(default_factory=dict, repr=False)
 
     def frames(self, result: "Result", numbers: Collection[int]) -> "dict[int, np.ndarray]":
         """Pictures of these frames by number, uint8 (height, width, 3), as far as the video has them.
 
-        Frames that any built-in writer needs are read together, so that several formats cost one pass.
+        Frames that any built-in writer needs are read together, so that several formats cost one pass. Where they
+        cannot be read, `failure` says why, and there are none.
         """
-        if self.video is None:
+        if self.video is None or self.failure:
             return {}
         if missing := set(numbers) - self._frames.keys():
             from ..media.decoder import Decoder
             from .moments import moments
 
             missing |= set(moments(result, MOST_PICTURES))
-            with Decoder() as decoder:
-                self._frames.update(decoder.grab(self.video, missing, SHORT_SIDE))
+            try:
+                with Decoder() as decoder:
+                    self._frames.update(decoder.grab(self.video, missing, SHORT_SIDE))
+            except VideoError as error:
+                self.failure = f"No pictures of the video can be shown: {error}"
+                return {}
         return {number: self._frames[number] for number in sorted(numbers) if number in self._frames}
 
 

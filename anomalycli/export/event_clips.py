@@ -8,33 +8,36 @@ import av
 from ..errors import VideoError, cause
 from ..score import Result
 from ..storage import whole
+from .records import Record
 
 
-def cut_events(result: Result, base: Path, margin: float = 1.0) -> list[Path]:
+def cut_events(result: Result, base: Path, margin: float = 1.0, record: Record | None = None) -> list[Path]:
     """Write each event, with `margin` seconds before and after, to `base`.event1.mp4 and so on.
 
     The streams are copied as they are, sound too, so an event clip begins at the key frame before the
-    margin. What an MP4 file cannot hold is put into a Matroska file (.mkv) instead.
+    margin. What an MP4 file cannot hold is put into a Matroska file (.mkv) instead. `record` notes each file.
 
-    Raises VideoError where the video cannot be cut.
+    Raises VideoError where the video cannot be cut, StorageError where a clip cannot be written.
     """
     paths = []
     for number, event in enumerate(result.events, 1):
         start = max(0.0, result.edges[event.start] - margin)
         end = result.edges[event.end] + margin
         try:
-            paths.append(_cut(result.path, base.with_name(f"{base.name}.event{number}"), start, end))
+            paths.append(_cut(result.path, base.with_name(f"{base.name}.event{number}"), (start, end), record))
         except (av.error.FFmpegError, ValueError) as error:
             raise VideoError(f"{result.path}: event {number} cannot be cut out ({cause(error)}).") from error
     return paths
 
 
-def _cut(video: Path, base: Path, start: float, end: float) -> Path:
+def _cut(video: Path, base: Path, interval: tuple[float, float], record: Record | None) -> Path:
     for suffix, container in ((".mp4", "mp4"), (".mkv", "matroska")):
         path = base.with_name(base.name + suffix)
         try:
             with whole(path) as partial:
-                _copy(video, partial, container, start, end)
+                _copy(video, partial, container, *interval)
+                if record:
+                    record.expect(path, partial)
             return path
         except (av.error.FFmpegError, ValueError):
             if suffix == ".mkv":

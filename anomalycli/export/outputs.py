@@ -1,61 +1,31 @@
 """Score several inputs, and write what is asked for of each."""
 
-import os
+import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import AnomalyError, UsageError
+from ..errors import AnomalyError, UsageError, cause
 from ..inputs import Input
 from ..names import readable
-from ..storage import write_whole
-from .base import BUILT_IN, PICTURES, Context, Intervals, Writer, load_writer, output_path, write_output
+from ..storage import whole
+from .base import BUILT_IN, PICTURES, Context, Intervals, load_writer, output_path, write_output
+from .plan import Outputs, Plan, plan
+from .records import Record
 
 if TYPE_CHECKING:
     from ..events import EventRule
     from ..extraction.local_engine import OnClips
     from ..score import Result, Scorer
+    from .plot import Curve
     from .report import Page
 
-__all__ = ["FORMATS", "PICTURES", "Outputs", "Scored", "Wanted", "score_inputs", "write_output"]
+__all__ = ["FORMATS", "PICTURES", "Outputs", "ScoreRun", "Scored", "Wanted", "score_inputs", "write_output"]
 
+log = logging.getLogger(__name__)
 FORMATS = tuple(BUILT_IN)
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """What to write of each result, and where: `folder` is one, or a template with {name} in it.
-
-    formats: names, see `base.formats`. margin: seconds before and after an event that is cut out, None for no event
-    clips. embed: put the video into its page. truths: ground truth to draw, by video.
-    """
-
-    folder: Path
-    formats: Sequence[str] = ()
-    margin: float | None = None
-    embed: bool = False
-    truths: Mapping[str, Intervals] = field(default_factory=dict)
-
-    def base(self, name: str) -> Path:
-        """Path of the files of the input `name`, without the format that follows."""
-        template = os.fspath(self.folder)
-        return Path(template.replace("{name}", name)) if "{name}" in template else self.folder / name
-
-    def index(self, inputs: Sequence[Input]) -> Path | None:
-        """Path of the index of pages, or None where there is none.
-
-        Raises UsageError where the page of one of several inputs would be at that place.
-        """
-        if "html" not in self.formats or len(inputs) < 2:
-            return None
-        index = self.base("index").with_name("index.html")
-        if any(output_path(self.base(item.name), "html") == index for item in inputs):
-            raise UsageError("A video named 'index' and the index of all would be one page: rename the video.")
-        return index
-
-
 Wanted = Outputs  # its name up to version 0.1; kept for one release
 
 
@@ -63,16 +33,156 @@ Wanted = Outputs  # its name up to version 0.1; kept for one release
 class Scored:
     """What became of one input.
 
-    result: None where it could not be scored. failure: sentences on what could not be done, empty where all could.
-    truth: its ground truth, where that is known. written: number of files by what their names end with. page: the one
-    for people, where it was asked for.
+    title: its name for people. result: None where it could not be scored. failure: sentences on what could not be
+    done, empty where all could. truth: its ground truth, where that is known. written: number of files by what their
+    names end with. page: the one for people, where it was asked for.
     """
 
+    title: str = ""
     truth: Intervals | None = None
     result: "Result | None" = None
     failure: str = ""
     written: Counter[str] = field(default_factory=Counter)
     page: "Page | None" = None
+
+
+class ScoreRun:
+    """An iterator over inputs that are scored and written one after another: see `score_inputs`.
+
+    inputs: those that are scored. notes: sentences for people, known before any work. After the last input, the index
+    of pages and the sheet are written: `shared` has the paths of those that were, `shared_failures` what failed there,
+    and `failures` what failed in all.
+    """
+
+    def __init__(self, inputs: Iterable[Input], scorer: "Scorer", outputs: Outputs, how: "Scoring"):
+        from ..score import check_mode
+
+        check_mode(how.mode)
+        self.scorer, self.outputs, self.how = scorer, outputs, how
+        self.writers = {name: load_writer(name) for name in dict.fromkeys(outputs.formats)}
+        if outputs.sheet and outputs.sheet.suffix[1:].lower() not in PICTURES:
+            raise UsageError(f"{outputs.sheet}: a sheet is a file of one of the kinds {', '.join(PICTURES)}.")
+        self.plan: Plan = plan(list(inputs), outputs)
+        self.inputs = self.plan.inputs
+        self.index = outputs.index(self.inputs)
+        if any(_is_video(item) for item in self.inputs):
+            scorer.extractor  # noqa: B018  (raises where the backbone is not the model's)
+        self.notes = [
+            f"{readable(str(item.path))}: left out, an event clip that an earlier run cut out of another input."
+            for item in self.plan.left_out
+        ]
+        self.notes += [str(problem) for problem in self.plan.problems.values()]
+        self.failures: list[str] = []
+        self.shared: list[Path] = []
+        self.shared_failures: list[str] = []
+        self._pages: list[Page] = []
+        self._curves: list[Curve] = []
+        self._work = self._score_all()
+
+    def __iter__(self) -> Iterator[Scored]:
+        return self
+
+    def __next__(self) -> Scored:
+        return next(self._work)
+
+    def _score_all(self) -> Iterator[Scored]:
+        for item in self.inputs:
+            truths = self.outputs.truths
+            scored = Scored(_title(item), truths.get(item.name, truths.get(Path(item.name).name)))
+            try:
+                scored.result = self.scorer.score(item.path, self.how.mode, self.how.rule, self.how.on_clips)
+            except (AnomalyError, OSError) as error:
+                scored.failure = str(error)
+            else:
+                self._write(scored, item)
+            self.failures += [text for text in (scored.failure, scored.result and scored.result.warning) if text]
+            yield scored
+        self._write_shared()
+
+    def _write(self, scored: Scored, item: Input) -> None:
+        """Write every format and the event clips; one that fails costs the others nothing."""
+        result, base = scored.result, self.outputs.base(item.name)
+        assert result
+        video = item.path if _is_video(item) else None
+        context = Context(base, scored.title, video, scored.truth, self.outputs.embed, item.name, self.index)
+        failures = []
+        for name, writer in self.writers.items():
+            context.path = output_path(base, name)
+            try:
+                self._store(context.path, base, lambda writer=writer: writer.render(result, context))
+                scored.written[name] += 1
+                if name == "html":
+                    from .report import page_of
+
+                    scored.page = page_of(result, context)
+                    self._pages.append(scored.page)
+            except (AnomalyError, OSError) as error:
+                failures.append(str(error))
+            except Exception as error:  # of a writer of another package, too
+                log.debug(f"{context.path}: the writer failed", exc_info=True)
+                failures.append(f"{context.path}: the format '{name}' failed ({cause(error)}).")
+        failures += [context.failure] if context.failure else []
+        if self.outputs.margin is not None and video:
+            try:
+                scored.written["event*"] += self._cut(result, base)
+            except (AnomalyError, OSError) as error:
+                failures.append(str(error))
+        if self.outputs.sheet:
+            from .plot import curve_of
+
+            self._curves.append(curve_of(result, scored.truth, scored.title))
+        scored.failure = " ".join(failures)
+
+    def _store(self, path: Path, base: Path, render) -> None:
+        if problem := self.plan.problems.get(path):
+            raise problem
+        content = render()
+        with whole(path) as partial:
+            partial.write_bytes(content.encode(errors="replace") if isinstance(content, str) else content)
+            self.plan.records[base].expect(path, partial)
+
+    def _cut(self, result: "Result", base: Path) -> int:
+        """Write the event clips, and remove those of an earlier run that are not among them."""
+        from .event_clips import cut_events
+        from .plan import former_clips
+
+        record: Record = self.plan.records[base]
+        before = [path for path in former_clips(base) if record.owns(path)]
+        made = cut_events(result, base, self.outputs.margin or 0.0, record)
+        for path in before:
+            if path not in made:
+                record.remove(path)
+        return len(made)
+
+    def _write_shared(self) -> None:
+        def write_sheet(path: Path) -> bytes:
+            from .plot import sheet_of
+
+            return sheet_of(self._curves, path.suffix[1:].lower())
+
+        def write_index(path: Path) -> str:
+            from .report import index_of
+
+            return index_of(self._pages, path, self.failures)
+
+        sheet, index = self.outputs.sheet, self.index
+        for path, is_needed, render in ((sheet, self._curves, write_sheet), (index, self._pages, write_index)):
+            if path and is_needed:
+                try:
+                    self._store(path, path, lambda path=path, render=render: render(path))
+                    self.shared.append(path)
+                except (AnomalyError, OSError) as error:
+                    self.shared_failures.append(str(error))
+        self.failures += self.shared_failures
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How inputs are scored: the arguments of `Scorer.score`."""
+
+    mode: str = "auto"
+    rule: "EventRule | None" = None
+    on_clips: "OnClips | None" = None
 
 
 def score_inputs(
@@ -82,64 +192,23 @@ def score_inputs(
     mode: str = "auto",
     rule: "EventRule | None" = None,
     on_clips: "OnClips | None" = None,
-) -> Iterator[Scored]:
+) -> ScoreRun:
     """Score one input after another and write `outputs` of it; the iterator gives what became of each.
 
     Raises UsageError, before any work, where there is no such mode or format, something that a format needs is not
-    installed, or the model cannot score videos and there are some. What fails later fails that file alone.
+    installed, the model cannot score videos and there are some, or a file would be lost (see `plan.plan`), and
+    StorageError where nothing can be written. What fails later fails that file alone.
     """
-    from ..features.files import SUFFIX
-    from ..score import check_mode
-
-    inputs = list(inputs)
-    check_mode(mode)
-    index = outputs.index(inputs)
-    writers = {name: load_writer(name) for name in dict.fromkeys(outputs.formats)}
-    if any(item.path.suffix.lower() != SUFFIX for item in inputs):
-        scorer.extractor  # noqa: B018  (raises where the backbone is not the model's)
-
-    def work() -> Iterator[Scored]:
-        for item in inputs:
-            scored = Scored(outputs.truths.get(item.name, outputs.truths.get(Path(item.name).name)))
-            try:
-                scored.result = scorer.score(item.path, mode, rule, on_clips)
-            except (AnomalyError, OSError) as error:
-                scored.failure = str(error)
-            else:
-                _write_all(scored, item, outputs, writers, index)
-            yield scored
-
-    return work()
+    return ScoreRun(inputs, scorer, outputs, Scoring(mode, rule, on_clips))
 
 
-def _write_all(
-    scored: Scored, item: Input, outputs: Outputs, writers: Mapping[str, Writer], index: Path | None
-) -> None:
-    """Write every format; one that fails is named in `scored.failure` and costs the others nothing."""
-    from ..features.files import SUFFIX
+def _is_video(item: Input) -> bool:
+    from ..features.files import SUFFIX  # numpy, which --help does without
 
-    result = scored.result
-    assert result
-    base = outputs.base(item.name)
-    video = item.path if item.path.suffix.lower() != SUFFIX else None
-    context = Context(base, readable(result.path.name), video, scored.truth, outputs.embed, item.name, index)
-    failures = []
-    for name, writer in writers.items():
-        context.path = output_path(base, name)
-        try:
-            write_whole(context.path, writer.render(result, context))
-            scored.written[name] += 1
-            if name == "html":
-                from .report import page_of
+    return item.path.suffix.lower() != SUFFIX
 
-                scored.page = page_of(result, context)
-        except (AnomalyError, OSError) as error:
-            failures.append(str(error))
-    if outputs.margin is not None and video:
-        from .event_clips import cut_events
 
-        try:
-            scored.written["event*"] += len(cut_events(result, base, outputs.margin))
-        except (AnomalyError, OSError) as error:
-            failures.append(str(error))
-    scored.failure = " ".join(failures)
+def _title(item: Input) -> str:
+    """The name of an input in everything that is shown: its path below the folder that was named."""
+    suffix = item.path.suffix
+    return readable(item.name if suffix and item.name.endswith(suffix) else item.name + suffix)

@@ -102,7 +102,12 @@ def plot_result(result: Result, path: Path, video: Path | None = None, truth: In
 
 
 def plot_sheet(curves: Sequence[Curve], path: Path) -> None:
-    """Draw several curves on one sheet, two side by side, in the order given (Fig. 5 of the paper)."""
+    """Draw several curves on one sheet: PNG, SVG or PDF, by the suffix of `path`."""
+    write_whole(path, sheet_of(curves, path.suffix[1:].lower()))
+
+
+def sheet_of(curves: Sequence[Curve], kind: str) -> bytes:
+    """A picture of this kind, one of PICTURES, of several curves: two side by side, in their order (Fig. 5)."""
     columns = min(2, len(curves))
     rows = -(-len(curves) // columns)
     figure = Figure(figsize=(5.5 * columns, 0.4 + 1.9 * rows), dpi=150, layout="constrained")
@@ -115,7 +120,7 @@ def plot_sheet(curves: Sequence[Curve], path: Path) -> None:
             axes.set(xlabel="")
         if number % columns:
             axes.set(ylabel="")
-    save(figure, path)
+    return drawn(figure, kind)
 
 
 def save(figure: Figure, path: Path) -> None:

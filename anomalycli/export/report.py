@@ -129,9 +129,14 @@ def write_report(
 
 
 def write_index(pages: Sequence[Page], path: Path, failures: Sequence[str] = ()) -> None:
-    """Write a page that links to all others, the highest peak score first, and names what failed."""
+    """Write the index of these pages to `path`: see `index_of`."""
+    write_whole(path, index_of(pages, path, failures))
+
+
+def index_of(pages: Sequence[Page], path: Path, failures: Sequence[str] = ()) -> str:
+    """A page at `path` that links to all others, the highest peak score first, and names what failed."""
     rows = [(page, _link(page.path, path)) for page in sorted(pages, key=lambda page: -page.peak)]
-    content = (
+    return (
         _environment()
         .get_template("index.html")
         .render(
@@ -143,7 +148,6 @@ def write_index(pages: Sequence[Page], path: Path, failures: Sequence[str] = ())
             version=__version__,
         )
     )
-    write_whole(path, content)
 
 
 def _identity(result: Result, context: Context) -> dict[str, str]:

@@ -23,10 +23,12 @@ def beside(target: Path) -> Path:
 
 def no_room(path: Path, error: OSError) -> StorageError:
     """The error that ends a run because nothing more can be written at `path`."""
-    return StorageError(
+    ended = StorageError(
         f"{path}: it cannot be written ({error.strerror}). What is there is whole: make room, and run the same "
         "command again to resume."
     )
+    ended.exit_code = 3  # other videos may be done
+    return ended
 
 
 class Rows:

@@ -1,0 +1,183 @@
+"""Which files a run will write, checked before any work: nothing of the user's is replaced unasked."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import StorageError, UsageError
+from ..inputs import Input
+from ..names import readable
+from ..storage import check_writable
+from .base import Intervals, output_path
+from .records import Record
+
+CONTAINERS = ("mp4", "mkv")  # of event clips
+MANY_EVENTS = 99_999  # more than any video has, for a check of the length of names
+SOME = 3  # names of files in one error
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What to write of each result, and where.
+
+    folder: one, or a template with {name} in it. formats: names, see `base.formats`. margin: seconds before and after
+    an event that is cut out, None for no event clips. exact: event clips begin and end at the frame; they are encoded
+    again at their ends. embed: put the video into its page. truths: ground truth to draw, by video. sheet: file with
+    all curves on one sheet. overwrite: replace files that this tool did not write for the same input.
+    """
+
+    folder: Path
+    formats: Sequence[str] = ()
+    margin: float | None = None
+    exact: bool = False
+    embed: bool = False
+    truths: Mapping[str, Intervals] = field(default_factory=dict)
+    sheet: Path | None = None
+    overwrite: bool = False
+
+    def base(self, name: str) -> Path:
+        """Path of the files of the input `name`, without the format that follows."""
+        template = os.fspath(self.folder)
+        return Path(template.replace("{name}", name)) if "{name}" in template else self.folder / name
+
+    def index(self, inputs: Sequence[Input]) -> Path | None:
+        """Path of the index of pages, or None where there is none.
+
+        Raises UsageError where the page of one of several inputs would be at that place.
+        """
+        if "html" not in self.formats or len(inputs) < 2:
+            return None
+        index = self.base("index").with_name("index.html")
+        if any(output_path(self.base(item.name), "html") == index for item in inputs):
+            raise UsageError("A video named 'index' and the index of all would be one page: rename the video.")
+        return index
+
+
+@dataclass
+class Plan:
+    """The files of a run.
+
+    inputs: those to score. records: what earlier runs wrote, by the base of an input's files. left_out: event clips
+    that an earlier run cut out of other inputs. problems: files that cannot be written, and why.
+    """
+
+    inputs: list[Input]
+    records: dict[Path, Record]
+    left_out: list[Input] = field(default_factory=list)
+    problems: dict[Path, StorageError] = field(default_factory=dict)
+
+
+def plan(inputs: Sequence[Input], outputs: Outputs) -> Plan:
+    """Check every file that `outputs` asks for of these inputs.
+
+    Raises UsageError where one would replace an input, or two would be one file, or, unless they are to be
+    overwritten, where one is there that this tool did not write for the same input; StorageError where none can be
+    written.
+    """
+    records = {outputs.base(item.name): Record.of(outputs.base(item.name), item.path) for item in inputs}
+    left_out = _former_clips(inputs, outputs, records)
+    made = Plan([item for item in inputs if item not in left_out], records, left_out)
+    targets = _targets(made.inputs, outputs)
+    shared = [path for path in (outputs.index(made.inputs), outputs.sheet) if path]
+    records |= {path: Record.of(path, None) for path in shared}
+    targets += [(path, path, "all inputs") for path in shared]
+    _check_inputs_stay(made.inputs, outputs, targets)
+    if not outputs.overwrite:
+        _check_nothing_is_lost(targets, made.inputs, outputs, records)
+    checked = [path for path, _, _ in targets] + [
+        clip_path(outputs.base(item.name), MANY_EVENTS, CONTAINERS[0])
+        for item in made.inputs
+        if outputs.margin is not None
+    ]
+    for path in checked:
+        try:
+            check_writable(path)
+        except StorageError as error:
+            made.problems[path] = error
+    if checked and len(made.problems) == len(checked):
+        raise next(iter(made.problems.values()))
+    return made
+
+
+def clip_path(base: Path, number: int, container: str) -> Path:
+    """Where the clip of an event goes; events count from 1."""
+    return base.with_name(f"{base.name}.event{number}.{container}")
+
+
+def former_clips(base: Path) -> list[Path]:
+    """Files that are named as event clips of `base` are, whoever wrote them."""
+    pattern = re.compile(rf"{re.escape(base.name)}\.event\d+\.({'|'.join(CONTAINERS)})")
+    try:
+        return sorted(path for path in base.parent.iterdir() if pattern.fullmatch(path.name))
+    except OSError:
+        return []
+
+
+def _targets(inputs: Iterable[Input], outputs: Outputs) -> list[tuple[Path, Path, str]]:
+    """Path, base and input of every file but event clips. Raises UsageError where two are one."""
+    targets = [
+        (output_path(base, name), base, str(item.path))
+        for item in inputs
+        for base in (outputs.base(item.name),)
+        for name in dict.fromkeys(outputs.formats)
+    ]
+    first: dict[str, str] = {}
+    for path, _, source in [*targets, *((path, path, "the sheet") for path in (outputs.sheet,) if path)]:
+        place = os.path.realpath(path)
+        if place in first:
+            raise UsageError(
+                f"{readable(str(path))}: the results of {readable(first[place])} and of {readable(source)} would be "
+                "one file. Use {name} in the template of the output, or score them into two folders."
+            )
+        first[place] = source
+    return targets
+
+
+def _former_clips(inputs: Sequence[Input], outputs: Outputs, records: Mapping[Path, Record]) -> list[Input]:
+    by_place = {os.path.realpath(item.path): item for item in inputs}
+    found = []
+    for item in inputs:
+        base = outputs.base(item.name)
+        for path in former_clips(base):
+            clip = by_place.get(os.path.realpath(path))
+            if clip and clip is not item and records[base].owns(path):
+                found.append(clip)
+    return found
+
+
+def _check_inputs_stay(inputs: Sequence[Input], outputs: Outputs, targets: Iterable[tuple[Path, Path, str]]) -> None:
+    places = {os.path.realpath(item.path) for item in inputs}
+    for path in (*(path for path, _, _ in targets), *_clips_there(inputs, outputs)):
+        if os.path.realpath(path) in places:
+            raise UsageError(
+                f"{readable(str(path))}: it is an input, and a result would replace it. Choose another output folder."
+            )
+
+
+def _check_nothing_is_lost(
+    targets: Iterable[tuple[Path, Path, str]],
+    inputs: Sequence[Input],
+    outputs: Outputs,
+    records: Mapping[Path, Record],
+) -> None:
+    lost = [path for path, base, _ in targets if path.is_file() and not records[base].owns(path)]
+    for item in inputs if outputs.margin is not None else ():
+        base = outputs.base(item.name)
+        lost += [path for path in former_clips(base) if not records[base].owns(path)]
+    if lost:
+        named = ", ".join(readable(str(path)) for path in lost[:SOME])
+        more = f" and {len(lost) - SOME} more" if len(lost) > SOME else ""
+        is_one = len(lost) == 1
+        raise UsageError(
+            f"{named}{more}: {'this file was' if is_one else 'these files were'} not written for the same input by "
+            f"this tool, or changed since. Choose another output folder, or overwrite {'it' if is_one else 'them'}.",
+            "overwrite",
+        )
+
+
+def _clips_there(inputs: Sequence[Input], outputs: Outputs) -> Iterator[Path]:
+    if outputs.margin is not None:
+        for item in inputs:
+            yield from former_clips(outputs.base(item.name))

@@ -1,0 +1,105 @@
+"""Which files this tool wrote for which input: a small JSON file per input, in a folder `.anomalycli` beside them.
+
+A file counts as the tool's as long as its content is what was written: one that somebody has edited is theirs.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..storage import write_whole
+
+FOLDER = ".anomalycli"
+VERSION = 1
+KEPT = 2  # contents that count as ours for each name: the present one, and the one before, if a run ended in between
+
+
+@dataclass
+class Record:
+    """What was written for one input: `files` has the sha256 of each file's content, the newest first, by name."""
+
+    path: Path
+    source: dict[str, Any]
+    files: dict[str, list[str]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, base: Path, source: Path | None) -> "Record":
+        """The record of the files that begin with `base`, made from `source` (None: from several inputs).
+
+        It is empty where there is none, where it is damaged, and where it is that of another input.
+        """
+        key = hashlib.sha256(os.fsencode(base.name)).hexdigest()[:16]
+        record = cls(base.parent / FOLDER / f"{key}.json", _identity(source))
+        try:
+            held = json.loads(record.path.read_text(encoding="utf-8"))
+            files = {str(name): [str(digest) for digest in digests] for name, digests in held["files"].items()}
+            if held["version"] == VERSION and _is_same(held["source"], record.source):
+                record.files = files
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            pass
+        return record
+
+    def owns(self, path: Path) -> bool:
+        """Whether the file at `path` is there and is what this tool wrote for this input."""
+        name = _text(path.name)
+        try:
+            return name in self.files and _digest(path) in self.files[name]
+        except OSError:
+            return False
+
+    def expect(self, path: Path, content: Path) -> None:
+        """Note that `path` will have the content of the file `content`, before it is put in place."""
+        name = _text(path.name)
+        digest = _digest(content)
+        before = [held for held in self.files.get(name, []) if held != digest]
+        self.files[name] = [digest, *before][:KEPT]
+        self._save()
+
+    def remove(self, path: Path) -> None:
+        """Remove a file that the record owns."""
+        path.unlink(missing_ok=True)
+        del self.files[_text(path.name)]
+        self._save()
+
+    def _save(self) -> None:
+        held = {"version": VERSION, "source": self.source, "files": self.files}
+        write_whole(self.path, json.dumps(held, indent=1, sort_keys=True) + "\n")
+
+
+def _identity(source: Path | None) -> dict[str, Any]:
+    if source is None:
+        return {}
+    identity: dict[str, Any] = {"path": _text(os.path.abspath(source))}  # noqa: PTH100  (resolves no links)
+    try:
+        stat = source.stat()
+    except OSError:
+        return identity
+    return identity | {"bytes": stat.st_size, "mtime": stat.st_mtime_ns}
+
+
+def _is_same(held: dict[str, Any], source: dict[str, Any]) -> bool:
+    """The same place, or, where a folder was moved, the same size and time."""
+    if not held or not source:
+        return held == source
+    moved = "mtime" in held and (held["bytes"], held["mtime"]) == (source.get("bytes"), source.get("mtime"))
+    return held["path"] == source["path"] or moved
+
+
+def _text(name: str) -> str:
+    """A name as JSON can hold it, different for different names."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _slowly(file)
+
+
+def _slowly(file) -> str:  # Python 3.10
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
