@@ -49,8 +49,8 @@ class Context:
 
     path: the file to be written. title: the video's name for people. video: the file that pages and plots show, or
     None. truth: ground truth to draw, or None where it is not known. embed: put the video into its page. label: what
-    labels.csv calls the video, where that is not its file's name without suffix. index: the page of all videos. failure:
-    why there are no frames, once they were asked for and cannot be read.
+    labels.csv calls the video, where that is not its file's name without suffix. index: the page of all videos.
+    failure: why there are no frames, once they were asked for and cannot be read.
     """
 
     path: Path

@@ -148,7 +148,7 @@ class ScoreRun:
 
         record: Record = self.plan.records[base]
         before = [path for path in former_clips(base) if record.owns(path)]
-        made = cut_events(result, base, self.outputs.margin or 0.0, record)
+        made = cut_events(result, base, self.outputs.margin or 0.0, record, self.outputs.exact)
         for path in before:
             if path not in made:
                 record.remove(path)

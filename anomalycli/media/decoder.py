@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -21,7 +21,7 @@ from typing import Any, cast
 import numpy as np
 
 from ..errors import VideoError
-from .messages import ClipFormat, DecodedClip, SoundFacts, SoundWindows, VideoFacts
+from .messages import ClipFormat, DecodedClip, Piece, SoundFacts, SoundWindows, VideoFacts
 
 TRIES = 3  # decoders that a file may cost; the frames do not depend on which reads them
 PACKAGE = __name__.split(".")[0]
@@ -105,6 +105,18 @@ class Decoder:
         """
         request = {"do": "grab", "numbers": sorted(set(numbers)), "short_side": short_side}
         return {head["number"]: array for head, array in self._answers(path, request) if array is not None}
+
+    def cut(self, path: Path, pieces: Sequence[Piece], exact: bool = False) -> list[str]:
+        """Write each piece of the video, its sound too, to its target; returns the suffix that belongs to each.
+
+        A piece is copied from the key frame before it. With `exact`, and where it cannot be copied, its frames alone
+        are encoded anew. Raises VideoError if it cannot be cut, OSError if it cannot be written.
+        """
+        request = {"do": "cut", "pieces": [asdict(piece) for piece in pieces], "exact": exact}
+        (facts,) = (head["facts"] for head, _ in self._answers(path, request))
+        if number := facts.get("errno"):
+            raise OSError(number, os.strerror(number))
+        return facts["suffixes"]
 
     def _answers(
         self, path: Path, request: dict[str, Any], given: int = 0

@@ -17,7 +17,8 @@ import numpy as np
 
 from ..errors import VideoError, cause
 from .audio import Sound
-from .messages import ClipFormat
+from .cut import FULL, cut
+from .messages import ClipFormat, Piece
 from .video import Video
 
 SOUND_BLOCK = 32  # windows of sound in one answer
@@ -125,8 +126,19 @@ def grab_frames(path: Path, request: dict[str, Any]) -> Iterator[Answer]:
     yield {"facts": {}}, None
 
 
+def cut_pieces(path: Path, request: dict[str, Any]) -> Iterator[Answer]:
+    pieces = [Piece(piece["target"], piece["start"], tuple(piece["edges"])) for piece in request["pieces"]]
+    try:
+        yield {"facts": {"suffixes": cut(path, pieces, request["exact"], lambda: None)}}, None
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        yield {"facts": {"errno": error.errno}}, None
+
+
 JOBS: dict[str, Callable[[Path, dict[str, Any]], Iterator[Answer]]] = {
     "clips": read_clips,
     "windows": read_windows,
     "grab": grab_frames,
+    "cut": cut_pieces,
 }

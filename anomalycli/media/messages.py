@@ -21,6 +21,24 @@ class ClipFormat:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """A part of a video to write to a file of its own.
+
+    target: the file. start: number of the first frame. edges: when its frames begin and the last one ends, in seconds
+    from the first frame of the video: (n_frames + 1,).
+    """
+
+    target: str
+    start: int
+    edges: tuple[float, ...]
+
+    @property
+    def end(self) -> int:
+        """Number of the frame after the last."""
+        return self.start + len(self.edges) - 1
+
+
+@dataclass(frozen=True)
 class DecodedClip:
     """One clip of a video: uint8 (n_taken, height, width, 3), RGB.
 

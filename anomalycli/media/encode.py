@@ -1,0 +1,133 @@
+"""Frames of a video encoded anew as MP4 files: what runs in the decoder's process."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from ..errors import VideoError
+from .messages import Piece
+from .video import Video
+
+ENCODERS = ("libx264", "mpeg4")
+CLOCK = 90_000  # ticks per second of what is written
+SOUNDS = ("aac", "mp3", "mp3float", "ac3", "alac")  # codecs that MP4 holds and players know
+BROKEN = (av.error.FFmpegError, ValueError, IndexError, StopIteration)  # what PyAV raises for broken streams
+Pulse = Callable[[], None]
+
+
+def encode(path: Path, pieces: list[Piece], pulse: Pulse) -> None:
+    """Write the frames of each piece to its target, an MP4 file, in one pass over the video.
+
+    Raises VideoError where none of the frames of a piece can be read.
+    """
+    if not pieces:
+        return
+    writers: list[_Encoded | None] = [None] * len(pieces)
+    try:
+        last = max(piece.end for piece in pieces)
+        for number, frame in enumerate(_upright(path, last)):
+            pulse()
+            for at, piece in enumerate(pieces):
+                if piece.start <= number < piece.end:
+                    writers[at] = writers[at] or _Encoded(path, piece, frame)
+                    writers[at].add(number, frame)  # type: ignore[union-attr]
+                elif number >= piece.end and (writer := writers[at]):
+                    writer.close()
+    finally:
+        for writer in writers:
+            if writer:
+                writer.close()
+    if None in writers:
+        raise VideoError(f"{path}: an event cannot be cut out: none of its frames can be read.")
+
+
+def _upright(path: Path, last: int) -> Iterator[np.ndarray]:
+    for number, frame in enumerate(Video(path, with_decord=False).frames()):
+        if number >= last:
+            return
+        yield frame
+
+
+class _Encoded:
+    """A piece on its way: its frames as H.264 or MPEG-4, its sound copied where MP4 can hold it."""
+
+    def __init__(self, path: Path, piece: Piece, frame: np.ndarray):
+        self.piece = piece
+        self.is_open = True
+        self.output = av.open(piece.target, "w", format="mp4")
+        step = (piece.edges[-1] - piece.edges[0]) / (piece.end - piece.start)
+        rate = Fraction(min(max(1 / max(step, 1e-3), 1), 1000)).limit_denominator(1001)
+        self.stream: Any = self.output.add_stream(_encoder(), rate=rate)
+        self.stream.height, self.stream.width = (max(2, side // 2 * 2) for side in frame.shape[:2])
+        self.stream.pix_fmt = "yuv420p"
+        if self.stream.codec_context.name == "libx264":
+            self.stream.options = {"crf": "18", "preset": "veryfast"}
+        else:
+            self.stream.bit_rate = 8_000_000
+        self.stream.codec_context.time_base = Fraction(1, CLOCK)
+        self.sound = _Sound(path, self.output, (piece.edges[0], piece.edges[-1]))
+
+    def add(self, number: int, frame: np.ndarray) -> None:
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), "rgb24")
+        picture = picture.reformat(self.stream.width, self.stream.height, "yuv420p")
+        picture.pts = round((self.piece.edges[number - self.piece.start] - self.piece.edges[0]) * CLOCK)
+        picture.time_base = Fraction(1, CLOCK)
+        self.output.mux(self.stream.encode(picture))
+
+    def close(self) -> None:
+        if self.is_open:
+            self.is_open = False
+            self.output.mux(self.stream.encode())
+            self.sound.copy()
+            self.output.close()
+
+
+class _Sound:
+    """The sound of a piece, copied packet by packet; none where MP4 cannot hold it."""
+
+    def __init__(self, path: Path, output: Any, seconds: tuple[float, float]):
+        self.path, self.output, self.seconds = path, output, seconds
+        self.stream = None
+        with contextlib.suppress(*BROKEN), av.open(str(path.absolute())) as source:
+            best = source.streams.best("audio")
+            if best is not None and best.codec_context.name in SOUNDS:
+                self.stream = output.add_stream_from_template(best, opaque=True)
+
+    def copy(self) -> None:
+        if self.stream is None:
+            return
+        with contextlib.suppress(*BROKEN):
+            begin = first_time(self.path)
+            start, end = (begin + seconds for seconds in self.seconds)
+            with av.open(str(self.path.absolute())) as source:
+                for packet in source.demux(source.streams.best("audio")):
+                    if packet.pts is None or not start <= packet.pts * packet.time_base < end:
+                        continue
+                    packet.pts = packet.dts = packet.pts - round(start / packet.time_base)
+                    packet.stream = self.stream
+                    self.output.mux(packet)
+
+
+def _encoder() -> str:
+    return next(name for name in ENCODERS if name in av.codecs_available)
+
+
+def first_time(path: Path) -> float:
+    """When the first frame is shown, in seconds on the file's own clock."""
+    with opened(path) as (container, stream):
+        return float(next(container.decode(stream)).time or 0.0)
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[tuple[Any, Any]]:
+    """The container and its stream of pictures."""
+    with av.open(str(path.absolute())) as container:
+        stream = container.streams.best("video")
+        if stream is None:
+            raise ValueError("it has no picture")
+        yield container, stream
