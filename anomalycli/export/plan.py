@@ -162,7 +162,7 @@ def _check_nothing_is_lost(
     outputs: Outputs,
     records: Mapping[Path, Record],
 ) -> None:
-    lost = [path for path, base, _ in targets if path.is_file() and not records[base].owns(path)]
+    lost = [path for path, base, _ in targets if os.path.isfile(path) and not records[base].owns(path)]  # noqa: PTH113
     for item in inputs if outputs.margin is not None else ():
         base = outputs.base(item.name)
         lost += [path for path in former_clips(base) if not records[base].owns(path)]

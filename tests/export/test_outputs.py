@@ -197,7 +197,7 @@ def test_the_longest_names_can_be_written(tmp_path, name):
 
 
 def test_one_name_that_is_too_long_costs_its_own_files_alone(tmp_path):
-    long = "n" * 244  # NAME.events.csv is too long, NAME.csv is not
+    long = "n" * 246  # NAME.events.csv is too long, NAME.csv is not
     inputs = [Input(tmp_path / f"{name}.mp4", name) for name in (long, "a", "b")]
     made = score_inputs(inputs, Canned(), Outputs(tmp_path / "out", ["csv", "events.csv"]))
     assert len(made.notes) == 1 and "too long" in made.notes[0]  # before any work
