@@ -38,10 +38,29 @@ def test_options_that_the_prose_names_exist():
         for command in groups.pop().commands.values():
             groups += [command] if hasattr(command, "commands") else []
             known |= {word for parameter in command.params for word in parameter.opts}
-    for page in ("index", "footage", "training", "scores", "formats", "python", "troubleshooting", "comparison"):
-        text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
+    foreign = {"--strict", "--user", "--array", "--cpus-per-task"}  # of zensical, Docker and SLURM
+    for page in (ROOT / "README.md", *sorted(DOCS.glob("*.md"))):
+        text = page.read_text(encoding="utf-8").partition("## Renamed options")[0]
+        text = re.sub(r"python (?:-m )?(benchmarks|docs)\S*.*?(?<!\\)\n", "", text)
         named = set(re.findall(r"(?<![\w-])(--[a-z][\w-]+)", text))
-        assert named <= known, (page, named - known)
+        assert named <= known | foreign, (page.name, named - known - foreign)
+
+
+@pytest.mark.parametrize("page", sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md"), *ROOT.glob("weights/*.md")]), ids=str)
+def test_links_and_file_names_of_a_page_exist(page):
+    text = page.read_text(encoding="utf-8")
+    links = {target for target in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in target}
+    assert [target for target in links if not (page.parent / target).exists()] == []
+    files = set(re.findall(r"(?<![\w/.])(?:anomalycli|benchmarks|docs|tests)/[\w/]+\.py", text))
+    assert [name for name in files if not (ROOT / name).exists()] == []
+
+
+def test_the_commands_of_the_readme_are_those_of_a_newcomer():
+    """The first block installs and scores a real video; another, which CI runs as it stands, runs the tests."""
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+    assert blocks[0].strip().endswith("pip install '.[sample]' && anomalycli score --sample --plot")
+    assert "python3 -m venv" in blocks[0] and len(blocks[0].splitlines()) == 1
+    assert "pip install '.[test]' && pytest\n" in blocks
 
 
 def test_messages_of_the_troubleshooting_page_are_those_of_the_code():
