@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .backbones import Extractor
+from .backbones.base import registered_name
 from .checkpoint import ModelInfo, judge_of, load_bundled, load_model
 from .denet import DENet
 from .device import pick_device
@@ -188,6 +189,11 @@ class Scorer:
                     "The model was trained on published features, which do not say how they were made, so it cannot "
                     "score a video. It can score feature files of that kind; to score videos, train a model on "
                     "features that were extracted with a backbone of this tool."
+                )
+            if not registered_name(kind.backbone):
+                raise UsageError(
+                    f"The model was trained on features of the backbone '{kind.backbone}', which is not registered "
+                    "here: install the package that offers it as an entry point."
                 )
             extractor = Extractor(
                 kind.backbone,

@@ -33,7 +33,7 @@ class Backbone(Protocol):
     """A network that turns clips into features. Its class is called with the number of crops: `Class(crops=1)`.
 
     `ClipNetwork` gives all members but those marked *required*, so a subclass of it is the short way.
-    tests/backbones/test_contract.py tests every built-in backbone; `check_backbone` there takes one from outside, too.
+    `contract.check_backbone` tests a backbone; tests/backbones/test_contract.py has each built-in one tested.
     """
 
     dim: int  # required: D, the numbers per clip and crop
@@ -107,6 +107,14 @@ class ClipNetwork(nn.Module):
 def backbone_names() -> list[str]:
     """The names of all backbones, the built-in ones first."""
     return [*BUILT_IN, *(point.name for point in _offered() if point.name not in BUILT_IN)]
+
+
+def registered_name(name: str) -> str | None:
+    """The name under which a backbone is registered, also if `name` is its `module:Class`; None if it is not."""
+    if name in backbone_names():
+        return name
+    places = BUILT_IN.items() | {(point.name, point.value) for point in _offered()}
+    return next((known for known, place in sorted(places) if place == name), None)
 
 
 def find_backbone(name: str) -> type[Backbone]:

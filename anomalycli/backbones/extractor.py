@@ -10,7 +10,7 @@ from ..device import DTYPES, pick_device, pick_precision
 from ..errors import UsageError
 from ..features.files import FeatureKind
 from . import int8
-from .base import Backbone, find_backbone
+from .base import Backbone, find_backbone, registered_name
 from .int8 import Judge
 from .vggish import VGGish
 from .weights import OnBytes
@@ -57,7 +57,7 @@ class Extractor:
         self.vggish = VGGish(audio).load(on_bytes).eval().to(self.device) if audio else None
         net.load(weights, on_bytes).eval()
         self.kind = FeatureKind(
-            backbone,
+            registered_name(backbone) or backbone,
             net.sha256,
             net.preprocessing,
             self.size,
