@@ -9,31 +9,22 @@ from torch import Tensor, nn
 
 from ..errors import AnomalyError, UsageError, cause
 from ..features.files import AUDIO_DIM
-from .weights import OnBytes, fetch, load_weights
+from .weights import OnBytes, fetch, load_weights, numpy_arrays
 
 SECONDS = 0.96  # a patch is 96 frames of the spectrogram, 10 ms apart
 HOP, STFT, FRAMES, BANDS = 160, 400, 96, 64  # samples, samples, frames a patch, mel bands
 LENGTH = (FRAMES - 1) * HOP + STFT  # samples of a window: 0.96 s, and the 15 ms that its last frame reaches over
 MODES = ("vggish-raw", "vggish-pca")
 
-# What torch.load may build besides tensors: the published PCA parameters may be NumPy arrays, of any NumPy version.
-_reconstruct = np.empty(0).__reduce__()[0]
-NUMPY_ARRAYS = [
-    np.ndarray,
-    np.dtype,
-    type(np.dtype("f4")),
-    type(np.dtype("f8")),
-    (_reconstruct, "numpy.core.multiarray._reconstruct"),
-    (_reconstruct, "numpy._core.multiarray._reconstruct"),
-]
-
 
 class VGGish(nn.Module):
     """Windows of 16 kHz mono sound, (B, LENGTH) -> (B, 128).
 
-    mode `vggish-raw`: the network's output. `vggish-pca`: after PCA, whitening and quantisation to
-    0..255, as AudioSet's features are. Hershey et al., "CNN Architectures for Large-Scale Audio
-    Classification" (ICASSP 2017).
+    mode `vggish-raw`: the network's output. `vggish-pca`: after PCA, whitening and quantisation to 0..255, as the
+    features of AudioSet are. Hershey et al., "CNN Architectures for Large-Scale Audio Classification" (ICASSP 2017).
+
+    As torchvggish has it, which differs from TensorFlow's original in two points: a ReLU follows the last layer, and
+    quantisation rounds to the nearest integer where TensorFlow's truncates.
     """
 
     def __init__(self, mode: str = "vggish-raw"):
@@ -56,7 +47,7 @@ class VGGish(nn.Module):
 
     def _load_pca(self, path: Path) -> None:
         try:
-            with torch.serialization.safe_globals(NUMPY_ARRAYS):
+            with torch.serialization.safe_globals(numpy_arrays()):
                 params = torch.load(path, map_location="cpu", weights_only=True)
             self.eigenvectors.copy_(torch.as_tensor(params["pca_eigen_vectors"]))
             self.means.copy_(torch.as_tensor(params["pca_means"]).reshape(AUDIO_DIM))

@@ -1,42 +1,34 @@
 """Published weights: what there is, and how a file gets into the user's cache and is known to be right.
 
-The registry is `registry.json` of the folder weights/. A hash there is the published one, or as many
-of its first digits as are published. Where a file was accepted once, its whole hash is kept beside it
-(NAME.sha256), so that it cannot change later, whether one is published or not.
+The registry is `registry.json` of the folder weights/. A hash there is the published one, or as many of its first
+digits as are published. A file whose whole hash is not published is accepted only if it can be loaded. The hash of a
+file that was accepted is kept beside it (NAME.sha256), so that it cannot change later.
 """
 
 import hashlib
-import http.client
 import importlib.metadata
 import importlib.resources
 import io
 import json
 import os
 import pickle
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import platformdirs
 from filelock import FileLock
 
 from ..errors import AnomalyError, UsageError, cause
 from ..storage import write_whole
+from .download import DownloadError, OnBytes, download
 
 if TYPE_CHECKING:
     from torch import nn
 
-TIMEOUT = 30  # seconds without a byte
-MAGIC = (b"PK", b"\x80\x02")  # torch.save, since 1.6 and before; a login page or an error page is neither
-RETRIES = 4
-PAUSE = 1.0  # seconds before the second attempt; twice as long before each further one
-
-OnBytes = Callable[[str, int, int | None], None]  # name, bytes there, bytes in all (None: not known)
+WHOLE_HASH = 64  # digits; of some files only the first ones are published
 
 
 @dataclass(frozen=True)
@@ -115,15 +107,39 @@ def verify(item: Published, path: Path) -> str:
     record = _record_path(item)
     recorded = record.read_text(encoding="ascii").strip() if record.exists() else ""
     sha256 = check_sha256(path, item.sha256)
-    with open(path, "rb") as file:
-        if file.read(2) not in MAGIC:
-            raise AnomalyError(f"{path}: this is no file of weights. Move it away and fetch it again.")
+    if item.size and path.stat().st_size != item.size:
+        raise AnomalyError(
+            f"{path}: {path.stat().st_size} bytes, where {item.size} are published. Move it away and fetch it again."
+        )
+    if len(item.sha256) < WHOLE_HASH and not recorded:
+        _try(path)
     if recorded.startswith(item.sha256) and not sha256.startswith(recorded):
         raise AnomalyError(
             f"{path}: these are not the weights that came first: sha256 {sha256}, where {recorded} was recorded. "
             f"If you know why, delete {record}; if not, move the file away and fetch it again."
         )
     return sha256
+
+
+def numpy_arrays() -> list[Any]:
+    """What torch.load may build besides tensors: NumPy arrays of any NumPy version, as VGGish's PCA parameters are."""
+    reconstruct = np.empty(0).__reduce__()[0]
+    names = ("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct")
+    types = (np.ndarray, np.dtype, type(np.dtype("f4")), type(np.dtype("f8")))
+    return [*types, *((reconstruct, name) for name in names)]
+
+
+def _try(path: Path) -> None:
+    """Raises AnomalyError unless the file holds tensors: a wrong file must not be recorded as the right one."""
+    import torch
+
+    try:
+        with torch.serialization.safe_globals(numpy_arrays()):
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # what can be wrong with a pickle has many names
+        raise AnomalyError(f"{path}: this is no file of weights ({cause(error)}). Move it away.") from error
+    if not isinstance(state, dict) or not state:
+        raise AnomalyError(f"{path}: this is no file of weights, but a {type(state).__name__}. Move it away.")
 
 
 def sha256_of(path: Path) -> str:
@@ -202,7 +218,18 @@ def load_weights(net: "nn.Module", path: Path, sha256: str = "", *, unused: str 
 
 def _bring(item: Published, on_bytes: OnBytes | None) -> None:
     part = item.path.with_name(item.path.name + ".part")  # one name for every run: the next goes on with it
-    _download(item, part, on_bytes)
+    try:
+        download(item.name, item.address, part, item.size, on_bytes)
+    except DownloadError as error:
+        instead = (
+            "extract without sound"
+            if item.name.startswith("vggish")
+            else "use the backbone lite or mc3, whose weights came with the installation"
+        )
+        raise AnomalyError(
+            f"{item.address}: the weights '{item.name}' cannot be fetched ({error}). Fetch {item.url} by other means "
+            f"and put it at {item.path}, or name a mirror in ANOMALYCLI_MIRROR, or {instead}."
+        ) from error
     try:
         verify(item, part)
     except AnomalyError as error:
@@ -211,49 +238,6 @@ def _bring(item: Published, on_bytes: OnBytes | None) -> None:
             f"{item.address}: what came is not the file that was published, and was not kept ({error})"
         ) from error
     part.replace(item.path)
-
-
-def _download(item: Published, part: Path, on_bytes: OnBytes | None) -> None:
-    """Fetch into `part`, going on where it ends. Raises AnomalyError after the last attempt."""
-    for attempt in range(RETRIES):
-        try:
-            return _transfer(item, part, on_bytes)
-        except (OSError, http.client.HTTPException) as error:
-            reason = error
-            if isinstance(error, urllib.error.HTTPError) and error.code == 416:
-                part.unlink(missing_ok=True)  # longer than the file: it was another one
-            elif isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code != 429:
-                break  # asking again will not help
-        if attempt < RETRIES - 1:
-            time.sleep(PAUSE * 2**attempt)
-    raise AnomalyError(
-        f"{item.address}: the weights '{item.name}' cannot be fetched ({cause(reason)}). "
-        f"Fetch {item.url} by other means and put it at {item.path}, or name a mirror in ANOMALYCLI_MIRROR. "
-        + (
-            "Without it, extract without --audio."
-            if item.name.startswith("vggish")
-            else "Or use --backbone mc3, whose weights came with the installation."
-        )
-    )
-
-
-def _transfer(item: Published, part: Path, on_bytes: OnBytes | None) -> None:
-    """One attempt. Raises OSError or HTTPException where it ends early."""
-    there = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(item.address, headers={"Range": f"bytes={there}-"} if there else {})
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
-        if answer.status != 206:  # the server sends the whole
-            there = 0
-        length = answer.headers.get("Content-Length")
-        total = there + int(length) if length else item.size
-        with open(part, "ab" if there else "wb") as file:
-            while block := answer.read(1 << 18):
-                file.write(block)
-                there += len(block)
-                if on_bytes:
-                    on_bytes(item.name, there, total)
-    if total and there < total:
-        raise http.client.IncompleteRead(b"", total - there)
 
 
 def _record_path(item: Published) -> Path:

@@ -1,11 +1,13 @@
 import dataclasses
 import hashlib
+import io
 import json
 import os
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections import OrderedDict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,21 +17,38 @@ import numpy as np
 import pytest
 import torch
 
-from anomalycli.backbones import weights
+from anomalycli.backbones import download, weights
 from anomalycli.backbones.i3d import CROPS, I3D
 from anomalycli.backbones.inception_i3d import InceptionI3D
 from anomalycli.backbones.weights import Published, fetch
 from anomalycli.errors import AnomalyError, UsageError
 from anomalycli.features.files import load_features
 
-DATA = b"PK" + np.random.default_rng(0).bytes(300_000)
+
+def saved(seed: int) -> bytes:
+    """A file of weights."""
+    file = io.BytesIO()
+    torch.save({"weight": torch.randn(75_000, generator=torch.Generator().manual_seed(seed))}, file)
+    return file.getvalue()
+
+
+DATA = saved(0)
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves `server.files`, with ranges; each of `server.faults` spoils one answer: a status, or bytes to stop at."""
+    """Serves `server.files`, with ranges; each of `server.faults` spoils one answer: a status, or bytes to stop at.
+
+    `server.shift` is by how much Content-Range is wrong; without `server.lengths` there is no Content-Length;
+    `server.moved` redirects all requests.
+    """
 
     def do_GET(self):
         self.server.asked.append((self.path, self.headers.get("Range")))
+        if self.server.moved:
+            self.send_response(302)
+            self.send_header("Location", self.server.moved)
+            self.end_headers()
+            return None
         fault = self.server.faults.pop(0) if self.server.faults else None
         data = self.server.files.get(self.path.lstrip("/"))
         if data is None or (fault and fault >= 400 and fault < 600):
@@ -40,7 +59,11 @@ class Handler(BaseHTTPRequestHandler):
         if not self.server.ranges:
             begin = 0
         self.send_response(206 if begin else 200)
-        self.send_header("Content-Length", str(len(data) - begin))
+        said = begin + self.server.shift
+        if begin:
+            self.send_header("Content-Range", f"bytes {said}-{len(data) - 1}/{len(data)}")
+        if self.server.lengths:
+            self.send_header("Content-Length", str(len(data) - begin))
         self.end_headers()
         self.wfile.write(data[begin : begin + fault if fault else None])
         return None
@@ -64,6 +87,7 @@ def running():
 @pytest.fixture
 def server(running):
     running.files, running.faults, running.asked, running.ranges = {"net.pth": DATA}, [], [], True
+    running.shift, running.lengths, running.moved = 0, True, None
     return running
 
 
@@ -71,7 +95,7 @@ def server(running):
 def item(server, tmp_path, monkeypatch):
     """`net`: one file of weights that the server has, its hash published in part."""
     monkeypatch.setenv("ANOMALYCLI_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(weights, "PAUSE", 0.0)
+    monkeypatch.setattr(download, "PAUSE", 0.0)
     published = Published("net", "-", "-", f"{server.url}/net.pth", hashlib.sha256(DATA).hexdigest()[:8], None, "-")
     entries = {"net": published, "free": dataclasses.replace(published, name="free", sha256="")}
     monkeypatch.setattr(weights, "registry", lambda: entries)
@@ -171,6 +195,64 @@ def test_without_a_published_hash_an_error_page_is_not_taken_for_weights(item, s
     assert fetch("free").read_bytes() == DATA
 
 
+@pytest.mark.parametrize("wrong", [DATA[:200_000], DATA[100_000:], saved(1)[:-30], b"PK" + bytes(3000)])
+def test_without_a_published_hash_what_cannot_be_loaded_is_not_recorded(item, server, wrong):
+    server.files["net.pth"], server.lengths = wrong, False  # nothing says that the body is cut short
+    with pytest.raises(AnomalyError, match="no file of weights"):
+        fetch("free")
+    assert there(item) == []
+    server.files["net.pth"] = DATA
+    assert fetch("free").read_bytes() == DATA
+
+
+def test_a_part_that_was_not_asked_for_is_not_appended(item, server):
+    server.shift = -34
+    item.path.parent.mkdir(parents=True)
+    item.path.with_name("net.pth.part").write_bytes(DATA[:1234])
+    assert fetch("free").read_bytes() == DATA
+    assert [asked[1] for asked in server.asked] == ["bytes=1234-", None]
+
+
+def test_more_than_is_published_is_not_taken(item, server, monkeypatch):
+    entries = weights.registry()
+    entries["free"] = dataclasses.replace(entries["free"], size=1000)
+    with pytest.raises(AnomalyError, match="more than 1000 bytes"):
+        fetch("free")
+    entries["free"] = dataclasses.replace(entries["free"], size=None)
+    server.lengths = False
+    monkeypatch.setattr(download, "MOST", 1000)
+    with pytest.raises(AnomalyError, match="more than 1000 bytes"):
+        fetch("free")
+    assert there(item) == []
+
+
+def test_a_download_that_takes_too_long_ends_and_is_continued(item, server, monkeypatch):
+    monkeypatch.setattr(download, "LONGEST", -1.0)
+    with pytest.raises(AnomalyError, match="the next try continues"):
+        fetch("net")
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("target", ["file:///etc/hostname", "ftp://127.0.0.1/net.pth"])
+def test_redirects_to_another_protocol_are_not_followed(item, server, target):
+    server.moved = target
+    with pytest.raises(AnomalyError, match="cannot be fetched"):
+        fetch("net")
+    assert there(item) == []
+
+
+def test_a_redirect_from_https_to_http_is_not_followed():
+    request = urllib.request.Request("https://example.org/net.pth")
+    with pytest.raises(download.DownloadError, match="redirects from https to http://"):
+        download._Redirects().redirect_request(request, None, 302, "", {}, "http://example.org/net.pth")
+
+
+def test_a_mirror_is_a_web_server(item, monkeypatch, tmp_path):
+    monkeypatch.setenv("ANOMALYCLI_MIRROR", tmp_path.as_uri())
+    with pytest.raises(AnomalyError, match="addresses begin with https://"):
+        fetch("net")
+
+
 def test_a_record_cannot_stand_against_the_published_hash(item):
     item.path.parent.mkdir(parents=True)
     item.path.write_bytes(b"PK evil")
@@ -183,7 +265,7 @@ def test_offline_says_where_the_file_is_where_it_belongs_and_what_else_there_is(
     monkeypatch.setenv("ANOMALYCLI_MIRROR", "http://127.0.0.1:9/mirror/")  # nothing listens there
     with pytest.raises(AnomalyError) as error:
         fetch("net")
-    for words in ("http://127.0.0.1:9/mirror/net.pth", item.url, str(item.path), "ANOMALYCLI_MIRROR", "--backbone mc3"):
+    for words in ("http://127.0.0.1:9/mirror/net.pth", item.url, str(item.path), "ANOMALYCLI_MIRROR", "lite or mc3"):
         assert words in str(error.value)
     with pytest.raises(UsageError, match="there are: net, free"):
         fetch("other")
@@ -258,7 +340,7 @@ def start(server, published_files, tmp_path, tmp_path_factory):
         f"hashes = {hashes}\n"
         "for name, item in weights.registry().items():\n"
         "    begin = hashes[item.filename][: len(item.sha256)]\n"
-        "    weights.registry()[name] = dataclasses.replace(item, sha256=begin)\n"
+        "    weights.registry()[name] = dataclasses.replace(item, sha256=begin, size=None)\n"
         "main()\n"
     )
     home = tmp_path_factory.getbasetemp() / "home"
@@ -371,7 +453,7 @@ def test_from_video_with_sound_to_scores(run_fake, make_sounding, make_video, tm
     _, said = run_fake(
         "extract", "videos/normal", "-o", "mute", "--backbone", "i3d", "--size", "32", "--crops", "5", code=2
     )
-    assert "--overwrite" in said
+    assert "overwrite what is there" in said
 
 
 def test_a_model_of_other_weights_scores_with_these(run_fake, make_sounding, tmp_path):
@@ -384,7 +466,7 @@ def test_a_model_of_other_weights_scores_with_these(run_fake, make_sounding, tmp
     run_fake("train", "features", "-o", "model.safetensors", *small)
     _, said = run_fake("score", "videos/normal/a.mp4", "--model", "model.safetensors", code=2)
     assert "trained with weights sha256" in said
-    assert "--weights" in said
+    assert "give the weights" in said
     out, _ = run_fake("score", "videos/normal", "--model", "model.safetensors", "--weights", "mine.pyth", "--json")
     ours = json.loads(out)["scores"]
     out, _ = run_fake("score", "features/normal/a.npz", "--model", "model.safetensors", "--json")
@@ -394,7 +476,7 @@ def test_a_model_of_other_weights_scores_with_these(run_fake, make_sounding, tmp
 def test_features_of_two_backbones_are_never_mixed_up(run_fake, make_sounding, tmp_path):
     make_sounding("videos/normal/a.mp4")
     make_sounding("videos/abnormal/b.mp4", seed=1)
-    run_fake("extract", "videos/normal", "-o", "both/normal", "--size", "32")
+    run_fake("extract", "videos/normal", "-o", "both/normal", "--backbone", "mc3", "--size", "32")
     path = run_fake("weights", "path", "i3d-inception")[0].strip()
     run_fake("weights", "fetch", "i3d-inception")
     options = ("--backbone", "i3d-inception", "--weights", path, "--crops", "5", "--size", "32")
