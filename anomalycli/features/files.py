@@ -1,13 +1,12 @@
-"""Feature files: what a backbone saw in one video, and how it was made.
+"""Feature files: the features of one video, and how they were made.
 
-One `.npz` a video, without pickles: `visual` (n_clips, n_crops, D) float32, `audio` (n_clips, 128)
+One `.npz` per video, without pickles: `visual` (n_clips, n_crops, D) float32, `audio` (n_clips, 128)
 where there is sound, `times` (n_frames,) where the frame rate is variable, and `meta`, a JSON object
 as UTF-8 bytes.
 """
 
 import dataclasses
 import json
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,12 @@ import numpy as np
 
 from ..errors import FeatureError, cause
 from ..storage import whole
+from . import schema
+from .archive import Archive
 
 VERSION = 1
 SUFFIX = ".npz"
+ARRAYS = ("visual", "audio", "times", "meta")
 PUBLISHED = "published"  # the backbone of features that do not say what made them
 AUDIO_DIM = 128
 
@@ -27,7 +29,7 @@ Groups = tuple[tuple[str, int], ...]
 
 @dataclass(frozen=True)
 class FeatureKind:
-    """What makes features comparable: a model knows those of one kind and refuses all others."""
+    """What makes features comparable: a model takes those of one kind and refuses all others."""
 
     backbone: str
     weights_sha256: str
@@ -137,30 +139,64 @@ class Features:
 
 
 def load_features(path: Path) -> Features:
-    """Raises FeatureError where the file is missing, damaged or not a feature file of this tool."""
-    try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        meta = json.loads(arrays.pop("meta").tobytes())
-    except FileNotFoundError as error:
-        raise FeatureError(f"{path}: there is no such file.") from error
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise FeatureError(f"{path}: not a whole feature file ({cause(error)}); extract it again.") from error
-    features = from_metadata(path, meta, **arrays)
-    if features.visual.ndim != 3 or features.visual.shape[2] != features.kind.dim or not len(features.visual):
-        raise FeatureError(f"{path}: {features.visual.shape} features where (n, crops, {features.kind.dim}) belong.")
-    if features.kind.audio and (features.audio is None or features.audio.shape != (len(features.visual), AUDIO_DIM)):
-        raise FeatureError(f"{path}: the sound that its metadata promise is not whole; extract it again.")
+    """The features of one file. Raises FeatureError if it is missing, damaged or not a feature file of this tool."""
+    with Archive(path, ARRAYS) as archive:
+        features = _described(archive)
+        arrays = {name: archive.read(name) for name in archive.headers if name != "meta"}
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise FeatureError(f"{path}: some of its features are not finite numbers; extract it again.")
+    if (times := arrays.get("times")) is not None and (np.diff(times) < 0).any():
+        raise FeatureError(f"{path}: the times of its frames go backwards; extract it again.")
+    return dataclasses.replace(features, visual=arrays["visual"], audio=arrays.get("audio"), times=arrays.get("times"))
+
+
+def load_metadata(path: Path) -> Features:
+    """As `load_features`, without reading the arrays: `visual` is (n_clips, n_crops, 0), `audio` and `times` are None.
+
+    That the arrays are there in their whole size is checked, what is in them is not.
+    """
+    with Archive(path, ARRAYS) as archive:
+        return _described(archive)
+
+
+def _described(archive: Archive) -> Features:
+    """What a file says of its arrays, held against their shapes."""
+    path = archive.path
+    if missing := {"visual", "meta"} - archive.headers.keys():
+        raise FeatureError(f"{path}: not a whole feature file (it has no {min(missing)}); extract it again.")
+    shapes = {name: shape for name, (shape, _) in archive.headers.items()}
+    try:
+        meta = json.loads(archive.read("meta").tobytes())
+    except (ValueError, RecursionError) as error:
+        raise FeatureError(f"{path}: its metadata cannot be read ({cause(error)}); extract it again.") from error
+    visual = shapes["visual"]
+    n_clips, n_crops = visual[:2] if len(visual) == 3 else (0, 0)
+    features = from_metadata(path, meta, visual=np.empty((n_clips, n_crops, 0), np.float32))
+    kind = features.kind
+    if len(visual) != 3 or visual[2] != kind.dim or not n_clips or not n_crops:
+        raise FeatureError(f"{path}: {visual} features where (n, crops, {kind.dim}) belong.")
+    expected = -(-features.n_frames // kind.clip_length)
+    if n_clips != expected:
+        raise FeatureError(
+            f"{path}: {n_clips} clips, where {features.n_frames} frames make {expected}; extract it again."
+        )
+    if shapes.get("audio") != ((n_clips, AUDIO_DIM) if kind.audio else None):
+        raise FeatureError(f"{path}: its sound is not what its metadata say; extract it again.")
+    if shapes.get("times", (features.n_frames,)) != (features.n_frames,):
+        raise FeatureError(f"{path}: its times are not those of {features.n_frames} frames; extract it again.")
     return features
 
 
-def from_metadata(path: Path, meta: dict, **arrays: Any) -> Features:
-    """Raises FeatureError where `meta`, read from `path`, is not what `Features.metadata` gave."""
-    if meta.pop("version", None) != VERSION:
+def from_metadata(path: Path, meta: Any, **arrays: Any) -> Features:
+    """Raises FeatureError if `meta`, read from `path`, is not what `Features.metadata` gave."""
+    if not isinstance(meta, dict) or meta.pop("version", None) != VERSION:
         raise FeatureError(f"{path}: written in a format that this version does not read; extract it again.")
     try:
-        return Features(kind=FeatureKind(**meta.pop("kind")), **meta, **arrays)
+        if wrong := schema.fault(meta, schema.FEATURES) or schema.fault(meta["kind"], schema.KIND):
+            raise FeatureError(f"{path}: its metadata are wrong: {wrong}; extract it again.")
+        kind = FeatureKind(**meta.pop("kind"))
+        if kind.groups and sum(width for _, width in kind.groups) != kind.dim:
+            raise FeatureError(f"{path}: its metadata are wrong: groups that do not add up to {kind.dim}.")
+        return Features(kind=kind, **meta, **arrays)
     except (TypeError, KeyError) as error:
         raise FeatureError(f"{path}: its metadata are not complete ({cause(error)}); extract it again.") from error

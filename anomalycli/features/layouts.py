@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import FeatureError, UsageError, cause
 from ..storage import whole, write_whole
-from .files import PUBLISHED, SUFFIX, FeatureKind, Features, from_metadata, load_features
+from .files import PUBLISHED, SUFFIX, FeatureKind, Features, from_metadata, load_metadata
 
 FORMATS = ("npz", "xd", "rtfm")
 FPS = 25.0  # of videos whose published features do not tell
@@ -24,7 +24,7 @@ _PART = re.compile(r"(?P<name>.+)__(?P<part>\d+|vggish)")
 
 
 def target(folder: Path, name: str, layout: str) -> Path:
-    """The file that is there once the features of video `name` are."""
+    """The file that exists once the features of video `name` are complete."""
     return folder / (name + (SUFFIX if layout == "npz" else ".json"))
 
 
@@ -41,9 +41,12 @@ def save(features: Features, path: Path, layout: str) -> None:
 
 
 def load_made(path: Path) -> Features:
-    """What was written to `path`, as far as its metadata tell: of xd and rtfm, `visual` is empty."""
+    """What was written to `path`, as far as its metadata tell, without the arrays.
+
+    Raises FeatureError if it is not whole; of xd and rtfm, whose metadata are written last, only these are read.
+    """
     if path.suffix == SUFFIX:
-        return load_features(path)
+        return load_metadata(path)
     try:
         meta = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -90,9 +93,11 @@ def load_arrays(name: str, paths: tuple[Path, ...], sound_path: Path | None = No
 def check_format(layout: str, audio: str | None) -> None:
     """Raises UsageError where there is no such format, or it has no place for sound."""
     if layout not in FORMATS:
-        raise UsageError(f"There is no format '{layout}'; there are: {', '.join(FORMATS)}.")
+        raise UsageError(f"There is no format '{layout}'; there are: {', '.join(FORMATS)}.", "layout")
     if layout == "rtfm" and audio:
-        raise UsageError("The format rtfm has no place for sound: take --format xd, or leave --audio out.")
+        raise UsageError(
+            "The format rtfm has no place for sound: choose xd, or extract without sound.", "layout", "audio"
+        )
 
 
 def _arrays(features: Features, layout: str) -> dict[str, np.ndarray]:

@@ -53,7 +53,7 @@ def test_extraction_into_another_format_goes_on_and_refuses_other_settings(run, 
     options = ("--format", "xd", "-o", "xd", "--size", "32")
     run("extract", "videos", *options)
     assert names(tmp_path / "xd") == ["a.json", "a__0.npy", "report.json"]
-    assert np.load(tmp_path / "xd" / "a__0.npy").shape == (2, 1024)
+    assert np.load(tmp_path / "xd" / "a__0.npy").shape == (2, 2016)
     make_video("videos/b.mp4", 20)
     assert "1 done, 1 skipped" in run("extract", "videos", *options).stderr
     assert "size 32" in run("extract", "videos", *options[:-1], "48", code=2).stderr
