@@ -5,7 +5,9 @@ base has the contract and the registry; extractor runs a backbone on a device; e
 
 from typing import TYPE_CHECKING
 
-__all__ = ["Backbone", "ClipNetwork", "Extractor"]
+__all__ = ["DEFAULT", "Backbone", "ClipNetwork", "Extractor"]
+
+DEFAULT = "lite"
 
 if TYPE_CHECKING:
     from .base import Backbone, ClipNetwork

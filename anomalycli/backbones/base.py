@@ -6,7 +6,7 @@ A backbone is one class. It is found by its name here (BUILT_IN), by the name un
 
 import importlib
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -26,7 +26,7 @@ BUILT_IN = {
     "i3d": "anomalycli.backbones.i3d:I3D",
     "i3d-inception": "anomalycli.backbones.i3d:InceptionI3DRGB",
 }
-REQUIRED = ("dim", "clip_length", "short_side", "preprocessing", "load", "pooled")
+REQUIRED = ("dim", "clip_length", "short_side", "preprocessing", "load", "maps", "pool")
 
 
 class Backbone(Protocol):
@@ -54,10 +54,16 @@ class Backbone(Protocol):
         `on_bytes` is told of the progress of a download. Raises AnomalyError if the weights are missing or do not fit.
         """
 
-    def pooled(self, view: Tensor) -> Tensor:
-        """Required. The features of one crop: uint8 (B, T, height, width, 3), RGB -> float32 (B, D).
+    def maps(self, view: Tensor) -> Sequence[Tensor]:
+        """Required. What the network makes of one crop: uint8 (B, T, height, width, 3), RGB -> one or more tensors.
 
-        T is the number of frames taken. A clip's features must not depend on the other clips of the batch.
+        T is the number of frames taken. This part is traced and quantised at int8, for pictures of any size.
+        """
+
+    def pool(self, maps: Sequence[Tensor]) -> Tensor:
+        """Required. The features of one crop: what `maps` returned -> float32 (B, D).
+
+        The features of a clip must not depend on the other clips of the batch.
         """
 
     def views(self, frames: Tensor) -> list[Tensor]:
@@ -88,16 +94,19 @@ class ClipNetwork(nn.Module):
 
     def __init__(self, crops: int = 1):
         if crops != 1:
-            raise UsageError(f"{type(self).__name__} takes the whole frame and has no crops: give 1 crop.")
+            raise UsageError(f"{type(self).__name__} takes the whole frame and has no crops.", "crops")
         super().__init__()
 
     def views(self, frames: Tensor) -> list[Tensor]:
         return [frames]
 
     def forward(self, frames: Tensor) -> Tensor:
-        return torch.stack([self.pooled(view) for view in self.views(frames)], 1)
+        return torch.stack([self.pool(self.maps(view)) for view in self.views(frames)], 1)
 
-    def pooled(self, view: Tensor) -> Tensor:
+    def maps(self, view: Tensor) -> Sequence[Tensor]:
+        raise NotImplementedError
+
+    def pool(self, maps: Sequence[Tensor]) -> Tensor:
         raise NotImplementedError
 
     def tune(self, device: torch.device, dtype: torch.dtype) -> None:
@@ -125,15 +134,16 @@ def find_backbone(name: str) -> type[Backbone]:
     place = BUILT_IN.get(name) or next((point.value for point in _offered() if point.name == name), None)
     if place is None and ":" not in name:
         raise UsageError(
-            f"There is no backbone '{name}'; there are: {', '.join(backbone_names())}, and any other as module:Class."
+            f"There is no backbone '{name}'; there are: {', '.join(backbone_names())}, and any other as module:Class.",
+            "backbone",
         )
     module, _, attribute = (place or name).partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(f"The backbone '{name}' cannot be imported from {module}: {error}.") from error
+        raise UsageError(f"The backbone '{name}' cannot be imported from {module}: {error}.", "backbone") from error
     if missing := [member for member in REQUIRED if not hasattr(found, member)]:
-        raise UsageError(f"'{name}' is not a backbone: it has no {', '.join(missing)}.")
+        raise UsageError(f"'{name}' is not a backbone: it has no {', '.join(missing)}.", "backbone")
     return found
 
 

@@ -9,13 +9,12 @@ import torch
 from ..device import DTYPES, pick_device, pick_precision
 from ..errors import UsageError
 from ..features.files import FeatureKind
-from . import int8
+from . import DEFAULT, int8
 from .base import Backbone, find_backbone, registered_name
 from .int8 import Judge
 from .vggish import VGGish
 from .weights import OnBytes
 
-DEFAULT = "mc3"
 SMALLEST = 16  # pixels; the shortest side that a network here can make anything of
 
 
@@ -52,7 +51,7 @@ class Extractor:
         self.multiple, self.frames_taken = net.multiple, net.frames_taken
         self.size = size or net.short_side
         if self.size < SMALLEST:
-            raise UsageError(f"A short side of {self.size} is too small: give {SMALLEST} or more.")
+            raise UsageError(f"A short side of {self.size} is too small; the smallest is {SMALLEST}.", "size")
         self.crops = net.crops
         self.vggish = VGGish(audio).load(on_bytes).eval().to(self.device) if audio else None
         net.load(weights, on_bytes).eval()

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .base import Backbone
 
 PACKAGES = ("openvino", "nncf")
-RECIPE = 1  # counts up where quantising changes, so that what is kept is made again
+RECIPE = 2  # counts up where quantising changes, so that what is kept is made again
 WANTED = 20  # clips: 15 calibrate and 5 judge
 JUDGES = 4  # one clip in so many is held out
 FEWEST = 8  # clips below which the ranges of the activations are a matter of luck
@@ -52,28 +52,29 @@ class Int8:
     """
 
     def __init__(self, net: "Backbone", xml: bytes, weights: np.ndarray):
-        """`xml` and `weights` are OpenVINO's two files of a network (1, T, H, W, 3) uint8 -> (1, D)."""
+        """`xml` and `weights` are OpenVINO's two files of the backbone's `maps`."""
         openvino = _openvino()
         self.core = openvino.Core()
         self.model = self.core.read_model(xml, openvino.Tensor(weights))
-        self.views, self.dim = net.views, net.dim
+        self.views, self.pool = net.views, net.pool
         self.queue = lru_cache(SHAPES)(self._compile)
 
     def __call__(self, frames: Tensor) -> Tensor:
         """(B, T, H, W, 3) uint8 -> (B, n_crops, D) float32."""
         views = torch.stack(self.views(frames), 1)  # (B, n_crops, T, height, width, 3)
         rows = views.flatten(0, 1)
-        features = np.empty((len(rows), self.dim), np.float32)
+        maps: list[list[Tensor]] = [[]] * len(rows)
         queue = self.queue(tuple(rows.shape[1:]))
 
         def keep(request: Any, i: int) -> None:
-            features[i] = request.get_output_tensor(0).data[0]
+            maps[i] = [torch.from_numpy(tensor.data.copy()) for tensor in request.output_tensors]
 
         queue.set_callback(keep)
         for i, row in enumerate(rows):
             queue.start_async(row[None].numpy(), i)
         queue.wait_all()
-        return torch.from_numpy(features).unflatten(0, views.shape[:2])
+        features = torch.cat([self.pool(of_row) for of_row in maps])  # (B * n_crops, D)
+        return features.unflatten(0, views.shape[:2])
 
     def _compile(self, shape: tuple[int, ...]) -> Any:
         openvino = _openvino()
@@ -92,9 +93,9 @@ class Int8:
 def check(device: torch.device) -> None:
     """Raises UsageError where there is no int8: on other devices, and without its packages."""
     if device.type != "cpu":
-        raise UsageError(f"int8 runs on the CPU only, and this run is on '{device}': choose the device cpu.")
+        raise UsageError(f"int8 runs on the CPU only, and this run is on '{device}'.", "device", "precision")
     if not all(importlib.util.find_spec(name) for name in PACKAGES):
-        raise UsageError("int8 needs OpenVINO and NNCF: `pip install 'anomalycli[fast]'` brings them.")
+        raise UsageError("int8 needs OpenVINO and NNCF: `pip install 'anomalycli[fast]'` installs them.", "precision")
 
 
 def cache_path(kind: FeatureKind, crops: str) -> Path:
@@ -147,14 +148,14 @@ def quantise(net: "Backbone", clips: list[np.ndarray], path: Path, judge: Judge 
 
 
 class View(nn.Module):
-    """One view of a clip through a backbone: (B, T, H, W, 3) uint8 -> (B, D)."""
+    """One view of a clip through a backbone: (B, T, H, W, 3) uint8 -> its maps."""
 
     def __init__(self, net: "Backbone"):
         super().__init__()
         self.net = net
 
-    def forward(self, frames: Tensor) -> Tensor:
-        return self.net.pooled(frames)
+    def forward(self, frames: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.net.maps(frames))
 
 
 def convert(net: "Backbone", view: Tensor) -> Any:

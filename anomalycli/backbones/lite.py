@@ -3,6 +3,7 @@
 Tan and Le, "EfficientNet" (ICML 2019); Lite is its variant without squeeze-and-excitation and with ReLU6.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad, relu6
 
 from .base import ClipNetwork
-from .speed import fold_batch_norm
+from .speed import fold_batch_norm, round_kernels
 from .weights import InWheel, OnBytes, load_weights
 
 # Of each stage: blocks, kernel, stride of the first block, factor by which the channels widen inside, channels
@@ -25,6 +26,7 @@ STAGES = (
     (1, 3, 1, 6, 320),
 )
 STEM, HEAD = 32, 1280  # channels
+TAPS = (4, 10, 15)  # blocks whose outputs are used, beside the head
 EPSILON = 1e-3  # of the batch normalisations
 WEIGHTS = InWheel(
     "lite",
@@ -67,9 +69,10 @@ class Block(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """Pictures (B, 3, H, W), sides multiples of 32 -> the maps before the classifier, (B, 1280, H/32, W/32).
+    """Pictures (B, 3, H, W), sides multiples of 32 -> the outputs of blocks 4, 10, 15 and of the head.
 
-    Its parameters have the names that they have in the published file.
+    These are (B, 40, H/8, W/8), (B, 112, H/16, W/16), (B, 320, H/32, W/32) and (B, 1280, H/32, W/32). The parameters
+    have the names that they have in the published file.
     """
 
     def __init__(self) -> None:
@@ -82,29 +85,45 @@ class EfficientNetLite0(nn.Module):
                 channels = outputs
         self._conv_head, self._bn1 = Same(channels, HEAD), nn.BatchNorm2d(HEAD, EPSILON)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         x = relu6(self._bn0(self._conv_stem(x)))  # (B, 32, H/2, W/2)
-        for block in self._blocks:
+        seen = []
+        for i, block in enumerate(self._blocks):
             x = block(x)
-        return relu6(self._bn1(self._conv_head(x)))  # (B, 1280, H/32, W/32)
+            if i in TAPS:
+                seen.append(x)
+        return *seen, relu6(self._bn1(self._conv_head(x)))
 
 
 class Lite(ClipNetwork):
-    """The whole frame at four moments of a clip, through an image network that knows no clip of this field.
+    """The whole frame at four moments of a clip, through an image network that has seen no clip of this field.
 
-    D = 3840, in three groups over the 1280 maps: `mean` is their mean over time and picture, `max` their maximum over
-    both, which keeps what is small or brief, `change` the mean |difference| of their picture means from one moment to
-    the next.
+    D = 2016, most of it about what changes. The change of a map is the mean |difference| of successive moments at each
+    place, taken before any pooling: a camera's picture stands still, and what moves is somewhere in it. Groups:
+    head_change_max is the maximum over places of the change of the head's maps; block4_change, block10_change and
+    block15_change are the mean of the tenth of the places that change most, minus the median over places; block10_mean,
+    block10_max and block4_max are statistics of the maps themselves, over moments and places. docs/features.md has what
+    was tried.
     """
 
-    dim = 3 * HEAD
+    dim = 2016
     clip_length = 16
     frames_taken = (0, 4, 8, 12)
     short_side = 192
     multiple = 32
-    groups = (("mean", HEAD), ("max", HEAD), ("change", HEAD))
+    groups = (
+        ("head_change_max", HEAD),
+        ("block4_change", 40),
+        ("block10_change", 112),
+        ("block15_change", 320),
+        ("block10_mean", 112),
+        ("block10_max", 112),
+        ("block4_max", 40),
+    )
     batch = MappingProxyType({"cpu": 1, "cuda": 32, "mps": 8})
-    preprocessing = "whole frame, bilinear, sides to a multiple of 32; frames 0, 4, 8, 12; (x - 127) / 128"
+    preprocessing = (
+        "whole frame, bilinear, sides to a multiple of 32; frames 0, 4, 8, 12; (x - 127) / 128; change of maps, 2016"
+    )
 
     def __init__(self, crops: int = 1):
         super().__init__(crops)
@@ -121,13 +140,37 @@ class Lite(ClipNetwork):
 
     def tune(self, device: torch.device, dtype: torch.dtype) -> None:
         fold_batch_norm(self.net)
+        if dtype == torch.bfloat16:
+            round_kernels(self.net, dtype)
         super().tune(device, dtype)
 
-    def pooled(self, view: Tensor) -> Tensor:  # (B, 4, H, W, 3) uint8
+    def maps(self, view: Tensor) -> tuple[Tensor, ...]:  # (B, 4, H, W, 3) uint8
         pictures = view.flatten(0, 1).permute(0, 3, 1, 2)  # (B * 4, 3, H, W), channels last
-        x = (pictures.float() - 127) / 128  # float32: the rounding to bf16 comes after
-        maps = self.net(x.to(next(self.net.parameters()).dtype)).float()
-        maps = maps.unflatten(0, view.shape[:2])  # (B, 4, 1280, H/32, W/32)
-        means = maps.mean((3, 4))  # (B, 4, 1280)
-        change = means.diff(dim=1).abs().mean(1)
-        return torch.cat((means.mean(1), maps.amax((1, 3, 4)), change), 1)  # (B, 3840)
+        x = (pictures.float() - 127) / 128  # exact in bf16
+        return self.net(x.to(next(self.net.parameters()).dtype))
+
+    def pool(self, maps: Sequence[Tensor]) -> Tensor:
+        n = len(self.frames_taken)
+        block4, block10, block15, head = (one.float().flatten(2).unflatten(0, (-1, n)) for one in maps)
+        parts = (  # of maps (B, 4, C, places)
+            change(head).amax(2),
+            outlying(change(block4)),
+            outlying(change(block10)),
+            outlying(change(block15)),
+            block10.mean((1, 3)),
+            block10.amax((1, 3)),
+            block4.amax((1, 3)),
+        )
+        return torch.cat(parts, 1)  # (B, 2016)
+
+
+def change(maps: Tensor) -> Tensor:
+    """Mean |difference| from one moment to the next, at each place: (B, T, C, places) -> (B, C, places)."""
+    return (maps[:, 1:] - maps[:, :-1]).abs().mean(1)
+
+
+def outlying(values: Tensor) -> Tensor:
+    """Mean of the largest tenth of the places, minus the median over places: (B, C, places) -> (B, C)."""
+    ordered, n = values.sort(2).values, values.shape[2]
+    median = (ordered[:, :, (n - 1) // 2] + ordered[:, :, n // 2]) / 2
+    return ordered[:, :, n - max(1, round(0.1 * n)) :].mean(2) - median

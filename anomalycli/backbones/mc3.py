@@ -1,5 +1,6 @@
 """The backbone `mc3`: a small 3D network, trained on actions and fine-tuned on fights."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -56,11 +57,13 @@ class MC3(ClipNetwork):
             save_multiplications(self.net, dtype)
         super().tune(device, dtype)
 
-    def pooled(self, view: Tensor) -> Tensor:  # (B, 16, H, W, 3) uint8
+    def maps(self, view: Tensor) -> tuple[Tensor, ...]:  # (B, 16, H, W, 3) uint8
         x = view * self.scale + self.shift  # float32: the rounding to bf16 comes after
         x = x.permute(0, 4, 1, 2, 3).to(next(self.net.parameters()).dtype)  # (B, 3, 16, H, W), channels last
         layer3 = self.net.layer3(self.net.layer2(self.net.layer1(self.net.stem(x))))  # (B, 256, T', H', W')
-        layer4 = self.net.layer4(layer3).float()  # (B, 512, T'', H'', W'')
-        layer3 = layer3.float()
+        return layer3, self.net.layer4(layer3)  # (B, 512, T'', H'', W'')
+
+    def pool(self, maps: Sequence[Tensor]) -> Tensor:
+        layer3, layer4 = (one.float() for one in maps)
         parts = layer3.mean((2, 3, 4)), layer3.mean(2).amax((2, 3)), layer4.mean((2, 3, 4))
         return torch.cat(parts, 1)  # (B, 1024)

@@ -13,7 +13,7 @@ from anomalycli.sample import sample_clip
 
 @pytest.fixture(scope="module")
 def fp32():
-    return Extractor(precision="fp32")
+    return Extractor("mc3", precision="fp32")
 
 
 def cosine(a, b):
@@ -24,7 +24,7 @@ def cosine(a, b):
 def test_bf16_features_are_those_of_fp32(fp32):
     video = Video(sample_clip(), fp32.size, fp32.multiple)
     clips = [clip for clip, _ in zip(video.clips(16), range(3))]
-    exact, fast = fp32(clips), Extractor(precision="bf16")(clips)
+    exact, fast = fp32(clips), Extractor("mc3", precision="bf16")(clips)
     assert exact.shape == fast.shape == (3, 1, 1024)
     assert exact.dtype == fast.dtype == np.float32
     assert cosine(exact, fast).min() >= 0.999
@@ -63,7 +63,7 @@ def test_an_event_at_the_very_edge_of_the_picture_changes_the_features(fp32, mak
 
 @pytest.mark.parametrize(("size", "picture"), [((72, 128), "portrait"), ((128, 96), "4:3"), ((210, 90), "21:9")])
 def test_any_shape_of_picture_works(make_video, size, picture):
-    small = Extractor(size=48)
+    small = Extractor("mc3", size=48)
     features = extract_video(make_video(n_frames=20, size=size), small)
     assert features.visual.shape == (2, 1, 1024)
     assert features.kind.size == 48
@@ -84,11 +84,11 @@ def test_devices_and_precisions_that_are_not_there_are_refused():
     with pytest.raises(UsageError, match="no backbone 'resnet'"):
         Extractor("resnet")
     if not torch.cuda.is_available():
-        with pytest.raises(UsageError, match="--device cpu"):
+        with pytest.raises(UsageError, match="The device cpu is always there"):
             pick_device("cuda")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_features_are_those_of_the_cpu(fp32):
     clip = next(Video(sample_clip(), fp32.size, fp32.multiple).clips(16))
-    assert cosine(fp32([clip]), Extractor(device="cuda")([clip])).min() >= 0.999
+    assert cosine(fp32([clip]), Extractor("mc3", "cuda")([clip])).min() >= 0.999

@@ -46,8 +46,11 @@ class Forgetful(ClipNetwork):
         self.sha256 = "-"
         return self
 
-    def pooled(self, view):
-        means = view.float().mean((1, 2, 3))
+    def maps(self, view):
+        return (view.float(),)
+
+    def pool(self, maps):
+        means = maps[0].mean((1, 2, 3))
         return means - means.mean(0)
 
 

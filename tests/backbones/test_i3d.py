@@ -153,7 +153,7 @@ def test_i3d_is_pytorchvideos_own_layer_by_layer():
 def test_pixels_are_normalised_as_each_network_was_trained(backbone, low, high):
     inputs = []
     net = backbone(crops=1)
-    net.maps = lambda x: inputs.append(x) or x
+    net.last_stage = lambda x: inputs.append(x) or x
     frames = torch.zeros((1, 16, 32, 40, 3), dtype=torch.uint8)
     frames[..., 1] = 255
     net(frames)

@@ -33,7 +33,7 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def fp32():
-    return Extractor(precision="fp32", size=SIZE)
+    return Extractor("mc3", precision="fp32", size=SIZE)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def scene():
 
 @pytest.fixture(scope="module")
 def ready(home, scene):
-    extractor = Extractor(precision="int8", size=SIZE)
+    extractor = Extractor("mc3", precision="int8", size=SIZE)
     assert extractor.calibration_clips == int8.WANTED
     with pytest.raises(RuntimeError, match="calibrated"):
         extractor([scene(0)])
@@ -105,7 +105,7 @@ def test_pictures_of_another_shape_go_through_the_same_network(ready, fp32, scen
 @needs_fast
 def test_the_kept_network_is_used_again_and_a_damaged_one_is_not(ready, scene, fp32):
     clips = [scene(seed) for seed in range(8)]
-    again = Extractor(precision="int8", size=SIZE)
+    again = Extractor("mc3", precision="int8", size=SIZE)
     assert again.calibration_clips == 0
     assert (again(clips) == ready(clips)).all()
     whole = kept_at(ready).read_bytes()
@@ -113,10 +113,10 @@ def test_the_kept_network_is_used_again_and_a_damaged_one_is_not(ready, scene, f
     flipped[len(whole) // 2] ^= 255
     for damaged in (whole[:1000], whole[:-1000], bytes(flipped), b""):
         kept_at(ready).write_bytes(damaged)
-        again = Extractor(precision="int8", size=SIZE)
+        again = Extractor("mc3", precision="int8", size=SIZE)
         assert again.calibration_clips == int8.WANTED
     again.calibrate(clips)
-    assert Extractor(precision="int8", size=SIZE).calibration_clips == 0
+    assert Extractor("mc3", precision="int8", size=SIZE).calibration_clips == 0
     assert [path.name for path in kept_at(ready).parent.iterdir()] == [kept_at(ready).name]  # nothing half-written
     kept_at(ready).write_bytes(whole)
 
@@ -138,7 +138,7 @@ def test_what_is_not_true_to_fp32_is_not_used_and_said(home, make_video, tmp_pat
     make_video("videos/a.mp4", 70, (64, 48), paint=noise)
     make_video("videos/b.mp4", 70, (64, 48), paint=noise)
     (tmp_path / "videos" / "broken.mp4").write_bytes(b"no video")
-    extractor = Extractor(precision="int8", size=48)
+    extractor = Extractor("mc3", precision="int8", size=48)
     notes = []
     outcomes = extract([tmp_path / "videos"], tmp_path / "features", extractor, on_note=notes.append)
     assert sorted(outcome.status for outcome in outcomes) == ["done", "done", "failed"]
@@ -148,12 +148,12 @@ def test_what_is_not_true_to_fp32_is_not_used_and_said(home, make_video, tmp_pat
     assert not kept_at(extractor).exists()
     features = load_features(tmp_path / "features" / "a.npz")
     assert features.precision == default
-    assert (features.visual == extract_video(tmp_path / "videos" / "a.mp4", Extractor(size=48)).visual).all()
+    assert (features.visual == extract_video(tmp_path / "videos" / "a.mp4", Extractor("mc3", size=48)).visual).all()
 
 
 @needs_fast
 def test_too_few_clips_are_not_enough_to_calibrate_on(home, make_video):
-    extractor = Extractor(precision="int8", size=48)
+    extractor = Extractor("mc3", precision="int8", size=48)
     told = calibrate([make_video(n_frames=40)], extractor)
     assert "8 clips or more, and there are 3" in told
     assert extractor.precision == pick_precision("auto", torch.device("cpu"))
@@ -166,13 +166,13 @@ def test_the_command_line_says_what_came_of_it_and_features_say_int8(run, make_v
         frames = np.concatenate([scene(seed, 48, 64) for seed in seeds])
         make_video(f"videos/{name}.mp4", 160, (64, 48), paint=frames.__getitem__)
     home = {"ANOMALYCLI_HOME": str(tmp_path / "home")}
-    done = run("extract", "videos", "--size", "32", "--precision", "int8", **home)
+    done = run("extract", "videos", "--backbone", "mc3", "--size", "32", "--precision", "int8", **home)
     assert done.stdout == ""
     assert "int8: on 5 clips that were held out" in done.stderr
     assert "2 done" in done.stderr
     first = load_features(tmp_path / "features" / "a.npz")
     assert first.precision == "int8"
-    done = run("extract", "videos", "--size", "32", "--precision", "int8", "--overwrite", **home)
+    done = run("extract", "videos", "--backbone", "mc3", "--size", "32", "--precision", "int8", "--overwrite", **home)
     assert "held out" not in done.stderr
     assert (load_features(tmp_path / "features" / "a.npz").visual == first.visual).all()
 
@@ -209,7 +209,7 @@ def test_where_there_is_no_int8_a_sentence_says_what_to_do(monkeypatch):
         int8.check(torch.device("mps"))
     monkeypatch.setattr(int8, "PACKAGES", ("openvino_that_is_absent",))
     with pytest.raises(UsageError, match=r"pip install 'anomalycli\[fast\]'"):
-        Extractor(precision="int8", size=SIZE)
+        Extractor("mc3", precision="int8", size=SIZE)
 
 
 @needs_fast
@@ -220,7 +220,7 @@ def test_int8_that_changes_the_scores_is_not_used(home, scene):
         seen.append(features)
         return features[:, 0, 0] * 0 + len(seen)  # scores of the two networks: 1 and 2
 
-    extractor = Extractor(precision="int8", size=40)
+    extractor = Extractor("mc3", precision="int8", size=40)
     told = extractor.calibrate([scene(seed, 40) for seed in range(8)], judge)
     assert [features.shape for features in seen] == [(2, 1, 1024)] * 2
     assert "not int8" in told

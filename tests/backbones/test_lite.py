@@ -36,19 +36,37 @@ def test_the_network_is_the_reference_packages(sides):
     theirs.load_state_dict(torch.load(weights_path(), weights_only=True))
     x = torch.randn((1, 3, *sides), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        torch.testing.assert_close(Lite().load().eval().net(x), theirs.extract_features(x), atol=1e-4, rtol=0)
+        torch.testing.assert_close(Lite().load().eval().net(x)[-1], theirs.extract_features(x), atol=1e-4, rtol=0)
 
 
 def test_the_features_are_statistics_of_the_maps(fp32, clip):
     x = torch.from_numpy((clip.astype(np.float32) - 127) / 128).permute(0, 3, 1, 2)
     with torch.inference_mode():
-        maps = Lite().load().eval().net(x).numpy()  # (4, 1280, H/32, W/32)
-    parts = dict(zip(("mean", "max", "change"), np.split(fp32([clip])[0, 0], 3), strict=True))
-    means = maps.mean((2, 3))
-    assert parts["mean"] == pytest.approx(means.mean(0), abs=1e-4)
-    assert parts["max"] == pytest.approx(maps.max((0, 2, 3)), abs=1e-3)
-    steps = [np.abs(means[i + 1] - means[i]) for i in range(3)]
-    assert parts["change"] == pytest.approx(sum(steps) / 3, abs=1e-4)
+        maps = [one.flatten(2).numpy() for one in Lite().load().eval().net(x)]  # each (4, channels, places)
+    block4, block10, block15, head = maps
+    ends = np.cumsum([width for _, width in fp32.kind.groups])[:-1]
+    parts = dict(zip((name for name, _ in fp32.kind.groups), np.split(fp32([clip])[0, 0], ends), strict=True))
+
+    def change(frames):
+        return sum(np.abs(frames[i + 1] - frames[i]) for i in range(3)) / 3
+
+    def outlying(channel):
+        ordered = sorted(channel)
+        return np.mean(ordered[-round(len(ordered) / 10) :]) - np.median(ordered)
+
+    assert parts["head_change_max"] == pytest.approx(change(head).max(1), abs=1e-3)
+    for name, one in (("block4_change", block4), ("block10_change", block10), ("block15_change", block15)):
+        assert parts[name] == pytest.approx([outlying(channel) for channel in change(one)], abs=1e-3)
+    assert parts["block10_mean"] == pytest.approx(block10.mean((0, 2)), abs=1e-3)
+    assert parts["block10_max"] == pytest.approx(block10.max((0, 2)), abs=1e-2)
+    assert parts["block4_max"] == pytest.approx(block4.max((0, 2)), abs=1e-2)
+
+
+@pytest.mark.parametrize(("precision", "least"), [("bf16", 0.999)])
+def test_features_at_lower_precision_are_those_of_fp32(fp32, clip, precision, least):
+    exact, fast = fp32([clip])[0, 0], Extractor("lite", "cpu", precision)([clip])[0, 0]
+    assert exact @ fast / np.linalg.norm(exact) / np.linalg.norm(fast) >= least
+    assert not np.array_equal(exact, fast)
 
 
 def test_the_groups_travel_with_the_features(fp32, clip):

@@ -38,7 +38,7 @@ def test_mc3_multiplies_a_sixth_less_on_a_cpu():
     x = torch.zeros(1, 3, 16, 32, 32)
     counts = []
     with torch.inference_mode():
-        for net in (mc3_18(num_classes=2).eval(), Extractor(device="cpu", precision="fp32").net.net):
+        for net in (mc3_18(num_classes=2).eval(), Extractor("mc3", "cpu", precision="fp32").net.net):
             with FlopCounterMode(display=False) as counter:
                 net.layer4(net.layer3(net.layer2(net.layer1(net.stem(x)))))
             counts.append(counter.get_total_flops())
