@@ -1,14 +1,15 @@
 """How fast extraction is beside the network alone and beside the usual script, and what memory it takes.
 
-    python benchmarks/extract.py rate VIDEO...                       # mc3
+    python benchmarks/extract.py rate VIDEO...                       # lite
+    python benchmarks/extract.py rate VIDEO... --backbone mc3
     python benchmarks/extract.py rate VIDEO... --backbone i3d --random-weights
     python benchmarks/extract.py memory CLIP...                      # videos of one and of thirty minutes, 720p
 
-rate: clips a second of three things on the same files, in turn, medians over `--repeats`:
-the usual script, as public extractors do it (decode a whole file, resize with torch, the network as it is
-loaded, fp32, one clip after the other); the bare network, fed from memory, at the precision of the run; and
-`anomalycli.extraction.job` from files to files, the start of its decoders included. Loading the network is in none
-of them.
+rate: clips per second of four things on the same files, in turn, medians over `--repeats`: the usual script, as public
+extractors do it (decode a whole file, resize with torch, the network as it is loaded, fp32, one clip after the other);
+the bare network, fed from memory, at the precision of the run; the decoders alone, two processes; and
+`anomalycli.extraction.job` from files to files, the start of its decoders included. Loading the network is in none of
+them.
 
 memory: the most that `anomalycli extract` and its decoders held at once, by the length of the video.
 """
@@ -20,6 +21,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 
@@ -28,23 +31,26 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-from anomalycli.backbones import Extractor, int8
+from anomalycli.backbones import DEFAULT, Extractor, int8
 from anomalycli.backbones.base import find_backbone
+from anomalycli.extraction.batching import clip_format
 from anomalycli.extraction.job import calibrate, extract
+from anomalycli.media.decoder import Decoder
+from anomalycli.media.prefetch import feed
 from anomalycli.media.video import Video
 
 CLIP_LENGTH = 16
 MINUTE = 1500  # frames at 25 a second
 
 
-def usual(path, net, size, multiple):
+def usual(path, net, size, taken):
     """Clips of one file, decoded whole, resized by torch, one after the other in fp32."""
     with av.open(str(path)) as container:
         frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
-    width, height = Video(path, size, multiple).size
+    width, height = Video(path, size, net.multiple).size
     for start in range(0, len(frames), CLIP_LENGTH):
         clip = frames[start : start + CLIP_LENGTH]
-        clip = np.concatenate([clip, np.repeat(clip[-1:], CLIP_LENGTH - len(clip), 0)])
+        clip = np.concatenate([clip, np.repeat(clip[-1:], CLIP_LENGTH - len(clip), 0)])[taken]
         x = torch.from_numpy(clip).permute(0, 3, 1, 2).float()
         x = interpolate(x, (height, width), mode="bilinear", antialias=True)
         with torch.inference_mode():
@@ -59,15 +65,27 @@ def rate(args):
     if ours.calibration_clips:
         int8.MOST_DIFFERENCE = 1.0  # it is timed whatever it does to the bundled model's scores
         print(calibrate(args.videos, ours))
-    clips = [clip for path in args.videos for clip in Video(path, ours.size, ours.multiple).clips(CLIP_LENGTH)]
+    taken = list(ours.frames_taken or range(CLIP_LENGTH))
+    clips = [
+        clip
+        for path in args.videos
+        for clip in Video(path, ours.size, ours.multiple).clips(CLIP_LENGTH, ours.frames_taken)
+    ]
 
     def script():
         for path in args.videos:
-            usual(path, plain, ours.size, ours.multiple)
+            usual(path, plain, ours.size, taken)
 
     def bare():
         for at in range(0, len(clips), ours.batch):
             ours(clips[at : at + ours.batch])
+
+    def decoders():
+        def read(decoder, path):
+            return decoder.clips(path, clip_format(ours))
+
+        with closing(feed(args.videos, read, [Decoder(), Decoder()])) as messages:
+            deque(messages, maxlen=0)
 
     def whole():
         with tempfile.TemporaryDirectory() as folder:
@@ -76,7 +94,7 @@ def rate(args):
         return sum(outcome.seconds for outcome in outcomes)
 
     length = whole()  # and everything is warm
-    runs = {"usual script": script, "bare network": bare, "anomalycli": whole}
+    runs = {"usual script": script, "bare network": bare, "decoders": decoders, "anomalycli": whole}
     seconds = {name: [] for name in runs}
     for _ in range(args.repeats):
         for name, run in runs.items():
@@ -177,7 +195,7 @@ def main():
     one = commands.add_parser("rate")
     one.set_defaults(run=rate)
     one.add_argument("videos", nargs="+", type=Path)
-    one.add_argument("--backbone", default="mc3")
+    one.add_argument("--backbone", default=DEFAULT)
     one.add_argument("--random-weights", action="store_true")
     one.add_argument("--precision", default="auto")
     one.add_argument("--size", type=int)

@@ -19,7 +19,7 @@ def street(shared, tmp_path_factory):
 
 
 def test_extract_train_score(street, run, tmp_path):
-    run("extract", street)
+    run("extract", street, "--backbone", "mc3")  # the bundled model's
     assert (tmp_path / "features" / "labels.csv").exists()
     with open(street / "ground_truth.csv", newline="") as file:
         n_frames = {row["video"]: int(row["n_frames"]) for row in csv.DictReader(file)}

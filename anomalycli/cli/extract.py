@@ -3,6 +3,7 @@
 import click
 from rich.markup import escape
 
+from ..backbones import DEFAULT
 from ..errors import UsageError
 from .command import Command, note_renamed, option, section
 from .exits import finish
@@ -31,13 +32,11 @@ from .terminal import byte_progress, complain, extract_progress, print_account, 
     "Features",
     option(
         "--backbone",
-        default="mc3",
+        default=DEFAULT,
         show_default=True,
-        help="Network that makes the features: mc3, i3d or i3d-inception.",
+        help="Network that makes the features: lite, mc3, i3d, i3d-inception, or another as module:Class.",
     ),
-    option(
-        "--size", type=int, help="Short side of the picture in pixels.  [default: the backbone's: mc3 128, i3d 256]"
-    ),
+    option("--size", type=int, help="Short side of the picture in pixels.  [default: of lite 192, mc3 128, i3d 256]"),
     option(
         "--crops", type=int, default=1, show_default=True, help="i3d: 1 (centre), 5 (and corners) or 10 (and mirrored)."
     ),

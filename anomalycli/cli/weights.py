@@ -21,7 +21,7 @@ def weights_list() -> None:
     from ..backbones.weights import registry
 
     print_weights(registry().values())
-    say("mc3 needs no download: its weights are installed with the package.")
+    say("lite and mc3 need no download: their weights are installed with the package.")
 
 
 @weights.command("fetch", no_args_is_help=True)

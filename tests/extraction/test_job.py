@@ -28,7 +28,7 @@ def test_folders_become_feature_files_with_their_labels(run, make_video, tmp_pat
         "report.json",
     ]
     a = load_features(folder / "normal" / "a.npz")
-    assert (a.visual.shape, a.n_frames, a.fps, a.kind.backbone, a.kind.size) == ((3, 1, 1024), 40, 25, "mc3", 32)
+    assert (a.visual.shape, a.n_frames, a.fps, a.kind.backbone, a.kind.size) == ((3, 1, 2016), 40, 25, "lite", 32)
     with open(folder / "labels.csv", newline="") as file:
         assert {row["video"]: row["label"] for row in csv.DictReader(file)} == {
             "abnormal/b": "1",

@@ -127,7 +127,7 @@ def test_a_video_that_fails_does_not_take_the_batch_with_it(make_video, tmp_path
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(MC3, "batch", {"cpu": 4})  # as on an accelerator, and at int8: its first clip waits for others
     videos = [make_video("a crash.mp4", 40), make_video("b.mp4", 60)]
-    outcomes = list(extract(videos, tmp_path / "out", Extractor(device="cpu", size=16), ExtractionSettings(workers=1)))
+    outcomes = list(extract(videos, tmp_path / "out", Extractor("mc3", "cpu", size=16), ExtractionSettings(workers=1)))
     assert [(outcome.path.name, outcome.status) for outcome in outcomes] == [
         ("a crash.mp4", "failed"),
         ("b.mp4", "done"),
