@@ -86,7 +86,7 @@ class Picture:
             _draw_glimpses(figure.add_subplot(grid[0]), axes, glimpses, result)
         title, font = lettered(curve.title)
         figure.suptitle(title, x=0.01, ha="left", color=INK, fontsize=13, fontweight="bold", parse_math=False, **font)
-        return drawn(figure, self.kind)
+        return drawn(figure, self.kind, curve.title, _described(curve))
 
 
 PNG, SVG, PDF = (partial(Picture, kind) for kind in PICTURES)
@@ -120,7 +120,7 @@ def sheet_of(curves: Sequence[Curve], kind: str) -> bytes:
             axes.set(xlabel="")
         if number % columns:
             axes.set(ylabel="")
-    return drawn(figure, kind)
+    return drawn(figure, kind, f"Anomaly scores of {len(curves)} videos", " ".join(map(_described, curves)))
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -128,16 +128,26 @@ def save(figure: Figure, path: Path) -> None:
     write_whole(path, drawn(figure, path.suffix[1:].lower()))
 
 
-def drawn(figure: Figure, kind: str) -> bytes:
+def drawn(figure: Figure, kind: str, title: str = "", description: str = "") -> bytes:
     """The figure as a file of this kind, one of PICTURES: the same bytes for the same figure.
 
-    PDF has TrueType fonts, which journals ask for, and SVG has text as text.
+    PDF has TrueType fonts, which journals ask for, and SVG has text as text. The title and the description are in the
+    file's metadata.
     """
     file = io.BytesIO()
-    dates = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
+    metadata: dict[str, str | None] = {"Title": title, ("Subject" if kind == "pdf" else "Description"): description}
+    metadata |= {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind, {})
     with matplotlib.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "anomalycli"}):
-        figure.savefig(file, format=kind, metadata=dates.get(kind))
+        figure.savefig(file, format=kind, metadata={key: text for key, text in metadata.items() if text != ""})
     return file.getvalue()
+
+
+def _described(curve: Curve) -> str:
+    """What a curve shows, in a sentence for who cannot see it."""
+    place = f"at {clock(curve.begin[curve.high.argmax()])}" if curve.unit == "time" else ""
+    length = clock(curve.length) if curve.unit == "time" else f"{curve.length:g} frames"
+    events = ", ".join(f"{clock(start)} to {clock(end)}" for start, end in curve.events)
+    return f"{curve.title}: highest score {curve.high.max():.2f} {place} of {length}. Events: {events or 'none'}."
 
 
 def _draw_curve(axes, curve: Curve, labels: int = 12) -> None:
@@ -160,7 +170,7 @@ def _draw_curve(axes, curve: Curve, labels: int = 12) -> None:
     if curve.threshold is not None:
         axes.axhline(curve.threshold, color=EVENT, lw=1, ls=(0, (5, 4)))
         _annotate(axes, f"threshold {curve.threshold:g}", curve.threshold, EVENT)
-    axes.set(xlim=(0, curve.length), ylim=(0, 1.04 if curve.truth is None else 1.09))
+    axes.set(xlim=(0, curve.length), ylim=(-0.02, 1.04 if curve.truth is None else 1.09))
     axes.set(xlabel=curve.unit, ylabel="anomaly score", yticks=np.linspace(0, 1, 6))
     if curve.unit == "time":
         step = next((step for step in STEPS if step * labels >= curve.length), curve.length / labels)

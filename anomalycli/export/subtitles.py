@@ -7,12 +7,15 @@ from ..media.timecode import subtitle_time
 from ..score import Result
 from .base import Context
 
+NOTHING = 2.0  # seconds for which a caption says that there is no event
+
 
 class SRT:
-    """SubRip subtitles: one caption per event."""
+    """SubRip subtitles: one caption per event; one that says so where there is none, as an empty file is no SubRip."""
 
     def render(self, result: Result, context: Context) -> str:
-        return "\n".join(_cues(result, ","))
+        end = subtitle_time(min(result.duration, NOTHING), ",")
+        return "\n".join(_cues(result, ",")) or f"1\n{subtitle_time(0, ',')} --> {end}\nNo events\n"
 
 
 class VTT:

@@ -10,8 +10,8 @@ RATES = tuple(
 
 
 def clock(seconds: float) -> str:
-    """m:ss, or h:mm:ss from an hour on."""
-    minutes, seconds = divmod(int(seconds), 60)
+    """m:ss, rounded, or h:mm:ss from an hour on."""
+    minutes, seconds = divmod(int(seconds + 0.5), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 

@@ -2,12 +2,15 @@
 
 import xml.etree.ElementTree as ElementTree
 
+import matplotlib
 import matplotlib.image
 import numpy as np
 import pytest
 from helpers import result_of, write_video
 
+from anomalycli.export.base import write_output
 from anomalycli.export.envelope import min_max, sparkline
+from anomalycli.export.lettering import lettered
 from anomalycli.export.plot import curve_of, curve_of_frames, plot_result, plot_sheet
 
 
@@ -90,3 +93,45 @@ def test_no_peak_is_lost_in_a_long_curve():
     line = sparkline(scores, 30)
     assert len(line) == 30 and line.count("█") == 1 and line.count("▁") == 29
     assert sparkline(np.array([0, 0.5, 1]), 30) == "▁▅█"
+
+
+@pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
+def test_a_picture_is_equal_byte_for_byte_and_has_a_title(tmp_path, kind):
+    result = result_of([(10, 35)], 100, 25, "gate 7.mp4")
+    first, second = (write_output(result, tmp_path / name, kind).read_bytes() for name in "ab")
+    assert first == second
+    assert b"gate 7.mp4" in first or "gate 7.mp4".encode("utf-16-be") in first
+
+
+def test_text_of_an_svg_is_text_and_a_pdf_has_truetype_fonts(tmp_path):
+    result = result_of([(10, 35)], 100, 25, "gate 7.mp4")
+    root = ElementTree.parse(write_output(result, tmp_path / "a", "svg")).getroot()
+    texts = {element.text for element in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"gate 7.mp4   1 event", "anomaly score"} <= texts
+    assert next(root.iter("{http://www.w3.org/2000/svg}title")).text == "gate 7.mp4   1 event"
+    with matplotlib.rc_context({"pdf.compression": 0}):
+        content = write_output(result, tmp_path / "a", "pdf").read_bytes()
+    assert b"/Subtype /Type3" not in content and b"/FontFile2" in content
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "name", ["監視カメラ.mp4", "Überwachung ß.mp4", "кaмepa مراقبة.mp4", "a\udcff\x1b[31m\n.mp4", "🎥.mp4"]
+)
+def test_titles_in_any_script_are_drawn_without_a_warning(tmp_path, name):
+    for kind in ("png", "pdf", "svg"):
+        assert write_output(result_of([(10, 35)], 100, 25, name), tmp_path / "a", kind).stat().st_size > 5000
+
+
+def test_letters_that_no_font_has_become_code_points(monkeypatch):
+    monkeypatch.setattr("anomalycli.export.lettering._installed", list)
+    assert lettered("視 ü.mp4") == ("[U+8996] ü.mp4", {"fontfamily": ["DejaVu Sans"]})
+
+
+def test_a_flat_curve_at_zero_can_be_seen(tmp_path):
+    result = result_of([], 100, 25)
+    result.scores[:] = 0
+    plot_result(result, tmp_path / "a.png")
+    picture = matplotlib.image.imread(tmp_path / "a.png")[..., :3]
+    curve = np.abs(picture - np.array([0x25, 0x63, 0xA8]) / 255).max(2) < 0.05
+    assert curve.sum(1).max() > 800  # a line across the axes, in its own colour

@@ -1,10 +1,12 @@
 """Every format read back by a parser that people use."""
 
+import csv
 import io
 import json
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import opentimelineio as otio
 import pandas as pd
@@ -145,3 +147,37 @@ def test_clips_hold_the_event_and_its_margins(tmp_path):
 
 def test_npy_is_without_pickles():
     np.load(io.BytesIO(rendered("npy", result_of([], 5, 25))), allow_pickle=False)
+
+
+HOSTILE = [
+    "=cmd()|x.mp4",
+    "@SUM(A1).mp4",
+    "+1.mp4",
+    "-1.mp4",
+    "a\x1b[31m\n002  AX\r.mp4",
+    "bad\udcff.mp4",
+    "\u202egpj.mp4",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_are_text_in_every_file(tmp_path, name):
+    result = result_of([(10, 35)], 100, 25, name)
+    for suffix in BUILT_IN:
+        content = write(result, tmp_path / "x", suffix).read_bytes()
+        if suffix in ("npy", "png", "pdf"):
+            continue
+        text = content.decode("utf-8", "strict")
+        assert not set(text) & set("\x1b\r\udcff\u202e"), suffix
+    with open(tmp_path / "x.events.csv", newline="", encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert row["video"][0] not in "=@+-" and row["event"] == "1"
+    assert (tmp_path / "x.edl").read_text().count("\n001  AX") == 1
+    assert sum(line[:3].isdigit() for line in (tmp_path / "x.edl").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("suffix", ["srt", "vtt"])
+def test_subtitles_without_events_are_read_by_players(tmp_path, suffix):
+    path = write(result_of([], 50, 25), tmp_path / "x", suffix)
+    with av.open(str(path)) as container:
+        assert [stream.type for stream in container.streams] == ["subtitle"]
