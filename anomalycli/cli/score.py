@@ -1,17 +1,23 @@
-"""The command `score`: videos to scores, events and what a person opens."""
+"""The command `score`: score videos, find events, and write files about them."""
 
 from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.markup import escape
 
 from ..errors import AnomalyError, UsageError
 from ..export.base import formats
-from ..export.outputs import Outputs, score_inputs
+from ..export.outputs import Outputs, ScoreRun, score_inputs
+from ..inputs import Input, find_inputs
 from .command import FILE, OUTPUT_FILE, PATH, Command, option, section
 from .exits import finish
 from .options import device_options, mode_option, talk_options, videos_argument, weights_option
-from .terminal import clip_progress, complain, print_summary, say, summary_row
+from .terminal import clip_progress, complain, print_summary, say, shown, summary_row
+
+if TYPE_CHECKING:
+    from ..events import EventRule
 
 
 @click.command(cls=Command, after_interrupt="Files that are written are complete.", no_args_is_help=True)
@@ -75,9 +81,7 @@ from .terminal import clip_progress, complain, print_summary, say, summary_row
 )
 @device_options
 @talk_options
-def score(
-    videos, sample, model, weights, mode, output, as_json, sheet, ground_truth, device, precision, **flags
-) -> None:
+def score(videos, sample, model, weights, mode, as_json, device, precision, **options) -> None:
     """Score every frame of VIDEOS and find the events.
 
     \b
@@ -88,12 +92,29 @@ def score(
 
     VIDEOS are files, folders, feature files (.npz), patterns, - (a list on stdin) or @list.txt.
     """
-    from ..data.ground_truth import read_spans
-    from ..export.writers import to_json
-    from ..features.files import SUFFIX
-    from ..inputs import find_inputs
-    from ..media.video import SUFFIXES
+    inputs = inputs_of(videos, sample)
+    outputs = outputs_of(options)
     from ..score import Scorer
+
+    scorer = Scorer.load(model, device, precision, weights)
+    rule = rule_of(scorer.info.events, options)
+    with clip_progress() as on_clips:
+        run = score_inputs(inputs, scorer, outputs, mode, rule, on_clips)  # raises before any work
+        for note in run.notes:
+            complain(f"[yellow]note[/]  {escape(note)}")
+        if calibrated := scorer.calibrate([item.path for item in run.inputs if not is_feature_file(item.path)]):
+            say(escape(calibrated))
+        rows, written = print_results(run, as_json)
+    if rows and not as_json:
+        print_summary(rows)
+    print_written(run, outputs, written)
+    finish(failed=len(run.failures), done=len(rows))
+
+
+def inputs_of(videos: list[Path], sample: bool) -> list[Input]:
+    """The files to score. Raises UsageError where none is named, AnomalyError where folders contain none."""
+    from ..features.files import SUFFIX
+    from ..media.video import SUFFIXES
 
     if sample:
         from ..sample import sample_clip
@@ -104,66 +125,80 @@ def score(
     inputs = find_inputs(videos, SUFFIXES | {SUFFIX})
     if not inputs:
         raise AnomalyError(f"{', '.join(map(str, videos))}: there is no video in it.")
-    names = [*flags["formats"]]
-    names += [
-        name for name, asked in (("png", flags["plot"]), ("csv", flags["as_csv"]), ("html", flags["html"])) if asked
-    ]
-    outputs = Outputs(
-        output,
-        names,
-        margin=flags["margin"] if flags["clips"] else None,
-        exact=flags["exact"],
-        embed=flags["embed"],
-        truths=read_spans(ground_truth) if ground_truth else {},
-        sheet=sheet,
-        overwrite=flags["overwrite"],
+    return inputs
+
+
+def outputs_of(options: dict[str, Any]) -> Outputs:
+    """What to write, from the options of the section "Files to write"."""
+    from ..data.ground_truth import read_spans
+
+    flags = {"png": options["plot"], "csv": options["as_csv"], "html": options["html"]}
+    truth = options["ground_truth"]
+    return Outputs(
+        options["output"],
+        [*options["formats"], *(name for name, given in flags.items() if given)],
+        margin=options["margin"] if options["clips"] else None,
+        exact=options["exact"],
+        embed=options["embed"],
+        truths=read_spans(truth) if truth else {},
+        sheet=options["sheet"],
+        overwrite=options["overwrite"],
     )
-    scorer = Scorer.load(model, device, precision, weights)
-    rule = changed_rule(
-        scorer.info.events,
-        start_threshold=flags["threshold"],
-        end_threshold=flags["end_threshold"],
-        gap=flags["gap"],
-        shortest=flags["shortest"],
-    )
-    rows = []  # what is small of each result: a night of them would fill the memory
+
+
+def rule_of(rule: "EventRule", options: dict[str, Any]) -> "EventRule":
+    """The event rule of the model with the options that were given. Raises UsageError for contradictory values."""
+    try:
+        return rule.changed(
+            start_threshold=options["threshold"],
+            end_threshold=options["end_threshold"],
+            gap=options["gap"],
+            shortest=options["shortest"],
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def print_results(run: ScoreRun, as_json: bool) -> tuple[list[dict[str, str]], Counter[str]]:
+    """Score the inputs of `run` and print what happens to each: failures, notes, and JSON if it was asked for.
+
+    Returns the rows of the summary table and the number of files written by what their names end with. Results
+    themselves are not kept: those of many long videos would fill the memory.
+    """
+    from ..export.writers import to_json
+
+    rows: list[dict[str, str]] = []
     written: Counter[str] = Counter()
-    with clip_progress() as on_clips:
-        run = score_inputs(inputs, scorer, outputs, mode, rule, on_clips)  # raises before any work
-        for note in run.notes:
-            complain(f"[yellow]note[/]  {escape(note)}")
-        scored_videos = [item.path for item in run.inputs if item.path.suffix.lower() != SUFFIX]
-        if calibrated := scorer.calibrate(scored_videos):
-            say(escape(calibrated))
-        for scored in run:
-            written += scored.written
-            if scored.failure:
-                complain(f"[red]failed[/]  {escape(scored.failure)}")
-            result = scored.result
-            if result is None:
-                continue
-            if result.note:
-                say(escape(result.note))
-            if result.warning:
-                complain(f"[red]partial[/]  {escape(result.warning)}")
-            if as_json:
-                click.echo(to_json(result))
-            rows.append(summary_row(result) | {"video": escape(scored.title)})
+    for scored in run:
+        written += scored.written
+        if scored.failure:
+            complain(f"[red]failed[/]  {escape(scored.failure)}")
+        result = scored.result
+        if result is None:
+            continue
+        if result.note:
+            say(escape(result.note))
+        if result.warning:
+            complain(f"[red]partial[/]  {escape(result.warning)}")
+        if as_json:
+            click.echo(to_json(result))
+        rows.append(summary_row(result) | {"video": shown(scored.title)})
+    return rows, written
+
+
+def print_written(run: ScoreRun, outputs: Outputs, written: Counter[str]) -> None:
+    """Print the paths of the files that were written, and what failed of those shared by all videos."""
     for path in run.shared:
         say(escape(f"Written: {path}"))
     for failure in run.shared_failures:
         complain(f"[red]failed[/]  {escape(failure)}")
-    if rows and not as_json:
-        print_summary(rows)
+    base = outputs.base(run.inputs[0].name if len(run.inputs) == 1 else "*")
     for kind, count in written.items():
-        where = outputs.base(run.inputs[0].name if len(run.inputs) == 1 else "*")
-        say(escape(f"Written: {where}.{kind}") + (f" ({count})" if count > 1 else ""))
-    finish(failed=len(run.failures), done=len(rows))
+        say(escape(f"Written: {base}.{kind}") + (f" ({count})" if count > 1 else ""))
 
 
-def changed_rule(rule, **flags):
-    """The event rule of the model with the options that were given. Raises UsageError for contradictory values."""
-    try:
-        return rule.changed(**flags)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+def is_feature_file(path: Path) -> bool:
+    """Whether `path` is named like a feature file, not a video."""
+    from ..features.files import SUFFIX
+
+    return path.suffix.lower() == SUFFIX
