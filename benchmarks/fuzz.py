@@ -29,7 +29,7 @@ from damage import WAYS, damaged
 
 from anomalycli.errors import VideoError
 from anomalycli.media.audio import RATE
-from anomalycli.media.decoder import Decoder, DecoderLimits
+from anomalycli.media.decoder import Decoder, DecoderSettings
 from anomalycli.media.messages import ClipFormat, DecodedClip, SoundWindows
 
 SIZE, FRAMES = (96, 64), 30
@@ -166,7 +166,7 @@ def main():
     broken_promises, slowest = [], (0.0, "")
     os.environ["SVT_LOG"] = "1"  # that encoder is the one that chats
     watch, begin = Watch(), time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder, Decoder(DecoderLimits(args.stall, args.memory)) as decoder:
+    with tempfile.TemporaryDirectory() as folder, Decoder(DecoderSettings(args.stall, args.memory)) as decoder:
         sources = make_sources(args.clips, Path(folder))
         prepared = time.perf_counter() - begin
         for number in range(args.files):

@@ -91,6 +91,13 @@ from .terminal import byte_progress, complain, extract_progress, print_account, 
         show_default=True,
         help="Memory limit of a decoder in MB; a video that needs more fails.",
     ),
+    option(
+        "--reader",
+        type=click.Choice(["auto", "decord", "pyav"]),
+        default="auto",
+        show_default=True,
+        help="Library that decodes. auto: decord for small MP4, Matroska and AVI files, PyAV for all others.",
+    ),
 )
 @device_options
 @talk_options
@@ -111,6 +118,7 @@ def extract(
     workers,
     stall,
     memory,
+    reader,
     device,
     precision,
 ) -> None:
@@ -132,7 +140,7 @@ def extract(
     from ..extraction.local_engine import extract_here
     from ..extraction.run_report import Shard
     from ..extraction.settings import ExtractionSettings
-    from ..media.decoder import DecoderLimits
+    from ..media.decoder import DecoderSettings
     from ..storage import place
 
     part = Shard.parse(shard) if shard else Shard()
@@ -161,7 +169,7 @@ def extract(
             videos,
             output,
             extractor,
-            ExtractionSettings(layout, overwrite, part, workers, DecoderLimits(stall, memory)),
+            ExtractionSettings(layout, overwrite, part, workers, DecoderSettings(stall, memory, reader)),
             engine=make,
             on_progress=on_progress,
             on_note=lambda note: say(escape(note)),

@@ -28,7 +28,7 @@ def extract_here(
     on_progress: OnProgress | None = None,
 ) -> Generator[ExtractionOutcome, None, None]:
     """Make the files of `targets` on this machine: the engine of `extract`, which describes it."""
-    decoders = [Decoder(settings.limits) for _ in range(min(settings.workers, len(targets)))]
+    decoders = [Decoder(settings.decoder) for _ in range(min(settings.workers, len(targets)))]
 
     def read(decoder: Decoder, item: Input) -> Iterator[VideoInProgress | Message]:
         video = VideoInProgress(item.path, extractor, targets[item])

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from ..backbones import Extractor
 from ..inputs import Input
-from ..media.decoder import DecoderLimits
+from ..media.decoder import DecoderSettings
 from .run_report import ExtractionOutcome, Shard
 
 WORKERS = 2  # processes that decode
@@ -19,14 +19,15 @@ class ExtractionSettings:
 
     layout: npz, or what other programs read (features/layouts.py): xd or rtfm. overwrite: whether feature files that
     are there are made again. shard: which part of the inputs is taken. workers: processes that decode while the
-    network works. limits: what each of them may take; a video that exceeds them fails, and no other does.
+    network works. decoder: how each of them reads and what it may take; a video that exceeds that fails, and no
+    other does.
     """
 
     layout: str = "npz"
     overwrite: bool = False
     shard: Shard = field(default_factory=Shard)
     workers: int = WORKERS
-    limits: DecoderLimits = field(default_factory=DecoderLimits)
+    decoder: DecoderSettings = field(default_factory=DecoderSettings)
 
 
 @dataclass(frozen=True)

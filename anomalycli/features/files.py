@@ -102,7 +102,9 @@ class Features:
         """A sentence about damage, if there was any."""
         if self.damage is None:
             return None
-        lost = "an unknown number of frames is" if self.lost is None else f"{self.lost} frames are"
+        lost = "1 frame is" if self.lost == 1 else f"{self.lost} frames are"
+        if self.lost is None:
+            lost = "an unknown number of frames is"
         return f"{self.source}: {self.n_frames} frames were read and {lost} lost ({self.damage})."
 
     @property

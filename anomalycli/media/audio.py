@@ -6,14 +6,16 @@ times, and gives up a damaged one.) Resampling is FFmpeg's libswresample.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 
-from ..errors import cause
+from ..errors import VideoError, cause
+from .containers import open_container
+from .demuxer import Demuxer
 
 RATE = 16_000  # Hz
 JITTER = RATE // 20  # samples by which times may be off, from rounding in the container, without being a gap
@@ -28,19 +30,20 @@ class Sound:
     of it could not be decoded, if anything, and `missing`, in words, how much sound was not there.
     """
 
-    def __init__(self, path: str | os.PathLike):
-        self.path = Path(path)
+    def __init__(self, path: str | os.PathLike, on_progress: Callable[[], None] = lambda: None):
+        self.path, self.on_progress = Path(path), on_progress
         self.track: str | None = None
         self.damage: str | None = None
         self.missing: str | None = None
         try:
-            with av.open(str(self.path.absolute())) as container:
-                if stream := container.streams.best("audio"):
+            with open_container(self.path) as container:
+                stream: Any = container.streams.best("audio")
+                if stream:
                     n_tracks = len(container.streams.audio)
                     self.track = f"{stream.codec_context.name}, {stream.rate} Hz, {stream.layout.name}"
                     if n_tracks > 1:
                         self.track += f", stream {stream.index}, the best of {n_tracks} sound tracks"
-        except av.error.FFmpegError as error:
+        except (av.error.FFmpegError, VideoError) as error:
             self.damage = cause(error)
 
     def windows(self, starts: np.ndarray, length: int) -> Iterator[np.ndarray]:
@@ -101,19 +104,22 @@ class Sound:
         resampler: Any = None
         source = None
         try:
-            with av.open(str(self.path.absolute())) as container:
-                for packet in container.demux(container.streams.best("audio")):
-                    try:
-                        frames = packet.decode()
-                    except av.error.FFmpegError as error:
-                        self.damage = cause(error)
-                        continue
-                    for frame in frames:
-                        if source != (frame.format.name, frame.layout.name, frame.sample_rate):
-                            source = frame.format.name, frame.layout.name, frame.sample_rate
-                            resampler = av.AudioResampler("fltp", rate=RATE)
-                        yield from resampler.resample(frame)
-                if resampler is not None:
-                    yield from resampler.resample(None)
+            packets = Demuxer(self.path, self.on_progress)
+            for packet in packets:
+                if packet.stream is not packets.sound:
+                    continue
+                try:
+                    frames = packet.decode()
+                except av.error.FFmpegError as error:
+                    self.damage = cause(error)
+                    continue
+                for frame in frames:
+                    if source != (frame.format.name, frame.layout.name, frame.sample_rate):
+                        source = frame.format.name, frame.layout.name, frame.sample_rate
+                        resampler = av.AudioResampler("fltp", rate=RATE)
+                    yield from resampler.resample(frame)
+            self.damage = self.damage or packets.broken
+            if resampler is not None:
+                yield from resampler.resample(None)
         except (av.error.FFmpegError, ValueError) as error:
             self.damage = cause(error)

@@ -16,6 +16,7 @@ from typing import Any
 import av
 import numpy as np
 
+from .demuxer import parts
 from .encode import BROKEN, Pulse, encode, first_time, opened
 from .messages import Piece
 
@@ -61,6 +62,8 @@ def cut(path: Path, pieces: list[Piece], exact: bool, pulse: Pulse) -> list[str]
 
 def _index(path: Path, pulse: Pulse) -> _Index:
     times, keys, begin = [], [], 0.0
+    if len(parts(path)) > 1:
+        return _Index(np.array([np.nan]), np.array([False]), begin)
     with contextlib.suppress(*BROKEN):
         begin = first_time(path)
         with opened(path) as (container, stream):

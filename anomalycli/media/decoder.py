@@ -2,7 +2,8 @@
 
 This is the parent's side. `Decoder` starts a process that runs decoder_worker.py and asks it for one file at a time.
 Requests go to its stdin, one line of JSON each. Each answer comes from its stdout: one line of JSON, and the bytes of
-an array where the line has a shape. The last answer to a request has no array: it holds `facts`, or `error`.
+an array where the line has a shape. The last answer to a request has no array: it holds `facts`, or `error`. Answers
+without anything come while a long file is read in silence.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ from typing import Any, cast
 import numpy as np
 
 from ..errors import VideoError
-from .messages import ClipFormat, DecodedClip, Piece, SoundFacts, SoundWindows, VideoFacts
+from .messages import ALIVE, ClipFormat, DecodedClip, Piece, SoundFacts, SoundWindows, VideoFacts
 
 TRIES = 3  # decoders that a file may cost; the frames do not depend on which reads them
 PACKAGE = __name__.split(".")[0]
@@ -39,14 +40,16 @@ main(int(sys.argv[2]))"""
 
 
 @dataclass(frozen=True)
-class DecoderLimits:
-    """What a decoder's process may take.
+class DecoderSettings:
+    """How a decoder reads, and what its process may take.
 
-    stall: seconds without an answer after which it counts as hung. memory: MB.
+    stall: seconds without progress after which it counts as hung. memory: MB. reader: auto, decord or pyav, as
+    `Video` has them.
     """
 
     stall: float = 120.0
     memory: int = 4096
+    reader: str = "auto"
 
 
 class _Lost(Exception):
@@ -63,8 +66,8 @@ class Decoder:
     A file that it did not survive goes to a fresh process, without decord, before it counts as unreadable.
     """
 
-    def __init__(self, limits: DecoderLimits = DecoderLimits()):
-        self.limits = limits
+    def __init__(self, settings: DecoderSettings = DecoderSettings()):
+        self.settings = settings
         self._process: subprocess.Popen | None = None
         self._hung, self._closed = False, False
 
@@ -123,7 +126,7 @@ class Decoder:
     ) -> Generator[tuple[dict[str, Any], np.ndarray | None], None, None]:
         """Arrays with what is said of them, behind the first `given`, and at last the facts without an array; when a
         process dies on the way, the next one continues."""
-        request |= {"path": os.fspath(path), "with_decord": True}
+        request |= {"path": os.fspath(path), "reader": self.settings.reader}
         tries = 0
         while True:
             try:
@@ -140,7 +143,8 @@ class Decoder:
                 if self._closed or tries == TRIES or (lost.hung and tries == 2):
                     raise VideoError(f"{path}: {lost}.") from lost
                 # one that was killed from outside is not to blame; nor is PyAV for what decord does
-                request["with_decord"] &= lost.killed
+                if not lost.killed:
+                    request["reader"] = "pyav"
             except GeneratorExit:  # the caller has enough, in the middle of a file
                 self._end()
                 raise
@@ -165,7 +169,7 @@ class Decoder:
         folder = Path(__file__).resolve().parents[2]
         self._hung = False
         self._process = subprocess.Popen(
-            [sys.executable, "-c", START, str(folder), str(self.limits.memory)],
+            [sys.executable, "-c", START, str(folder), str(self.settings.memory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if debug else subprocess.DEVNULL,
@@ -185,6 +189,12 @@ class Decoder:
                     pipe.close()  # type: ignore[union-attr]
 
     def _receive(self) -> tuple[dict[str, Any], np.ndarray | None]:
+        """The next answer. Those without content, which say that the process is alive, only wind up the watchdog."""
+        while (answer := self._receive_any())[0] == ALIVE:
+            continue
+        return answer
+
+    def _receive_any(self) -> tuple[dict[str, Any], np.ndarray | None]:
         process = self._process
         assert process
         pipe = cast(io.BufferedReader, process.stdout)
@@ -193,7 +203,7 @@ class Decoder:
             self._hung = True
             process.kill()
 
-        watchdog = threading.Timer(self.limits.stall, hang)
+        watchdog = threading.Timer(self.settings.stall, hang)
         watchdog.daemon = True
         watchdog.start()
         try:
@@ -213,7 +223,7 @@ class Decoder:
     def _death(self, process: subprocess.Popen) -> _Lost:
         code = process.wait()
         if self._hung:
-            return _Lost(f"its decoder made no progress for {self.limits.stall:g} s and was stopped", hung=True)
+            return _Lost(f"its decoder made no progress for {self.settings.stall:g} s and was stopped", hung=True)
         why = _signal_name(-code) if code < 0 else f"exit code {code}"
         return _Lost(f"its decoder crashed ({why})", killed=code == -9)
 

@@ -8,6 +8,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -18,10 +19,11 @@ import numpy as np
 from ..errors import VideoError, cause
 from .audio import Sound
 from .cut import FULL, cut
-from .messages import ClipFormat, Piece
+from .messages import ALIVE, ClipFormat, Piece
 from .video import Video
 
 SOUND_BLOCK = 32  # windows of sound in one answer
+PULSE = 1.0  # seconds between answers that say nothing else
 
 Answer = tuple[dict[str, Any], np.ndarray | None]
 
@@ -70,7 +72,7 @@ def respond(request: dict[str, Any], memory: int, answers: BinaryIO) -> None:
     """Send all answers to one request."""
     path = Path(request["path"])
     try:
-        for head, array in JOBS[request["do"]](path, request):
+        for head, array in JOBS[request["do"]](path, request, Pulse(answers)):
             send(answers, head, array)
     except VideoError as error:
         send(answers, {"error": str(error)})
@@ -78,6 +80,19 @@ def respond(request: dict[str, Any], memory: int, answers: BinaryIO) -> None:
         send(answers, {"error": f"{path}: reading it takes more than the {memory} MB that a decoder may use."})
     except Exception as error:
         send(answers, {"error": f"{path}: it cannot be read ({cause(error)})."})
+
+
+class Pulse:
+    """Called with each packet and frame that is read, says now and then that the process is alive."""
+
+    def __init__(self, answers: BinaryIO):
+        self.answers, self.last = answers, time.monotonic()
+
+    def __call__(self) -> None:
+        now = time.monotonic()
+        if now - self.last > PULSE:
+            self.last = now
+            send(self.answers, ALIVE)
 
 
 def send(answers: BinaryIO, head: dict[str, Any], array: np.ndarray | None = None) -> None:
@@ -93,9 +108,9 @@ def send(answers: BinaryIO, head: dict[str, Any], array: np.ndarray | None = Non
             left = left[answers.write(left) :]
 
 
-def read_clips(path: Path, request: dict[str, Any]) -> Iterator[Answer]:
+def read_clips(path: Path, request: dict[str, Any], pulse: Pulse) -> Iterator[Answer]:
     form = ClipFormat(**request["form"])
-    video = Video(path, form.short_side, form.multiple, with_decord=request["with_decord"])
+    video = Video(path, form.short_side, form.multiple, reader=request["reader"], on_progress=pulse)
     n_clips = -(-video.n_declared // form.length) if video.n_declared else None
     for clip in video.clips(form.length, form.taken):
         yield {"n_clips": n_clips, "fps": video.fps}, clip
@@ -111,32 +126,32 @@ def read_clips(path: Path, request: dict[str, Any]) -> Iterator[Answer]:
     yield {"facts": facts}, None
 
 
-def read_windows(path: Path, request: dict[str, Any]) -> Iterator[Answer]:
-    sound = Sound(path)
+def read_windows(path: Path, request: dict[str, Any], pulse: Pulse) -> Iterator[Answer]:
+    sound = Sound(path, pulse)
     windows = sound.windows(np.array(request["starts"]), request["length"])
     while some := list(islice(windows, SOUND_BLOCK)):
         yield {}, np.stack(some)
     yield {"facts": {"track": sound.track, "missing": sound.missing}}, None
 
 
-def grab_frames(path: Path, request: dict[str, Any]) -> Iterator[Answer]:
-    video = Video(path, request["short_side"], with_decord=request["with_decord"])
+def grab_frames(path: Path, request: dict[str, Any], pulse: Pulse) -> Iterator[Answer]:
+    video = Video(path, request["short_side"], on_progress=pulse)
     for number, frame in video.grab(request["numbers"]):
         yield {"number": number}, frame
     yield {"facts": {}}, None
 
 
-def cut_pieces(path: Path, request: dict[str, Any]) -> Iterator[Answer]:
+def cut_pieces(path: Path, request: dict[str, Any], pulse: Pulse) -> Iterator[Answer]:
     pieces = [Piece(piece["target"], piece["start"], tuple(piece["edges"])) for piece in request["pieces"]]
     try:
-        yield {"facts": {"suffixes": cut(path, pieces, request["exact"], lambda: None)}}, None
+        yield {"facts": {"suffixes": cut(path, pieces, request["exact"], pulse)}}, None
     except OSError as error:
         if error.errno not in FULL:
             raise
         yield {"facts": {"errno": error.errno}}, None
 
 
-JOBS: dict[str, Callable[[Path, dict[str, Any]], Iterator[Answer]]] = {
+JOBS: dict[str, Callable[[Path, dict[str, Any], Pulse], Iterator[Answer]]] = {
     "clips": read_clips,
     "windows": read_windows,
     "grab": grab_frames,

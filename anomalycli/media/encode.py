@@ -10,13 +10,20 @@ import av
 import numpy as np
 
 from ..errors import VideoError
+from .containers import clock_zero, open_container, video_stream
 from .messages import Piece
 from .video import Video
 
 ENCODERS = ("libx264", "mpeg4")
 CLOCK = 90_000  # ticks per second of what is written
 SOUNDS = ("aac", "mp3", "mp3float", "ac3", "alac")  # codecs that MP4 holds and players know
-BROKEN = (av.error.FFmpegError, ValueError, IndexError, StopIteration)  # what PyAV raises for broken streams
+BROKEN = (
+    av.error.FFmpegError,
+    ValueError,
+    IndexError,
+    StopIteration,
+    VideoError,
+)  # what PyAV raises for broken streams
 Pulse = Callable[[], None]
 
 
@@ -30,8 +37,7 @@ def encode(path: Path, pieces: list[Piece], pulse: Pulse) -> None:
     writers: list[_Encoded | None] = [None] * len(pieces)
     try:
         last = max(piece.end for piece in pieces)
-        for number, frame in enumerate(_upright(path, last)):
-            pulse()
+        for number, frame in enumerate(_upright(path, last, pulse)):
             for at, piece in enumerate(pieces):
                 if piece.start <= number < piece.end:
                     writers[at] = writers[at] or _Encoded(path, piece, frame)
@@ -46,8 +52,8 @@ def encode(path: Path, pieces: list[Piece], pulse: Pulse) -> None:
         raise VideoError(f"{path}: an event cannot be cut out: none of its frames can be read.")
 
 
-def _upright(path: Path, last: int) -> Iterator[np.ndarray]:
-    for number, frame in enumerate(Video(path, with_decord=False).frames()):
+def _upright(path: Path, last: int, pulse: Pulse) -> Iterator[np.ndarray]:
+    for number, frame in enumerate(Video(path, reader="pyav", on_progress=pulse).frames()):
         if number >= last:
             return
         yield frame
@@ -93,7 +99,7 @@ class _Sound:
     def __init__(self, path: Path, output: Any, seconds: tuple[float, float]):
         self.path, self.output, self.seconds = path, output, seconds
         self.stream = None
-        with contextlib.suppress(*BROKEN), av.open(str(path.absolute())) as source:
+        with contextlib.suppress(*BROKEN), open_container(path) as source:
             best = source.streams.best("audio")
             if best is not None and best.codec_context.name in SOUNDS:
                 self.stream = output.add_stream_from_template(best, opaque=True)
@@ -104,7 +110,7 @@ class _Sound:
         with contextlib.suppress(*BROKEN):
             begin = first_time(self.path)
             start, end = (begin + seconds for seconds in self.seconds)
-            with av.open(str(self.path.absolute())) as source:
+            with open_container(self.path) as source:
                 for packet in source.demux(source.streams.best("audio")):
                     if packet.pts is None or not start <= packet.pts * packet.time_base < end:
                         continue
@@ -118,16 +124,15 @@ def _encoder() -> str:
 
 
 def first_time(path: Path) -> float:
-    """When the first frame is shown, in seconds on the file's own clock."""
+    """The beginning of the clock of `Video.frame_times`, in seconds on the file's own."""
     with opened(path) as (container, stream):
-        return float(next(container.decode(stream)).time or 0.0)
+        first = float(next(container.decode(stream)).time or 0.0)
+        start = None if container.format.name == "avi" else container.start_time
+        return clock_zero(start, first, float(stream.average_rate or 25))
 
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[tuple[Any, Any]]:
     """The container and its stream of pictures."""
-    with av.open(str(path.absolute())) as container:
-        stream = container.streams.best("video")
-        if stream is None:
-            raise ValueError("it has no picture")
-        yield container, stream
+    with open_container(path) as container:
+        yield container, video_stream(container, path)

@@ -1,8 +1,11 @@
 """What the decoder's process is asked for and what it answers: one class per kind of message."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+ALIVE: dict[str, Any] = {}  # the answer of a process that reads, and has nothing to give yet
 
 
 @dataclass(frozen=True)

@@ -1,40 +1,36 @@
 """Video files as consecutive clips.
 
-decord reads. Where it cannot (AV1, no duration in the header, damage), PyAV goes on at the very
-same frame. Both scale through the same libswscale filter, so a frame does not depend on its reader.
+decord reads small files of the common containers whose packets are in order. PyAV reads all others, and continues at
+the very same frame where decord gives up. Both scale through the same libswscale filter, so a frame does not depend
+on its reader.
 """
 
-import contextlib
+import errno
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 from fractions import Fraction
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 
 from ..errors import VideoError, cause
-
-try:
-    import decord
-
-    decord.logging.set_level(decord.logging.QUIET)
-    # How often decord asks a broken stream for one more frame before it gives up (10240 by default).
-    os.environ.setdefault("DECORD_EOF_RETRY_MAX", "128")
-except ImportError:  # no wheel for this platform
-    decord = None
+from . import decord_reader
+from .clock import FrameTimes
+from .containers import clock_zero, declared_frames, has_timestamps, open_container, promised_end, video_stream
+from .demuxer import Demuxer
+from .picture import Scaler, scaled_size, swaps_sides, turning
 
 SUFFIXES = frozenset(
     (".3gp", ".asf", ".avi", ".dav", ".flv", ".h264", ".h265", ".m2ts", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4")
     + (".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv")
 )
-DECORD_BYTES = 32 << 20  # size of a file beyond which PyAV reads it, in flat memory
-MAX_ASPECT = 4  # longer pictures are squeezed to this ratio, so that a freak size cannot fill the memory
-
-# libavfilter's rotations, by the angle that PyAV reports (counter-clockwise, degrees)
-_ROTATIONS = {0: [], 90: [("transpose", "cclock")], 180: [("hflip", ""), ("vflip", "")], 270: [("transpose", "clock")]}
+READERS = ("auto", "decord", "pyav")
+FASTEST = 1200  # frames per second; what is faster is a mistake of the container's
+SEAM = 2  # packets before the seam of a joined recording that the demuxer marks as damaged, and are not
 
 
 class Video:
@@ -45,39 +41,49 @@ class Video:
     sides rounded to a multiple of `multiple`, nothing cropped.
 
     `n_frames` is the number of frames read so far, `n_declared` what the container promises (None
-    where it does not say). After the last clip, `damage` tells what stopped the decoder early, if
-    anything did. Without `with_decord`, PyAV reads it all; the frames are the same.
+    where it does not say). After the last clip, `damage` tells what could not be decoded, if anything.
+    `reader` is one of READERS: auto gives decord the files that suit it, decord those of any size, pyav none.
+    The frames are the same. `on_progress` is called with each packet and frame.
 
     Raises VideoError where the file has no frame that can be read.
     """
 
     def __init__(
-        self, path: str | os.PathLike, short_side: int | None = None, multiple: int = 1, *, with_decord: bool = True
+        self,
+        path: str | os.PathLike,
+        short_side: int | None = None,
+        multiple: int = 1,
+        *,
+        reader: str = "auto",
+        on_progress: Callable[[], None] = lambda: None,
     ):
-        self.path = Path(path)
+        self.path, self.reader, self.on_progress = Path(path), reader, on_progress
         self.n_frames = 0
         self.damage: str | None = None
-        if not self.path.exists():
-            raise VideoError(f"{self.path}: there is no such file.")
-        if self.path.stat().st_size == 0:
-            raise VideoError(f"{self.path}: the file is empty.")
+        self._times = np.empty(0)
+        self._bad: list[float | None] = []  # when the packets that cannot be decoded would be shown
+        self._broken: str | None = None  # what ended the file before its time
+        self._n_packets, self._is_short, self._now = 0, False, 0.0
         try:
-            with av.open(_url(self.path)) as container:
-                stream = _video_stream(container, self.path)
-                frame = next(container.decode(stream))
-                rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-                self.n_declared = stream.frames or None
-                self._container = container.format.name
-                self._with_decord = with_decord and self._suits_decord()
-                self._promised = None if self.n_declared else _promised_seconds(container, stream)
-        except (av.error.FFmpegError, StopIteration, ValueError) as error:
+            with open_container(self.path) as container:
+                stream = video_stream(container, self.path)
+                self.n_declared = declared_frames(container, stream, self.path)
+                frame = self._first_frame(container, stream)
+                self.fps = _frame_rate(container, stream)
+                self._format = container.format.name
+                self._timed_by = "timestamp" if has_timestamps(container) else "number"
+                if self._format == "avi":
+                    self._timed_by = "packet"
+                self._container_start = container.start_time
+                self._promised = promised_end(container, stream)
+                self._n_streams = len(container.streams.video)
+        except (av.error.FFmpegError, ValueError, IndexError) as error:
             raise VideoError(f"{self.path}: not a video that can be read ({cause(error)}).") from error
         width, height = frame.width, frame.height
         if pixel_shape := stream.sample_aspect_ratio:
             width = max(1, round(width * pixel_shape))
-        self.rotation = frame.rotation % 360
-        self.width, self.height = (height, width) if self.rotation % 180 else (width, height)
-        self.fps = float(rate)
+        self._turning = turning(frame)
+        self.width, self.height = (height, width) if swaps_sides(self._turning) else (width, height)
         self.size = scaled_size(self.width, self.height, short_side, multiple)
 
     def clips(self, length: int, taken: tuple[int, ...] | None = None) -> Iterator[np.ndarray]:
@@ -105,7 +111,7 @@ class Video:
         """`clips` without scaling the frames that are not taken: decord scales all, so PyAV alone reads."""
         clip = np.empty((len(taken), self.size[1], self.size[0], 3), np.uint8)
         given, scaled = 0, None  # frames that the clip has; what gives the frame that was decoded last
-        self._begin()
+        self._start()
         for scaled in self._pyav_frames():
             place = (self.n_frames - 1) % length
             if given < len(taken) and place == taken[given]:
@@ -116,15 +122,20 @@ class Video:
         if scaled and self.n_frames % length:
             clip[given:] = scaled()
             yield clip
-        self._end()
+        self._check()
 
     def frames(self) -> Iterator[np.ndarray]:
         """Yield every frame, uint8 (height, width, 3), RGB, counting them in `n_frames`."""
-        self._begin()
+        self._start()
         if not (yield from self._decord_frames()):
-            for scaled in self._pyav_frames(skip=self.n_frames):
-                yield scaled()
-        self._end()
+            given = self.n_frames
+            for scaled in self._pyav_frames():
+                if self.n_frames > given:
+                    yield scaled()
+            if missing := max(0, given - self.n_frames):  # what decord made of damaged packets
+                beyond = (self._times[-1:] if self.n_frames else 0.0) + np.arange(1, missing + 1) / self.fps
+                self._times, self.n_frames = np.concatenate((self._times, beyond)), given
+        self._check()
 
     def grab(self, numbers: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (number, frame) of the frames of these numbers, ascending, as far as the video has them.
@@ -133,166 +144,145 @@ class Video:
         """
         wanted = set(numbers)
         last = max(wanted, default=-1)
-        self._begin()
+        self._start()
         for number, scaled in enumerate(islice(self._pyav_frames(), last + 1)):
             if number in wanted:
                 yield number, scaled()
-        if last >= 0:
-            self._end()
 
-    def _begin(self) -> None:
-        self.n_frames, self.damage, self._seconds = 0, None, 0.0
-
-    def _end(self) -> None:
-        """Check that everything was there. Raises VideoError if nothing was."""
-        if self.n_frames == 0:
-            raise VideoError(f"{self.path}: not one frame can be decoded ({self.damage}).")
-        few = self.n_declared and self.n_frames < self.n_declared
-        if (
-            few and self.n_declared and self._container == "avi"
-        ):  # it counts frames that the recorder dropped, too: the time tells
-            few = self._seconds < (self.n_declared - 1.5) / self.fps
-        short = self._promised and self._seconds < self._promised - 1
-        if self.damage is None and (few or short):
-            self.damage = "the stream ends early"
+    def timed_frames(self) -> Iterator[tuple[float, Callable[[], np.ndarray]]]:
+        """Yield every frame: when it begins, in seconds on the file's own clock, and a function that scales it."""
+        for scaled in self._pyav_frames():
+            yield self._now, scaled
 
     def clip_ends(self, length: int) -> np.ndarray:
         """When each clip of `length` frames that was read ends, in seconds on the file's own clock: float64 (n_clips,).
 
-        That is when the frame after its last begins, by the stream's timestamps; where those do not
-        account for every frame, and beyond the last frame, frames are 1/fps apart.
+        That is when the frame after its last begins; beyond the last frame, frames are 1/fps apart.
         """
+        times = self._times
         n_needed = -(-self.n_frames // length) * length + 1
-        times = self._timestamps()
-        if not self._accounts(times):
-            times = (times[0] if len(times) else 0.0) + np.arange(self.n_frames) / self.fps
-        times = times[:n_needed]
         beyond = times[-1] + np.arange(1, n_needed - len(times) + 1) / self.fps
         return np.concatenate((times, beyond))[length::length]
 
     def frame_times(self) -> np.ndarray | None:
-        """When each frame that was read begins, in seconds from the first: float64 (n_frames,).
+        """When each frame that was read begins, on the clock of a player: float64 (n_frames,), seconds.
 
-        None where frames follow one another at `fps` (to less than half a frame), and where the
-        stream's timestamps do not account for every frame.
+        That clock begins with the first track of the file: where sound is first, the first frame is later than 0.
+        None where frames follow one another at `fps` from 0 on (to less than half a frame).
         """
-        times = self._timestamps()
-        if not self._accounts(times) or not self.n_frames:
-            return None
-        times = times[: self.n_frames] - times[0]
+        begin = clock_zero(self._container_start, float(self._times[0]), self.fps)
+        times = self._times - begin
         steady = np.abs(times * self.fps - np.arange(self.n_frames)).max() < 0.5
         return None if steady else times
 
-    def _accounts(self, times: np.ndarray) -> bool:
-        return len(times) == self.n_frames or bool(self.damage and len(times) > self.n_frames)
-
-    def _timestamps(self) -> np.ndarray:
-        """When the frames begin, in the order they are shown, without decoding them: seconds, float64."""
-        times = []
-        with contextlib.suppress(av.error.FFmpegError, IndexError), av.open(_url(self.path)) as container:
-            for packet in container.demux(_video_stream(container, self.path)):
-                if packet.pts is not None and not packet.is_discard:
-                    times.append(float(packet.pts * packet.time_base))
-        return np.sort(np.array(times, np.float64))
-
     @property
     def n_lost(self) -> int | None:
-        """Frames that the container promises and damage took; None where it does not say how many."""
+        """Frames that damage took, as far as the container says how many there should be; None where it does not."""
         if self.damage is None:
             return 0
         return max(0, self.n_declared - self.n_frames) if self.n_declared else None
 
-    def _suits_decord(self) -> bool:
-        """It seeks past the first frames of a transport stream, and holds the packets of a whole file."""
-        return decord is not None and self._container != "mpegts" and self.path.stat().st_size <= DECORD_BYTES
+    def _start(self) -> None:
+        """Forget what an earlier reading found."""
+        self.n_frames, self.damage, self._times = 0, None, np.empty(0)
+        self._bad, self._broken, self._n_packets, self._is_short = [], None, 0, False
+
+    def _check(self) -> None:
+        """Say what was damaged. Raises VideoError if not one frame was read."""
+        parts = [self._broken] if self._broken else []
+        if self._bad:
+            at = next((time for time in self._bad if time is not None), None)
+            zero = (self._container_start or 0) / av.time_base
+            place = "" if at is None else f", the first at {max(0.0, at - zero):.1f} s"
+            are = "is" if len(self._bad) == 1 else "are"
+            parts.append(f"{len(self._bad)} of {self._n_packets} packets {are} damaged{place}")
+        if self._ends_early():
+            parts.append("the stream ends early")
+        self.damage = "; ".join(parts) or None
+        if self.n_frames == 0:
+            raise VideoError(f"{self.path}: not one frame can be decoded ({self.damage or 'the decoder gives none'}).")
+
+    def _ends_early(self) -> bool:
+        if self._is_short:
+            return True
+        end = self._times[-1] if self.n_frames else 0.0
+        return self._promised is not None and end < self._promised - 1
 
     def _decord_frames(self) -> Generator[np.ndarray, None, bool]:
-        """Frames as far as decord gets; returns whether those were all that the file promises."""
-        if not self._with_decord:
+        """Frames as far as decord gets; returns whether those were all."""
+        suits = self.reader != "pyav" and self._n_streams == 1 and not self._turning
+        if not suits or not decord_reader.suits(self.path, self._format, of_any_size=self.reader == "decord"):
             return False
-        width, height = self.size
-        try:
-            reader = decord.VideoReader(_url(self.path), width=width, height=height, num_threads=1)
-            for _ in range(len(reader)):
-                frame = reader.next().asnumpy()
-                if frame.shape != (height, width, 3):
-                    return False
-                self.n_frames += 1
-                yield frame
-        except (RuntimeError, StopIteration, UnicodeError, decord.DECORDError):  # Unicode: a name that is not
+        times = decord_reader.packet_times(Demuxer(self.path, self.on_progress), self._timed_by)
+        if times is None or len(times) != (self.n_declared or len(times)):
             return False
-        self._seconds = float(reader.get_frame_timestamp(self.n_frames - 1)[1]) if self.n_frames else 0.0
-        return self.n_frames == (self.n_declared or len(reader))
+        for frame in decord_reader.frames(self.path, self.size):
+            self.n_frames += 1
+            yield frame
+        self._times = times[: self.n_frames]
+        return self.n_frames == len(times)
 
-    def _pyav_frames(self, skip: int = 0) -> Iterator[Callable[[], np.ndarray]]:
-        """Frames from number `skip` on, each as a function that scales it."""
+    def _pyav_frames(self) -> Iterator[Callable[[], np.ndarray]]:
+        """All frames from the beginning, each as a function that scales it; `n_frames` counts them anew.
+
+        What cannot be decoded is left out and counted.
+        """
+        self._start()
+        scaler = Scaler(self.size, self._turning)
+        times, packets = FrameTimes(self.fps, self._timed_by), Demuxer(self.path, self.on_progress)
+        doubtful = 0  # the last packet that was marked as damaged and could be decoded
         try:
-            with av.open(_url(self.path)) as container:
-                stream = _video_stream(container, self.path)
-                source = None
-                for frame in islice(container.decode(stream), skip, None):
-                    if source != (frame.width, frame.height, frame.format.name):
-                        source = frame.width, frame.height, frame.format.name
-                        graph = self._filter_graph(stream, frame)
+            for packet in packets:
+                if packet.stream is not packets.video:
+                    continue
+                if packets.joint and doubtful and self._n_packets - doubtful < SEAM:
+                    self._bad.pop()
+                self._n_packets += packet.size > 0
+                times.packet(packet)
+                if (frames := self._decoded(packet, times)) is None:
+                    continue
+                if packet.is_corrupt:
+                    doubtful = self._n_packets
+                for frame in frames:
+                    self._now = times.frame(frame)
                     self.n_frames += 1
-                    self._seconds = frame.time or 0.0
-                    yield partial(_filtered, graph, frame)
+                    yield partial(scaler, frame)
+        finally:
+            self._times, self._broken, self._is_short = times.array(), packets.broken, packets.is_short
+
+    def _first_frame(self, container: Any, stream: Any) -> av.VideoFrame:
+        """The first frame that can be decoded. Raises VideoError if there is none."""
+        why = "it has none"
+        for packet in container.demux(stream):
+            self.on_progress()
+            try:
+                for frame in packet.decode():
+                    return frame
+            except av.error.FFmpegError as error:
+                if error.errno == errno.ENOMEM:
+                    raise MemoryError from error
+                why = cause(error)
+        raise VideoError(f"{self.path}: not one frame can be decoded ({why}).")
+
+    def _decoded(self, packet: Any, times: FrameTimes) -> list[Any] | None:
+        """The frames that a packet gives; None, and a note of it, where it cannot be decoded."""
+        frames: list[Any] | None = None
+        try:
+            frames = packet.decode()
         except av.error.FFmpegError as error:
-            self.damage = cause(error)
-        except IndexError:  # PyAV's, where damage looks like the beginning of one more stream
-            self.damage = "a stream that was not declared begins"
-
-    def _filter_graph(self, stream, frame) -> "av.filter.Graph":
-        graph = av.filter.Graph()
-        width, height = self.size
-        nodes = [
-            graph.add_buffer(
-                width=frame.width, height=frame.height, format=frame.format.name, time_base=stream.time_base
-            ),
-            *(graph.add(name, args) for name, args in _ROTATIONS.get(self.rotation, [])),
-            graph.add("scale", f"{width}:{height}:flags=bilinear"),  # decord's flags
-            graph.add("format", "rgb24"),
-            graph.add("buffersink"),
-        ]
-        graph.link_nodes(*nodes).configure()
-        return graph
+            if error.errno == errno.ENOMEM:
+                raise MemoryError from error
+            times.lost()
+        if frames is None or packet.is_corrupt:
+            stamp = packet.dts if packet.pts is None else packet.pts
+            self._bad.append(None if stamp is None else float(stamp * packet.time_base))
+        self.on_progress()
+        return frames
 
 
-def _filtered(graph: "av.filter.Graph", frame: "av.VideoFrame") -> np.ndarray:
-    graph.push(frame)
-    return graph.pull().to_ndarray()
-
-
-def scaled_size(width: int, height: int, short_side: int | None, multiple: int = 1) -> tuple[int, int]:
-    """(width, height) scaled so that the short side is `short_side`, each rounded to `multiple`."""
-    if short_side is None:
-        return width, height
-    scale = short_side / min(width, height)
-    longest = short_side * MAX_ASPECT
-
-    def rounded(side: int) -> int:
-        return max(multiple, round(min(side * scale, longest) / multiple) * multiple)
-
-    return rounded(width), rounded(height)
-
-
-def _video_stream(container, path: Path):
-    stream = container.streams.best("video")
-    if stream is None:
-        raise VideoError(f"{path}: the file has no picture, only other tracks.")
-    return stream
-
-
-def _promised_seconds(container, stream) -> float | None:
-    """How long the picture lasts as the container has it, where that can be told from the sound's length."""
-    if "DURATION" in stream.metadata:  # Matroska: h:mm:ss.fraction
-        hours, minutes, seconds = stream.metadata["DURATION"].split(":")
-        return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
-    if container.duration and len(container.streams) == 1:
-        return container.duration / av.time_base
-    return None
-
-
-def _url(path: Path) -> str:
-    """An absolute path, so that no name is taken for an option or a protocol."""
-    return str(path.absolute())
+def _frame_rate(container: Any, stream: Any) -> float:
+    """Frames per second: the container's word, or the stream's own where the container has no times."""
+    rates = [stream.average_rate, stream.guessed_rate, stream.codec_context.framerate]
+    if not has_timestamps(container):
+        rates.reverse()
+    return float(next((rate for rate in rates if rate and 0 < rate <= FASTEST), Fraction(25)))

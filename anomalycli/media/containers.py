@@ -1,0 +1,133 @@
+"""Opening a file of the user's as a video, and as nothing else.
+
+FFmpeg reads more than videos: playlists and lists of files that name others, patterns of pictures, addresses on the
+network. None of these is opened here: only containers and streams that hold their pictures themselves.
+"""
+
+import re
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from ..errors import VideoError
+
+# Names of FFmpeg's demuxers. Not among them: hls, dash, concat, image2, imf, sdp, rtsp, lavfi, mlv, bluray and others
+# that open what a file names.
+FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,asf,mpegts,mpeg,ogg,mxf,nut,rm,dv,dhav,wtv,nsv,swf,gxf,lxf,nuv,pva,ty,"
+    "amv,gif,ivf,yuv4mpegpipe,h261,h263,h264,hevc,vvc,evc,av1,obu,m4v,mpegvideo,mjpeg,mpjpeg,vc1,vc1test,cavsvideo,avs2,"
+    "avs3,dirac,dnxhd"
+)
+SUBFILE = "subfile,,start,{start},end,{end},,:{path}"  # a part of a file, as FFmpeg names it
+OPTIONS = {"protocol_whitelist": "file,subfile", "format_whitelist": FORMATS}
+NO_TIMESTAMPS = 0x0080  # FFmpeg's AVFMT_NOTIMESTAMPS
+LATEST = 600.0  # seconds that the picture may begin after the sound; what is later is a mistake of the container's
+UNKNOWN_LENGTH = 0xFFFFFF00  # of an AVI file; what is longer is no length
+INDEXED = frozenset(("mov,mp4,m4a,3gp,3g2,mj2", "avi"))  # their index has an entry for each packet
+TIMED = frozenset(("matroska,webm", "flv", "asf"))  # their header says how long they are
+_PLAYLIST = re.compile(rb"\s*(#EXTM3U|ffconcat|\[(playlist|reference)\]|<(\?xml|MPD|smil|asx)|v=0\r?\n)", re.IGNORECASE)
+
+
+def open_container(path: Path, part: str | None = None) -> InputContainer:
+    """The file at `path`, opened, or a part of it by SUBFILE.
+
+    Raises VideoError if it is missing, empty or a playlist, and av's errors if it is no video.
+    """
+    try:
+        with path.open("rb") as file:
+            begin = file.read(64)
+    except FileNotFoundError as error:
+        raise VideoError(f"{path}: there is no such file.") from error
+    except OSError as error:
+        raise VideoError(f"{path}: it cannot be opened ({error.strerror}).") from error
+    if not begin:
+        raise VideoError(f"{path}: the file is empty.")
+    if _PLAYLIST.match(begin.removeprefix(b"\xef\xbb\xbf")):
+        raise VideoError(f"{path}: a playlist and not a video. Name the files that it lists.")
+    try:
+        return av.open(part or url(path), options=OPTIONS)
+    except av.error.ArgumentError as error:  # what the list of formats leaves out
+        raise VideoError(f"{path}: not a video that can be read (its format is not one of videos).") from error
+
+
+def url(path: Path) -> str:
+    """An absolute path, so that no name is taken for an option or a protocol."""
+    return str(path.absolute())
+
+
+def video_stream(container: InputContainer, path: Path) -> VideoStream:
+    """The stream of pictures that a player shows. Raises VideoError if there is none, or only a cover picture."""
+    best = container.streams.best("video")
+    moving = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    if best in moving:
+        return best  # type: ignore[return-value]
+    if moving:
+        return moving[0]
+    only = "a cover picture and no video" if best else "no picture, only other tracks"
+    raise VideoError(f"{path}: the file has {only}.")
+
+
+def has_timestamps(container: InputContainer) -> bool:
+    """Whether the container says when its frames are shown: raw streams do not."""
+    return not container.format.flags & NO_TIMESTAMPS
+
+
+def clock_zero(start: int | None, first: float, rate: float) -> float:
+    """Where a player's clock begins: with the first track, or with the first frame, at `first`, where no other matters.
+
+    `start` is the container's start_time, in microseconds; `first` and what is returned are seconds on the file's own
+    clock; `rate` is in frames per second.
+    """
+    if start is None:
+        return first
+    begin = start / av.time_base
+    return begin if 0.5 / rate <= first - begin <= LATEST else first
+
+
+def declared_frames(container: InputContainer, stream: VideoStream, path: Path) -> int | None:
+    """How many frames the index of a container that was just opened has; None where it has none.
+
+    Frames that an edit list leaves out, and entries without data, do not count.
+    """
+    if (
+        container.format.name not in INDEXED or not stream.frames
+    ):  # the index of a fragmented MP4 grows while it is read
+        return None
+    if container.format.name == "avi" and is_cut_off(container, path):
+        return None
+    return sum(entry.size > 0 and not entry.is_discard for entry in stream.index_entries) or None
+
+
+def promised_end(container: InputContainer, stream: VideoStream) -> float | None:
+    """When the video ends by its header, in seconds on the file's clock, if the header says so of the video alone."""
+    if container.format.name not in TIMED:
+        return None
+    ends = [container.duration / av.time_base] if container.duration and len(container.streams) == 1 else []
+    tag = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
+    if tag and container.format.name == "matroska,webm":
+        ends.append(3600 * int(tag[1]) + 60 * int(tag[2]) + float(tag[3]))
+    return min(ends, default=None)
+
+
+def is_cut_off(container: InputContainer, path: Path) -> bool:
+    """Whether the last box of an MP4 file, or the whole of an AVI file, is longer than the file is."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if container.format.name == "avi":
+            length = int.from_bytes(file.read(8)[4:], "little")
+            return size < length < LATEST = 600.0  # seconds that the picture may begin after the sound; what is later is a mistake of the container's
+UNKNOWN_LENGTH
+        at = 0
+        while at + 8 <= size:
+            file.seek(at)
+            head = file.read(16)
+            length = int.from_bytes(head[:4], "big")
+            if length == 1:
+                length = int.from_bytes(head[8:16], "big")
+            if length < 8:  # 0 is a box to the end of the file; others are none
+                return False
+            at += length
+    return at > size

@@ -1,0 +1,108 @@
+"""Damage is read past, counted and placed; what is no damage is not called so."""
+
+import av
+import numpy as np
+import pytest
+from recipes import encode, noise, packets_of, zero
+
+from anomalycli.errors import VideoError
+from anomalycli.media.video import Video
+
+READERS = ("auto", "pyav")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"), [("mp4", "libx264"), ("mov", "mpeg4"), ("avi", "mpeg4"), ("avi", "mjpeg")]
+)
+@pytest.mark.parametrize("reader", READERS)
+def test_bad_packets_cost_themselves_and_what_depends_on_them(tmp_path, suffix, codec, reader):
+    options = {"g": "10", "bf": "0"} if codec != "mjpeg" else {"strict": "-1"}
+    path = encode(tmp_path / f"a.{suffix}", 60, codec, paint=noise, options=options)
+    whole = [frame.astype(int) for frame in Video(path).frames()]
+    video = Video(zero(path, range(25, 30)), reader=reader)
+    frames = [frame.astype(int) for frame in video.frames()]
+    assert 54 <= len(frames) == video.n_frames <= 60
+    assert all(np.abs(first - second).max() < 8 for first, second in zip(frames[:25], whole))
+    assert all(np.abs(first - second).max() < 8 for first, second in zip(frames[-20:], whole[-20:]))
+    assert "5 of 60 packets are damaged, the first at 1.0 s" in video.damage
+    assert video.n_lost == 60 - len(frames)
+    times = video.frame_times()
+    assert times is None or times[-1] == pytest.approx(59 / 25)
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("mp4", "libx264"), ("mov", "mpeg4"), ("avi", "mjpeg")])
+def test_a_bad_first_packet_does_not_cost_the_file(tmp_path, suffix, codec):
+    options = {"g": "10", "bf": "0"} if codec != "mjpeg" else {"strict": "-1"}
+    video = Video(zero(encode(tmp_path / f"a.{suffix}", 40, codec, paint=noise, options=options), [0]))
+    assert 28 <= sum(1 for _ in video.frames()) < 41
+    assert "1 of 40 packets is damaged, the first at 0.0 s" in video.damage
+
+
+@pytest.mark.parametrize("suffix", ["h264", "ts", "h265"])
+def test_a_stream_that_begins_between_key_frames_is_read_from_the_next(tmp_path, suffix):
+    codec, how = ("libx265", {"format": "hevc"}) if suffix == "h265" else ("libx264", {})
+    options = {"x265-params": "log-level=none:keyint=10"} if suffix == "h265" else {"g": "10", "bf": "0"}
+    path = encode(tmp_path / f"a.{suffix}", 60, codec, paint=noise, options=options, **how)
+    content = path.read_bytes()
+    path.write_bytes(content[len(content) // 4 // 188 * 188 :])
+    assert 30 <= sum(1 for _ in Video(path).frames()) < 50
+
+
+@pytest.mark.parametrize(
+    ("suffix", "how"),
+    [
+        ("mp4", {"container_options": {"movflags": "faststart"}}),
+        ("mp4", {"container_options": {"movflags": "frag_keyframe+empty_moov"}}),
+        ("mkv", {}),
+        ("avi", {}),
+        ("flv", {}),
+        ("webm", {"codec": "libvpx-vp9", "options": {"deadline": "realtime", "cpu-used": "8"}}),
+    ],
+)
+@pytest.mark.parametrize("reader", READERS)
+def test_a_file_that_was_cut_off_ends_early(tmp_path, suffix, how, reader):
+    path = encode(tmp_path / f"a.{suffix}", 75, paint=noise, **how)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2 + 100])
+    video = Video(path, reader=reader)
+    n = sum(1 for _ in video.frames())
+    assert 20 < n < 55
+    assert "the stream ends early" in video.damage
+    assert video.n_lost in (75 - n, None)
+
+
+@pytest.mark.parametrize("suffix", ["ts", "mpg", "h264"])
+def test_where_nothing_says_how_long_a_file_should_be_its_end_is_its_end(tmp_path, suffix):
+    codec = "mpeg2video" if suffix == "mpg" else "libx264"
+    path = encode(tmp_path / f"a.{suffix}", 75, codec, paint=noise)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2 // 188 * 188])
+    video = Video(path)
+    assert 25 < sum(1 for _ in video.frames()) < 50
+    assert "ends early" not in (video.damage or "")
+
+
+@pytest.mark.parametrize("words", ["01:00:00.000000000", "two minutes", "", "1:2:3:4", "-1", "99:99"])
+@pytest.mark.parametrize(
+    ("suffix", "codec"), [("nut", "libx264"), ("mkv", "libx264"), ("webm", "libvpx"), ("mp4", "libx264")]
+)
+def test_a_tag_that_tells_another_duration_is_only_a_tag(tmp_path, words, suffix, codec):
+    plain, path = encode(tmp_path / f"plain.{suffix}", 30, codec, options={"g": "10"}), tmp_path / f"tagged.{suffix}"
+    with av.open(str(plain)) as source, av.open(str(path), "w") as out:
+        stream = source.streams.video[0]
+        copy = out.add_stream_from_template(stream)
+        copy.metadata["DURATION"] = words
+        copy.metadata["duration"] = words
+        for packet in source.demux(stream):
+            if packet.size:
+                packet.stream = copy
+                out.mux(packet)
+    video = Video(path)
+    assert (sum(1 for _ in video.frames()), video.damage) == (30, None)
+
+
+def test_a_file_none_of_whose_packets_can_be_decoded_is_refused_with_its_name(tmp_path):
+    path = encode(tmp_path / "a.mp4", 20)
+    with pytest.raises(VideoError, match=r"a\.mp4: not one frame can be decoded"):
+        list(Video(zero(path, range(20))).frames())
+    assert len(packets_of(path)) == 20
