@@ -118,8 +118,7 @@ def is_cut_off(container: InputContainer, path: Path) -> bool:
     with path.open("rb") as file:
         if container.format.name == "avi":
             length = int.from_bytes(file.read(8)[4:], "little")
-            return size < length < LATEST = 600.0  # seconds that the picture may begin after the sound; what is later is a mistake of the container's
-UNKNOWN_LENGTH
+            return size < length < UNKNOWN_LENGTH
         at = 0
         while at + 8 <= size:
             file.seek(at)
