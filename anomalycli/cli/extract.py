@@ -1,4 +1,7 @@
-"""The command `extract`: videos to feature files."""
+"""The command `extract`: make feature files of videos."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.markup import escape
@@ -8,7 +11,10 @@ from ..errors import UsageError
 from .command import Command, note_renamed, option, section
 from .exits import finish
 from .options import device_options, talk_options, videos_argument, weights_option
-from .terminal import byte_progress, complain, extract_progress, print_account, say
+from .terminal import byte_progress, complain, extract_progress, print_account, say, shown
+
+if TYPE_CHECKING:
+    from ..extraction.run_report import ExtractionOutcome
 
 
 @click.command(
@@ -101,27 +107,7 @@ from .terminal import byte_progress, complain, extract_progress, print_account, 
 )
 @device_options
 @talk_options
-def extract(
-    videos,
-    output,
-    overwrite,
-    backbone,
-    size,
-    crops,
-    audio,
-    vggish,
-    weights,
-    layout,
-    shard,
-    engine,
-    address,
-    workers,
-    stall,
-    memory,
-    reader,
-    device,
-    precision,
-) -> None:
+def extract(videos, output, layout, overwrite, shard, workers, stall, memory, reader, **options) -> None:
     """Extract features of VIDEOS, one feature file per video.
 
     \b
@@ -137,53 +123,62 @@ def extract(
     """
     from ..backbones import Extractor
     from ..extraction.job import extract as run
-    from ..extraction.local_engine import extract_here
     from ..extraction.run_report import Shard
     from ..extraction.settings import ExtractionSettings
     from ..media.decoder import DecoderSettings
     from ..storage import place
 
     part = Shard.parse(shard) if shard else Shard()
-    settings = {
-        "backbone": backbone,
-        "device": device,
-        "precision": precision,
-        "size": size,
-        "crops": crops,
-        "audio": audio_kind(audio, vggish),
+    settings = ExtractionSettings(layout, overwrite, part, workers, DecoderSettings(stall, memory, reader))
+    network = network_of(options)
+    engine = engine_of(options["engine"], options["address"], network)
+    with byte_progress() as on_bytes:
+        extractor = Extractor(**network, on_bytes=on_bytes)
+    failed = done = 0
+    with extract_progress() as on_progress:
+        outcomes = run(videos, output, extractor, settings, engine=engine, on_progress=on_progress, on_note=say_note)
+        for outcome in outcomes:
+            print_outcome(outcome)
+            failed += outcome.reason is not None
+            done += outcome.status != "failed"
+    print_account(place(output) / part.report)
+    finish(failed, done)
+
+
+def network_of(options: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of the Extractor, from the options of the sections "Features" and "Machine"."""
+    names = ("backbone", "device", "precision", "size", "crops")
+    weights = options["weights"]
+    return {name: options[name] for name in names} | {
+        "audio": audio_kind(options["audio"], options["vggish"]),
         "weights": weights and weights.absolute(),
     }
-    if engine == "ray":
-        from ..extraction.ray_engine import engine as on_cluster
 
-        make = on_cluster(settings, address)
-    elif address:
-        raise UsageError("--address is the cluster's: give --engine ray with it.")
-    else:
-        make = extract_here
-    with byte_progress() as on_bytes:
-        extractor = Extractor(**settings, on_bytes=on_bytes)
-    outcomes = []
-    with extract_progress() as on_progress:
-        for outcome in run(
-            videos,
-            output,
-            extractor,
-            ExtractionSettings(layout, overwrite, part, workers, DecoderSettings(stall, memory, reader)),
-            engine=make,
-            on_progress=on_progress,
-            on_note=lambda note: say(escape(note)),
-        ):
-            outcomes.append(outcome)
-            if outcome.reason:
-                complain(f"[red]{outcome.status}[/]  {escape(outcome.reason)}")
-            elif outcome.status == "done":
-                say(f"{escape(outcome.path.name)}: done" + escape(f" ({outcome.note})" if outcome.note else ""))
-    print_account(place(output) / part.report)
-    finish(
-        failed=sum(outcome.reason is not None for outcome in outcomes),
-        done=sum(outcome.status != "failed" for outcome in outcomes),
-    )
+
+def engine_of(name: str, address: str | None, network: dict[str, Any]) -> Callable:
+    """The engine that --engine names. Raises UsageError for an address without a cluster."""
+    if name == "ray":
+        from ..extraction.ray_engine import engine
+
+        return engine(network, address)
+    if address:
+        raise UsageError("An address is that of a Ray cluster, and needs the engine ray.", "address", "engine")
+    from ..extraction.local_engine import extract_here
+
+    return extract_here
+
+
+def say_note(note: str) -> None:
+    """Print a note of the extraction."""
+    say(escape(note))
+
+
+def print_outcome(outcome: "ExtractionOutcome") -> None:
+    """Print what happened to one video. Videos that were skipped are not mentioned."""
+    if outcome.reason:
+        complain(f"[red]{outcome.status}[/]  {escape(outcome.reason)}")
+    elif outcome.status == "done":
+        say(f"{shown(outcome.path.name)}: done" + escape(f" ({outcome.note})" if outcome.note else ""))
 
 
 def audio_kind(audio: str | None, former: str | None) -> str | None:

@@ -180,7 +180,7 @@ def test_a_node_that_makes_other_features_is_refused():
 
 
 def test_what_cannot_be_asked_of_a_cluster_is_said(monkeypatch, run):
-    assert "give --engine ray" in run("extract", "x.mp4", "--address", "auto", code=2).stderr
+    assert "needs the engine ray (--address, --engine)" in run("extract", "x.mp4", "--address", "auto", code=2).stderr
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UsageError, match=re.escape("pip install 'anomalycli[ray]'")):
         on_cluster.engine(SETTINGS)
