@@ -1,5 +1,6 @@
 """Scores for every frame of a video or of its features, and events."""
 
+import dataclasses
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from .backbones.base import registered_name
 from .checkpoint import ModelInfo, judge_of, load_bundled, load_model
 from .denet import DENet
 from .device import pick_device
-from .errors import UsageError
+from .errors import AnomalyError, StorageError, UsageError
 from .events import Event, EventRule, find_events, frame_edges
 from .extraction.job import calibrate
 from .extraction.local_engine import OnClips, extract_video
@@ -125,6 +126,7 @@ class Scorer:
         mode: str = "auto",
         rule: EventRule | None = None,
         on_clips: OnClips | None = None,
+        cache: Path | None = None,
     ) -> Result:
         """Score a video, or a feature file (.npz).
 
@@ -132,6 +134,8 @@ class Scorer:
         windows of 64 clips that overlap by half, so that what is brief in a long video is not
         averaged away; "auto" takes windows beyond about two minutes. rule: overrides the model's own.
         on_clips: called with the path, the clips done and the clips in all (None: not known).
+        cache: where the features of the video are kept, as a feature file, and taken from if they are
+        there already, of this very video and with these settings; an interrupted run resumes from it.
 
         Raises VideoError or FeatureError where there is nothing to read, UsageError where there is no
         such mode or the features are not of the kind that the model knows.
@@ -143,7 +147,7 @@ class Scorer:
             self.check_features(path, features)
         else:
             self.calibrate([path])
-            features = extract_video(path, self.extractor, on_clips, self._decoder)
+            features = self._extracted(path, on_clips, cache)
         scores, mode = self.score_features(features, mode)
         rule = rule or self.info.events
         events = find_events(scores, features.fps, rule, features.times)
@@ -153,6 +157,17 @@ class Scorer:
         )
         notes = features.warning, features.sound_warning
         return Result(path, scores, features.fps, events, mode, rule, *notes, features.times)
+
+    def _extracted(self, path: Path, on_clips: OnClips | None, cache: Path | None) -> Features:
+        """The features of a video, from the cache where they are there."""
+        if kept := cache and _cached(cache, path, self.extractor):
+            log.debug(f"{path}: features of an earlier run are used, {cache}")
+            return kept
+        try:
+            return extract_video(path, self.extractor, on_clips, self._decoder, cache)
+        except StorageError as error:  # no room for the cache: that costs nobody the result
+            log.debug(f"{path}: its features are not kept. {error}")
+            return extract_video(path, self.extractor, on_clips, self._decoder)
 
     def calibrate(self, paths: Sequence[Path]) -> str | None:
         """At int8: calibrate the extractor on these videos instead of on the first one that is scored.
@@ -233,6 +248,17 @@ class Scorer:
             )
         if conflict := features.kind.conflict(self.info.kind, "it has", "the model was trained with"):
             raise UsageError(f"{path}: {conflict}. Extract it again with the settings that the model was trained with.")
+
+
+def _cached(cache: Path, video: Path, extractor: Extractor) -> Features | None:
+    """The features in `cache`, or None where they are not there, not whole, or not of this video and extractor."""
+    try:
+        features, stat = load_features(cache), video.stat()
+    except (AnomalyError, OSError):
+        return None
+    ours = extractor.kind, extractor.crops, extractor.precision, stat.st_size, stat.st_mtime
+    theirs = features.kind, features.crops, features.precision, features.source_bytes, features.source_mtime
+    return dataclasses.replace(features, source=video.name) if ours == theirs else None
 
 
 def check_mode(mode: str) -> None:

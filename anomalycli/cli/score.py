@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from ..events import EventRule
 
 
-@click.command(cls=Command, after_interrupt="Files that are written are complete.", no_args_is_help=True)
+@click.command(
+    cls=Command,
+    after_interrupt="Files that are written are complete. Where files are written, the same command resumes.",
+    no_args_is_help=True,
+)
 @videos_argument(required=False)
 @section(
     "What to score, with which model",

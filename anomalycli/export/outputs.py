@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,7 +91,8 @@ class ScoreRun:
             truths = self.outputs.truths
             scored = Scored(_title(item), truths.get(item.name, truths.get(Path(item.name).name)))
             try:
-                scored.result = self.scorer.score(item.path, self.how.mode, self.how.rule, self.how.on_clips)
+                how = self.how
+                scored.result = self.scorer.score(item.path, how.mode, how.rule, how.on_clips, self._cache(item))
             except (AnomalyError, OSError) as error:
                 scored.failure = str(error)
             else:
@@ -98,6 +100,17 @@ class ScoreRun:
             self.failures += [text for text in (scored.failure, scored.result and scored.result.warning) if text]
             yield scored
         self._write_shared()
+
+    def _cache(self, item: Input) -> Path | None:
+        """Where the features of an input are kept: beside its files, and nowhere if there are none."""
+        outputs = self.outputs
+        if not _is_video(item) or not (outputs.formats or outputs.sheet or outputs.margin is not None):
+            return None
+        cache = self.plan.records[outputs.base(item.name)].cache
+        if outputs.overwrite:
+            with suppress(OSError):
+                cache.unlink(missing_ok=True)
+        return cache
 
     def _write(self, scored: Scored, item: Input) -> None:
         """Write every format and the event clips; one that fails costs the others nothing."""

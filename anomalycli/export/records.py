@@ -42,6 +42,11 @@ class Record:
             pass
         return record
 
+    @property
+    def cache(self) -> Path:
+        """Where the features of the input are kept."""
+        return self.path.with_suffix(".npz")
+
     def owns(self, path: Path) -> bool:
         """Whether the file at `path` is there and is what this tool wrote for this input."""
         name = _text(path.name)

@@ -40,18 +40,31 @@ def extract_here(
 
 
 def extract_video(
-    path: Path, extractor: Extractor, on_clips: OnClips | None = None, decoder: Decoder | None = None
+    path: Path,
+    extractor: Extractor,
+    on_clips: OnClips | None = None,
+    decoder: Decoder | None = None,
+    target: Path | None = None,
 ) -> Features:
-    """The features of one video. The extractor is calibrated. Raises VideoError if no frame can be read."""
+    """The features of one video. The extractor is calibrated.
+
+    With `target`, they are saved there, and what an interrupted run left beside it is used.
+
+    Raises VideoError if no frame can be read, StorageError if `target` cannot be written.
+    """
     with ExitStack() as stack:
         decoder = decoder or stack.enter_context(Decoder())
-        video, batches = VideoInProgress(path, extractor), ClipBatches(extractor)
-        for message in decoded(decoder, path, extractor):
+        video, batches = VideoInProgress(path, extractor, target), ClipBatches(extractor)
+        for message in decoded(decoder, path, extractor, skip=video.n_before):
             batches.take(video, message)
             if on_clips and len(video.visual):
                 on_clips(path, len(video.visual), video.n_clips)
         batches.flush()
-        return video.features(extractor)
+        features = video.features(extractor)
+        if target:
+            features.save(target)
+            video.visual.discard()
+        return features
 
 
 class LocalRun:

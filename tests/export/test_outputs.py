@@ -24,7 +24,7 @@ class Canned:
     def __init__(self, *spans: tuple[int, int]):
         self.spans, self.scored = list(spans), []
 
-    def score(self, path, mode="auto", rule=None, on_clips=None):
+    def score(self, path, mode="auto", rule=None, on_clips=None, cache=None):
         self.scored.append(path.name)
         if path.name.startswith("broken"):
             raise VideoError(f"{path}: not a video that can be read.")

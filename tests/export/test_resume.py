@@ -1,0 +1,107 @@
+"""A run that was interrupted resumes, and what was scored once goes through the network no second time."""
+
+import numpy as np
+import pytest
+import torch
+
+from anomalycli import Scorer
+from anomalycli.backbones import Extractor
+from anomalycli.checkpoint import ModelInfo
+from anomalycli.denet import DENet, DENetConfig
+from anomalycli.events import EventRule
+from anomalycli.export.outputs import Outputs, score_inputs
+from anomalycli.inputs import find_inputs
+
+
+@pytest.fixture(scope="module")
+def scorer() -> Scorer:
+    torch.manual_seed(0)
+    kind = Extractor("mc3", "cpu", size=64).kind
+    config = DENetConfig(kind.dim, width=16, heads=2, feedforward=16)
+    return Scorer(DENet(config), ModelInfo(config, kind, EventRule(0, 0, 0, 0)), "cpu")
+
+
+@pytest.fixture
+def passed(scorer, monkeypatch) -> list[int]:
+    """How many clips went through the network, batch by batch."""
+    clips: list[int] = []
+    usual = Extractor.__call__
+
+    def counted(self, batch):
+        clips.append(len(batch))
+        return usual(self, batch)
+
+    monkeypatch.setattr(Extractor, "__call__", counted)
+    return clips
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def run(folder, outputs, scorer, rule=None, on_clips=None):
+    return list(score_inputs(find_inputs([folder], {".mp4"}), scorer, outputs, "auto", rule, on_clips))
+
+
+def test_an_interrupted_run_resumes_and_equals_one_that_was_not(make_video, tmp_path, scorer, passed):
+    paint = lambda i: np.random.default_rng(i).integers(0, 256, (64, 96, 3), np.uint8)  # noqa: E731
+    make_video("in/a.mp4", 60, paint=paint)
+    make_video("in/b.mp4", 20, paint=paint)
+    run(tmp_path / "in", Outputs(tmp_path / "whole", ["json", "srt"]), scorer)
+    assert sum(passed) == 4 + 2
+
+    passed.clear()
+    outputs = Outputs(tmp_path / "out", ["json", "srt"])
+
+    def interrupt(path, done, total):
+        if path.name == "b.mp4" or done >= 2:
+            raise KeyboardInterrupt
+
+    for _ in range(4):
+        try:
+            run(tmp_path / "in", outputs, scorer, on_clips=interrupt)
+        except KeyboardInterrupt:
+            continue
+    run(tmp_path / "in", outputs, scorer)
+    assert sum(passed) == 4 + 2
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
+def test_another_rule_or_format_costs_no_second_pass(make_video, tmp_path, scorer, passed):
+    film = make_video("in/a.mp4", 40)
+    (first,) = run(tmp_path / "in", Outputs(tmp_path / "out", ["json"]), scorer)
+    passed.clear()
+    for outputs, rule in (
+        (Outputs(tmp_path / "out", ["csv", "vtt"]), None),
+        (Outputs(tmp_path / "out", ["events.json"]), EventRule(0.9, 0.9)),
+        (Outputs(tmp_path / "out", margin=0.1), None),
+    ):
+        (again,) = run(tmp_path / "in", outputs, scorer, rule)
+        np.testing.assert_array_equal(again.result.scores, first.result.scores)
+        assert not again.failure
+    assert passed == []
+    run(tmp_path / "in", Outputs(tmp_path / "out", ["json"], overwrite=True), scorer)
+    assert sum(passed) == 3
+    passed.clear()
+    film.write_bytes(make_video("other.mp4", 41).read_bytes())  # another recording of that name
+    run(tmp_path / "in", Outputs(tmp_path / "out", ["json"]), scorer)
+    assert sum(passed) == 3
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK", b"\0" * 5000])
+def test_a_damaged_cache_costs_nothing_but_time(make_video, tmp_path, scorer, passed, damage):
+    make_video("in/a.mp4", 20)
+    outputs = Outputs(tmp_path / "out", ["json"])
+    run(tmp_path / "in", outputs, scorer)
+    before = files(tmp_path / "out")
+    (cache,) = (tmp_path / "out" / ".anomalycli").glob("*.npz")
+    cache.write_bytes(damage)
+    run(tmp_path / "in", outputs, scorer)
+    assert files(tmp_path / "out") == before and sum(passed) == 4
+
+
+def test_nothing_is_kept_where_nothing_is_written(make_video, tmp_path, scorer, passed, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_video("in/a.mp4", 20)
+    run(tmp_path / "in", Outputs(tmp_path), scorer)
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
