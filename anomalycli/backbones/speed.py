@@ -1,4 +1,4 @@
-"""What makes a convolutional network faster at inference without changing what it computes."""
+"""Faster inference of convolutional networks with the same results."""
 
 from itertools import pairwise
 

@@ -12,8 +12,8 @@ from ..features.files import AUDIO_DIM
 from .weights import OnBytes, fetch, load_weights, numpy_arrays
 
 SECONDS = 0.96  # a patch is 96 frames of the spectrogram, 10 ms apart
-HOP, STFT, FRAMES, BANDS = 160, 400, 96, 64  # samples, samples, frames a patch, mel bands
-LENGTH = (FRAMES - 1) * HOP + STFT  # samples of a window: 0.96 s, and the 15 ms that its last frame reaches over
+HOP, STFT, FRAMES, BANDS = 160, 400, 96, 64  # samples, samples, frames per patch, mel bands
+LENGTH = (FRAMES - 1) * HOP + STFT  # samples per window: 0.96 s, and the 15 ms by which its last frame exceeds them
 MODES = ("vggish-raw", "vggish-pca")
 
 
@@ -23,8 +23,8 @@ class VGGish(nn.Module):
     mode `vggish-raw`: the network's output. `vggish-pca`: after PCA, whitening and quantisation to 0..255, as the
     features of AudioSet are. Hershey et al., "CNN Architectures for Large-Scale Audio Classification" (ICASSP 2017).
 
-    As torchvggish has it, which differs from TensorFlow's original in two points: a ReLU follows the last layer, and
-    quantisation rounds to the nearest integer where TensorFlow's truncates.
+    This is torchvggish's version, which differs from the TensorFlow original in two points: a ReLU follows the last
+    layer, and quantisation rounds to the nearest integer where TensorFlow's truncates.
     """
 
     def __init__(self, mode: str = "vggish-raw"):
@@ -39,7 +39,7 @@ class VGGish(nn.Module):
         self.register_buffer("means", torch.zeros(AUDIO_DIM))
 
     def load(self, on_bytes: OnBytes | None = None) -> "VGGish":
-        """Raises AnomalyError where the weights cannot be had or are not VGGish's."""
+        """Read the weights; download them first if needed. Raises AnomalyError if they are missing or do not fit."""
         load_weights(self.net, fetch("vggish", on_bytes))
         if self.mode == "vggish-pca":
             self._load_pca(fetch("vggish-pca", on_bytes))
@@ -66,8 +66,7 @@ class VGGish(nn.Module):
 def log_mel(windows: np.ndarray) -> np.ndarray:
     """(B, LENGTH) -> float32 (B, 1, 96, 64), through torchvggish's spectrogram in a single call.
 
-    The windows lie behind one another, filled up to whole hops; frames that reach from one into the
-    next are left out.
+    Windows are padded to whole hops and concatenated; spectrogram frames that overlap two windows are dropped.
     """
     from torchvggish import mel_features, vggish_params
 

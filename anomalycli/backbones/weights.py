@@ -95,7 +95,7 @@ def fetch(name: str, on_bytes: OnBytes | None = None) -> Path:
                     _bring(item, on_bytes)
         except OSError as error:
             raise AnomalyError(
-                f"{item.path.parent}: weights cannot be kept there ({cause(error)}). Name another folder in "
+                f"{item.path.parent}: weights cannot be stored there ({cause(error)}). Name another folder in "
                 "ANOMALYCLI_HOME."
             ) from error
     _record(item, verify(item, item.path))
@@ -115,7 +115,7 @@ def verify(item: Published, path: Path) -> str:
         _try(path)
     if recorded.startswith(item.sha256) and not sha256.startswith(recorded):
         raise AnomalyError(
-            f"{path}: these are not the weights that came first: sha256 {sha256}, where {recorded} was recorded. "
+            f"{path}: the file has changed since its first use: its sha256 is {sha256}, and {recorded} was recorded. "
             f"If you know why, delete {record}; if not, move the file away and fetch it again."
         )
     return sha256
@@ -137,9 +137,9 @@ def _try(path: Path) -> None:
         with torch.serialization.safe_globals(numpy_arrays()):
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # what can be wrong with a pickle has many names
-        raise AnomalyError(f"{path}: this is no file of weights ({cause(error)}). Move it away.") from error
+        raise AnomalyError(f"{path}: not a weights file ({cause(error)}). Move it away.") from error
     if not isinstance(state, dict) or not state:
-        raise AnomalyError(f"{path}: this is no file of weights, but a {type(state).__name__}. Move it away.")
+        raise AnomalyError(f"{path}: not a weights file but a {type(state).__name__}. Move it away.")
 
 
 def sha256_of(path: Path) -> str:
@@ -164,7 +164,7 @@ def check_sha256(path: Path, begins: str) -> str:
 def _compare(path: Path, sha256: str, begins: str) -> None:
     if not sha256.startswith(begins):
         raise AnomalyError(
-            f"{path}: these are not the weights that are expected: sha256 {sha256}, where {begins} belongs. "
+            f"{path}: not the expected weights: the sha256 is {sha256} and should begin with {begins}. "
             "Move the file away and fetch it again."
         )
 
@@ -235,7 +235,7 @@ def _bring(item: Published, on_bytes: OnBytes | None) -> None:
     except AnomalyError as error:
         part.unlink()
         raise AnomalyError(
-            f"{item.address}: what came is not the file that was published, and was not kept ({error})"
+            f"{item.address}: the download differs from the published file and was discarded ({error})"
         ) from error
     part.replace(item.path)
 

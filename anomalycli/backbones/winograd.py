@@ -1,4 +1,4 @@
-"""3x3x3 convolutions with a third fewer multiplications, for processors whose arithmetic is the limit.
+"""3x3x3 convolutions with a third fewer multiplications, for processors that are limited by arithmetic.
 
 Winograd's minimal filtering F(2, 3) (Lavin and Gray, Fast Algorithms for Convolutional Neural Networks,
 CVPR 2016) along time alone: of frames d0 ... d3, filters g0, g1, g2 make two frames by four products, not six:
@@ -18,7 +18,7 @@ from torch.nn.functional import conv2d
 class TemporalWinograd(nn.Module):
     """A 3x3x3 convolution of stride and padding 1: (B, C, T, H, W) -> (B, D, T, H, W), T even; channels last.
 
-    It does what `conv` does, to rounding, in `dtype`. For inference on a CPU.
+    Equals `conv` up to rounding, in `dtype`. For inference on CPUs.
     """
 
     def __init__(self, conv: nn.Conv3d, dtype: torch.dtype):
@@ -42,9 +42,9 @@ class TemporalWinograd(nn.Module):
         x = x.permute(0, 2, 3, 4, 1)  # (B, T, H, W, C), as it lies in memory
         even, odd = x[:, ::2], x[:, 1::2]  # frames 2t and 2t + 1: d1 and d2 of the t-th pair, (B, T/2, H, W, C)
         first, last = torch.empty_like(even), torch.empty_like(even)
-        torch.sub(odd[:, :-1], odd[:, 1:], out=first[:, 1:])  # d0 is the odd frame before; before all, there is none
+        torch.sub(odd[:, :-1], odd[:, 1:], out=first[:, 1:])  # d0 is the odd frame before; the first pair has none
         torch.neg(odd[:, 0], out=first[:, 0])
-        torch.sub(even[:, :-1], even[:, 1:], out=last[:, :-1])  # d3 is the even frame behind
+        torch.sub(even[:, :-1], even[:, 1:], out=last[:, :-1])  # d3 is the even frame after
         last[:, -1] = even[:, -1]
         m1, m2 = self._product(0, first), self._product(1, even + odd, self.bias)
         m3, m4 = self._product(2, odd - even), self._product(3, last)
@@ -60,7 +60,7 @@ class TemporalWinograd(nn.Module):
 
 
 def save_multiplications(net: nn.Module, dtype: torch.dtype) -> None:
-    """Put a TemporalWinograd in the place of every convolution in `net` that it suits."""
+    """Replace every suitable convolution in `net` by a TemporalWinograd, in place."""
     for name, child in list(net.named_children()):
         if TemporalWinograd.suits(child):
             setattr(net, name, TemporalWinograd(child, dtype))

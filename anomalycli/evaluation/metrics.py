@@ -82,15 +82,15 @@ def evaluate(
     Raises UsageError where videos or lengths differ, or all frames are of one class.
     """
     for name in sorted(scores.keys() ^ truth.keys()):
-        raise UsageError(f"{name}: there are scores or ground truth of it, but not both.")
+        raise UsageError(f"{name}: it has scores or ground truth, but not both.")
     for name, video in truth.items():
         if len(scores[name]) != len(video):
-            raise UsageError(f"{name}: {len(scores[name])} scores, and ground truth of {len(video)} frames.")
+            raise UsageError(f"{name}: {len(scores[name])} scores, but ground truth for {len(video)} frames.")
     names = list(truth)
     all_scores = np.concatenate([scores[name] for name in names])
     all_truth = np.concatenate([truth[name] for name in names]).astype(bool)
     if all_truth.all() or not all_truth.any():
-        raise UsageError("The ground truth has one class only: there must be normal frames and abnormal ones.")
+        raise UsageError("The ground truth has frames of one class only; metrics need normal and abnormal ones.")
     abnormal = [name for name in names if truth[name].any()]
     normal = [name for name in names if not truth[name].any()]
     within = (np.concatenate([part[name] for name in abnormal]) for part in (scores, truth))

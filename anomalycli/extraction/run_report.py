@@ -45,7 +45,7 @@ class Shard:
         """I/N. Raises UsageError where that is not a part of a whole."""
         match = re.fullmatch(r"(\d+)/(\d+)", words)
         if not match or not 1 <= int(match[1]) <= int(match[2]):
-            raise UsageError(f"A shard is I/N with I from 1 to N, not '{words}'.")
+            raise UsageError(f"A shard is I/N with I from 1 to N, not '{words}'.", "shard")
         return cls(int(match[1]), int(match[2]))
 
     def has(self, name: str) -> bool:

@@ -63,7 +63,7 @@ def ready(home, scene):
         extractor([scene(0)])
     told = extractor.calibrate([scene(seed) for seed in range(extractor.calibration_clips)])
     assert extractor.calibration_clips == 0
-    assert told.startswith("int8: on 5 clips that were held out, features at cosine 0.99")
+    assert told.startswith("int8: on 5 held-out clips, features have a cosine similarity of at least 0.99")
     return extractor
 
 
@@ -144,7 +144,9 @@ def test_what_is_not_true_to_fp32_is_not_used_and_said(home, make_video, tmp_pat
     assert sorted(outcome.status for outcome in outcomes) == ["done", "done", "failed"]
     default = pick_precision("auto", torch.device("cpu"))
     assert len(notes) == 1
-    assert notes[0].startswith(f"{default} is used, not int8: on 3 clips that were held out, features at cosine 0.")
+    assert notes[0].startswith(
+        f"{default} is used, not int8: on 3 held-out clips, features have a cosine similarity of at least 0."
+    )
     assert not kept_at(extractor).exists()
     features = load_features(tmp_path / "features" / "a.npz")
     assert features.precision == default

@@ -148,7 +148,7 @@ def test_of_two_runs_that_need_a_file_one_fetches_it(item, server):
 
 def test_a_cache_that_cannot_be_written_is_a_sentence(item, server, tmp_path):
     (tmp_path / "home").write_text("a file where the folder belongs")
-    with pytest.raises(AnomalyError, match=r"weights cannot be kept there .* ANOMALYCLI_HOME"):
+    with pytest.raises(AnomalyError, match=r"weights cannot be stored there .* ANOMALYCLI_HOME"):
         fetch("net")
     assert server.asked == []
 
@@ -189,7 +189,7 @@ def test_without_a_published_hash_the_first_file_is_remembered(item, server):
 
 def test_without_a_published_hash_an_error_page_is_not_taken_for_weights(item, server):
     server.files["net.pth"] = b"<html>Log in to this network</html>"
-    with pytest.raises(AnomalyError, match="no file of weights"):
+    with pytest.raises(AnomalyError, match="not a weights file"):
         fetch("free")
     server.files["net.pth"] = DATA
     assert fetch("free").read_bytes() == DATA
@@ -198,7 +198,7 @@ def test_without_a_published_hash_an_error_page_is_not_taken_for_weights(item, s
 @pytest.mark.parametrize("wrong", [DATA[:200_000], DATA[100_000:], saved(1)[:-30], b"PK" + bytes(3000)])
 def test_without_a_published_hash_what_cannot_be_loaded_is_not_recorded(item, server, wrong):
     server.files["net.pth"], server.lengths = wrong, False  # nothing says that the body is cut short
-    with pytest.raises(AnomalyError, match="no file of weights"):
+    with pytest.raises(AnomalyError, match="not a weights file"):
         fetch("free")
     assert there(item) == []
     server.files["net.pth"] = DATA
@@ -257,7 +257,7 @@ def test_a_record_cannot_stand_against_the_published_hash(item):
     item.path.parent.mkdir(parents=True)
     item.path.write_bytes(b"PK evil")
     item.path.with_name("net.pth.sha256").write_text(hashlib.sha256(b"PK evil").hexdigest())
-    with pytest.raises(AnomalyError, match="not the weights that are expected"):
+    with pytest.raises(AnomalyError, match="not the expected weights"):
         fetch("net")
 
 
@@ -411,7 +411,7 @@ def test_weights_are_fetched_verified_and_found(run_fake, server):
     _, said = run_fake("weights", "verify", code=3)
     assert "i3d: wrong" in said
     _, said = run_fake("extract", "x.mp4", "--backbone", "i3d", code=1)
-    assert "not the weights that came first" in said
+    assert "has changed since its first use" in said
     path.write_bytes(server.files["I3D_8x8_R50.pyth"])
     out, _ = run_fake("weights", "list")
     assert str(path) in out

@@ -76,7 +76,7 @@ def test_scores_that_do_not_fit_the_ground_truth_are_named():
         evaluate(SCORES | {"a": np.zeros(3)}, TRUTH)
     with pytest.raises(UsageError, match="b: there are scores or ground truth"):
         evaluate(SCORES | {"b": np.zeros(3)}, TRUTH)
-    with pytest.raises(UsageError, match="one class only"):
+    with pytest.raises(UsageError, match="frames of one class only"):
         evaluate({"n": SCORES["n"]}, {"n": TRUTH["n"]})
 
 
