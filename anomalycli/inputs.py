@@ -1,15 +1,18 @@
 """What the user named on the command line, as a list of files with names that are safe to write to."""
 
+import codecs
 import glob
 import os
 import re
 import sys
-from collections import Counter
-from collections.abc import Collection, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from .errors import UsageError
+from .textfiles import decode_text
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Input:
 def expand(words: Iterable[str | Path]) -> list[Path]:
     """Files and folders as a shell user names them.
 
-    `*`, `?`, `[...]` and `**` match files; `-` reads a list of files from stdin, a line each (or split
+    `*`, `?`, `[...]` and `**` match files; `-` reads a list of files from stdin, one per line (or split
     by NUL, as `find -print0` does); `@list.txt` reads one from a file. A file of that very name wins.
 
     Raises UsageError for a pattern that matches nothing, a list that cannot be read, and a URL.
@@ -33,12 +36,12 @@ def expand(words: Iterable[str | Path]) -> list[Path]:
         if os.path.lexists(word):
             paths.append(Path(word))
         elif word == "-":
-            if sys.stdin is None:
+            if sys.stdin is None or sys.stdin.closed:
                 raise UsageError("-: standard input is closed; the list of files is read from it.")
-            paths += _listed(sys.stdin.buffer.read())
+            paths += _listed(sys.stdin.buffer.read(), "the list on the standard input")
         elif word.startswith("@"):
             try:
-                paths += _listed(Path(word[1:]).read_bytes())
+                paths += _listed(Path(word[1:]).read_bytes(), word[1:])
             except OSError as error:
                 raise UsageError(f"{word[1:]}: the list cannot be read ({error.strerror}).") from error
         elif glob.has_magic(word):
@@ -51,11 +54,6 @@ def expand(words: Iterable[str | Path]) -> list[Path]:
     return paths
 
 
-def _listed(content: bytes) -> list[Path]:
-    lines = re.split(b"\0" if b"\0" in content else b"\r?\n", content.removeprefix(b"\xef\xbb\xbf"))
-    return [_file(os.fsdecode(line)) for line in lines if line.strip()]
-
-
 def _file(word: str) -> Path:
     """The path that `word` names. Raises UsageError for a URL."""
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", word) and not os.path.lexists(word):
@@ -64,51 +62,89 @@ def _file(word: str) -> Path:
 
 
 def find_inputs(paths: Iterable[str | Path], suffixes: Collection[str]) -> list[Input]:
-    """Files as named, and all files below the folders named whose suffix is one of `suffixes`, sorted.
+    """Files as named, and those below folders as named whose suffix is one of `suffixes`, sorted. Links are followed.
 
     What does not exist, a link to nothing and a folder that may not be entered stay in the list:
-    whoever opens them says so, and the others go on.
-    Two files that would get one name keep their suffix in it (`a.mp4`, `a.avi`).
-
-    Raises UsageError where two files would still get one name.
+    whoever opens them says so, and the others are read.
+    Two files that would get one name keep their suffix in it (`a.mp4`, `a.avi`); where they would still get one,
+    they are named by their path below the folder that holds both.
     """
     found: dict[Path, Path] = {}  # absolute path -> path below the folder that was named
     for path in map(Path, paths):
-        if path.is_dir():
-            below = sorted(p for p in path.rglob("*") if _is_meant(p, suffixes))
-            for file in below:
-                if not any(part.startswith(".") for part in file.relative_to(path).parts):
-                    found.setdefault(file.absolute(), file.relative_to(path))
+        if os.path.isdir(path):  # noqa: PTH112  (Path.is_dir raises OSError where a name is too long)
+            for file in sorted(_files_below(path, suffixes)):
+                found.setdefault(file.absolute(), Path(path.name) if file == path else file.relative_to(path))
         else:
             found.setdefault(path.absolute(), Path(path.name))
+    found = _told_apart(found)
     stems = Counter(relative.with_suffix("") for relative in found.values())
-    inputs = [
+    return [
         Input(path, (relative if stems[relative.with_suffix("")] > 1 else relative.with_suffix("")).as_posix())
         for path, relative in found.items()
     ]
-    first: dict[str, Path] = {}
-    for item in inputs:
-        if item.name in first:
-            raise UsageError(
-                f"{first[item.name]} and {item.path} would both be written as '{item.name}': "
-                "name the folder that holds both, or run them into two output folders."
-            )
-        first[item.name] = item.path
-    return inputs
 
 
-def some(names: list[str], most: int = 5) -> str:
-    """The first of these names, for use inside a sentence, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def _told_apart(found: dict[Path, Path]) -> dict[Path, Path]:
+    """`found` with files of one relative path renamed to their paths below the folder that holds them all."""
+    while True:
+        same: dict[Path, list[Path]] = defaultdict(list)
+        for path, relative in found.items():
+            same[relative].append(path)
+        if not (twice := [path for group in same.values() if len(group) > 1 for path in group]):
+            return found
+        folders = zip(*(path.parent.parts for path in twice), strict=False)
+        depth = sum(1 for _ in takewhile(lambda parts: len(set(parts)) == 1, folders))
+        named = {path: Path(*path.parts[depth:]) for path in twice}
+        if all(found[path] == name for path, name in named.items()):  # they differ above the folder already
+            return found
+        found = found | named
 
 
-def _is_meant(path: Path, suffixes: Collection[str]) -> bool:
-    """A file of these suffixes, or what hides one: a link to nothing, a folder that may not be entered."""
-    fits = path.suffix.lower() in suffixes
+def _listed(content: bytes, source: str) -> list[Path]:
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # PowerShell's
+        lines = [os.fsencode(line) for line in re.split(r"\r\n|\r|\n", decode_text(content, source))]
+    else:
+        lines = re.split(b"\0" if b"\0" in content else b"\r?\n", content.removeprefix(codecs.BOM_UTF8))
+    return [_as_here(os.fsdecode(line)) for line in lines if line.strip()]
+
+
+def _as_here(line: str) -> Path:
+    """The path of a line: without quotes around it and with this system's slashes, where only that exists."""
+    if os.path.lexists(line):
+        return Path(line)
+    for other in (line.strip(), line.strip().strip("\"'"), line.strip().strip("\"'").replace("\\", "/")):
+        if os.path.lexists(other):
+            return Path(other)
+    return _file(line)
+
+
+def _files_below(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
+    """Files of these suffixes, and what hides some: links to nothing, folders that may not be entered. None are hidden.
+
+    Linked folders are entered, except one that is a link to a folder around it.
+    """
+    pending = [(folder, frozenset({os.path.realpath(folder)}))]
+    while pending:
+        here, around = pending.pop()
+        try:
+            entries = list(os.scandir(here))
+        except OSError:
+            yield here
+            continue
+        for entry in entries:
+            path = here / entry.name
+            if entry.name.startswith("."):
+                continue
+            if _is_folder(entry):
+                real = os.path.realpath(path)
+                if real not in around:
+                    pending.append((path, around | {real}))
+            elif path.suffix.lower() in suffixes and (entry.is_symlink() or entry.is_file()):
+                yield path
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
     try:
-        if path.is_dir():
-            return not os.access(path, os.R_OK | os.X_OK)
-        return fits and (path.is_file() or path.is_symlink())
-    except PermissionError:
-        return fits
+        return entry.is_dir()
+    except OSError:
+        return False

@@ -181,7 +181,15 @@ class Scorer:
     def score_features(self, features: Features, mode: str = "auto") -> tuple[np.ndarray, str]:
         """Scores of the frames, float32 (n_frames,), and the mode that was used; crops are averaged.
 
-        Raises UsageError where there is no such mode.
+        Scores are interpolated between the middles of segments. Raises UsageError where there is no such mode.
+        """
+        scores, mode = self.score_segments(features, mode)
+        return spread(scores, features.n_frames, features.kind.clip_length), mode
+
+    def score_segments(self, features: Features, mode: str = "auto") -> tuple[np.ndarray, str]:
+        """Scores of the segments, or in windows of the clips, float32 (n,), and the mode that was used.
+
+        Crops are averaged. Raises UsageError where there is no such mode.
         """
         check_mode(mode)
         x = features.joined()  # (n_clips, n_crops, D)
@@ -189,10 +197,8 @@ class Scorer:
         if mode == "auto":
             mode = "window" if len(x) > LONG * segments else "video"
         if mode == "video" or len(x) <= segments:
-            scores = self._run(pool(x, segments)[None])[0]
-        else:
-            scores = self._blend(x, segments)
-        return spread(scores, features.n_frames, features.kind.clip_length), mode
+            return self._run(pool(x, segments)[None])[0], mode
+        return self._blend(x, segments), mode
 
     @property
     def extractor(self) -> Extractor:

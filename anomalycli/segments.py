@@ -37,6 +37,20 @@ def pool(features: np.ndarray, n_segments: int = 64) -> np.ndarray:
     return (sums / (end - start).reshape(-1, *[1] * (features.ndim - 1))).astype(np.float32)
 
 
+def repeat(scores: np.ndarray, n_frames: int, clip_length: int = 16) -> np.ndarray:
+    """A score for each frame, that of its segment: (n_segments,) -> (n_frames,), of the type of `scores`.
+
+    The published evaluations do this. n_segments may be the number of clips: then each score is repeated
+    `clip_length` times. Where there are fewer clips than segments, segment i is the part [i/T, (i+1)/T) of the clips.
+    """
+    n_clips = -(-n_frames // clip_length)
+    frames = np.arange(n_frames)
+    if n_clips < len(scores):
+        return scores[((frames + 0.5) / clip_length * len(scores) / n_clips).astype(np.int64)]
+    start, end = parts(n_clips, len(scores))
+    return scores[np.repeat(np.arange(len(scores)), end - start)[frames // clip_length]]
+
+
 def spread(scores: np.ndarray, n_frames: int, clip_length: int = 16) -> np.ndarray:
     """A score for each frame, linear between the segments' centres: (n_segments,) -> float32 (n_frames,).
 

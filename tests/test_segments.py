@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from anomalycli.segments import centres, parts, pool, spread
+from anomalycli.segments import centres, parts, pool, repeat, spread
 
 COUNTS = [1, 10, 63, 64, 65, 1000, 70_000]
 
@@ -66,3 +66,26 @@ def test_a_brief_peak_lands_on_its_own_frames():
 def test_no_clip_is_an_error():
     with pytest.raises(ValueError, match="no clip"):
         pool(np.empty((0, 4)), 64)
+
+
+@pytest.mark.parametrize("n", COUNTS)
+@pytest.mark.parametrize("clip_length", [16, 8, 32])
+def test_repeated_scores_are_those_of_the_segment_that_holds_the_frame(n, clip_length):
+    n_frames = n * clip_length - 1
+    scores = np.random.default_rng(0).random(64)
+    frames = repeat(scores, n_frames, clip_length)
+    assert frames.dtype == scores.dtype
+    start, end = parts(n, 64)
+    for frame in np.random.default_rng(1).integers(n_frames, size=200):
+        clip = frame // clip_length
+        if n >= 64:
+            (segment,) = np.flatnonzero((start <= clip) & (clip < end))
+        else:
+            segment = int((frame + 0.5) / clip_length * 64 / n)
+        assert frames[frame] == scores[segment]
+
+
+def test_scores_of_clips_are_repeated_over_their_frames():
+    scores = np.random.default_rng(0).random(7)
+    assert np.array_equal(repeat(scores, 7 * 16), scores.repeat(16))
+    assert np.array_equal(repeat(scores, 7 * 16 - 5), scores.repeat(16)[:-5])

@@ -1,6 +1,7 @@
 """The commands `evaluate` and `compare`: metrics of a model, and several methods side by side."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -11,10 +12,12 @@ from .command import PATH, Command, option, section
 from .options import (
     device_option,
     feature_options,
+    interpolate_option,
     label_options,
     mode_option,
     preset_option,
     talk_options,
+    test_only_option,
     truth_options,
 )
 from .settings import field_of, pair_of, say_warnings, settings_of, value_of
@@ -22,13 +25,20 @@ from .terminal import compare_progress, print_comparison, print_evaluation, say
 
 
 @click.command(cls=Command, no_args_is_help=True)
-@click.argument("model", type=PATH)
-@click.argument("features", type=PATH)
+@click.argument("model", type=PATH, required=False)
+@click.argument("features", type=PATH, required=False)
 @truth_options("Ground truth of the test set")
 @feature_options
 @section(
     "Evaluation",
+    option(
+        "--scores",
+        "scores_folder",
+        type=PATH,
+        help="Folder of NAME.npy, one score per clip or frame: evaluate these, without MODEL and FEATURES.",
+    ),
     mode_option("video"),
+    interpolate_option,
     option("--resamples", default=1000, show_default=True, help="Bootstrap samples of videos for the 95% intervals."),
 )
 @section(
@@ -48,7 +58,9 @@ def evaluate(
     model,
     features,
     ground_truth,
+    scores_folder,
     mode,
+    interpolate,
     resamples,
     output,
     draw,
@@ -58,47 +70,66 @@ def evaluate(
     """Evaluate MODEL on FEATURES, a folder, against frame-level ground truth.
 
     Frame-level ROC AUC, AP and auc(recall, precision), over all videos and over the abnormal ones
-    alone, and the share of normal frames that score .5 or more.
+    alone, and the share of normal frames that score .5 or more. The score of a segment is repeated
+    over its frames, as published evaluations do.
+
+    \b
+      anomalycli evaluate model.safetensors features/ --ground-truth truth.csv
+      anomalycli evaluate --scores scores/ --dataset ucf-crime --ground-truth annotation.txt
     """
     from ..evaluation.metrics import evaluate as run
     from ..evaluation.metrics import write_videos
-    from ..evaluation.protocol import fitted, score_videos, slack_of
-    from ..features.folder import find_features
+    from ..evaluation.protocol import read_scores, score_folder
+    from ..matching import match_names
     from ..score import Scorer
 
     if ground_truth is None:
         raise UsageError("Give --ground-truth: the data set's annotation file, or a CSV of video,n_frames,start,end.")
+    if (scores_folder is None) == (features is None):
+        raise UsageError("Give MODEL and FEATURES, or --scores and neither of them.")
+    if scores_folder and (model or interpolate):
+        raise UsageError("With --scores, give no MODEL and no --interpolate.")
     if draw and output is None:
         raise UsageError("--draw needs --output, the folder to draw into.")
-    scorer = Scorer.load(model, device)
-    scores, kind = score_videos(scorer, find_features(features), mode)
-    lengths = {name: len(video) for name, video in scores.items()}
-    truth = ground_truth.load(lengths)
-    scores = fitted(scores, truth, slack_of(kind, ground_truth.dataset))
-    if unknown := sorted(set(draw) - scores.keys()):
-        raise UsageError(f"{features.path}: there is no video '{unknown[0]}' to draw.")
-    evaluation = run(scores, truth, resamples=resamples)
-    told = {
-        "model": str(model),
-        "checkpoint": scorer.info.training.get("checkpoint"),
+    to_frames = "interpolated" if interpolate else "repeated"
+    checkpoint = None
+    if scores_folder:
+        scored = read_scores(scores_folder, ground_truth)
+    else:
+        scorer = Scorer.load(model, device)
+        checkpoint = scorer.info.training.get("checkpoint")
+        scored = score_folder(scorer, features, ground_truth, mode, to_frames)
+    say_warnings(scored.warnings)
+    drawn = match_names(draw, scored.scores, "--draw")
+    if drawn.unknown:
+        raise UsageError(f"{scores_folder or features.path}: there is no video '{drawn.unknown[0]}' to draw.")
+    evaluation = run(scored.scores, scored.truth, resamples=resamples)
+    report = {
+        "model": str(scores_folder or model),
+        "checkpoint": checkpoint,
         "dataset": ground_truth.dataset,
         "last_frame": ground_truth.last_frame,
-        "span": mode,
+        "annotated_interval": ground_truth.interval,
+        "total": scored.total,
+        "test_videos": scored.n_videos,
+        "span": None if scores_folder else mode,
+        "scores_to_frames": to_frames,
     } | evaluation.as_dict()
     if output:
         from ..experiments.figures import plot_curves
         from ..export.plot import curve_of_frames, plot_sheet
 
         write_videos(evaluation.videos, output / "videos.csv")
-        write_whole(output / "metrics.json", json.dumps(told, indent=1) + "\n")
+        write_whole(output / "metrics.json", json.dumps(report, indent=1) + "\n")
         plot_curves(evaluation, output / "curves.png")
         if draw:
-            curves = [curve_of_frames(name, scores[name], truth[name]) for name in draw]
+            names = drawn.found.values()
+            curves = [curve_of_frames(name, scored.scores[name], scored.truth[name]) for name in names]
             plot_sheet(curves, output / "sheet.png")
     if as_json:
-        click.echo(json.dumps(told))
+        click.echo(json.dumps(report))
     else:
-        print_evaluation(evaluation, told["checkpoint"])
+        print_evaluation(evaluation, report)
     if output:
         say(f"Written: {output}/videos.csv, metrics.json, curves.png" + (", sheet.png" if draw else ""))
 
@@ -120,6 +151,8 @@ def evaluate(
     ),
     option("--sweep", multiple=True, help="NAME=V1,V2,...: train DE-Net with each value, as in Fig. 3.  [repeatable]"),
     option("--test", type=PATH, show_default="videos held out of FEATURES", help="Folder of test features."),
+    test_only_option,
+    interpolate_option,
 )
 @truth_options("Ground truth of the test set")
 @feature_options
@@ -134,6 +167,8 @@ def evaluate(
 def compare(
     features,
     test,
+    test_only,
+    interpolate,
     ground_truth,
     labels,
     groups,
@@ -177,12 +212,22 @@ def compare(
         raise UsageError(
             f"{features.path}: features of width {bags.dim}, and the preset {preset} is for those of {dim}."
         )
-    say_warnings(bags)
+    say_warnings(bags.warnings)
     rows = entries(names, bags.dim, everyone, of_method, sweeps)
     if test and ground_truth is None:
         raise UsageError(f"{test}: the test features need --ground-truth.")
-    judge = load_evaluation_set(FeatureFolder(test, features.vggish), segments, ground_truth) if test else None
-    truth = ground_truth.load() if ground_truth and not test else None
+    to_frames = "interpolated" if interpolate else "repeated"
+    judge, truth, of_groups = None, None, None
+    if test:
+        judge = load_evaluation_set(FeatureFolder(test, features.vggish, test_only), segments, ground_truth, to_frames)
+        say_warnings(judge.warnings)
+    elif ground_truth:
+        loaded = replace(ground_truth, incomplete=True).load(bags.lengths)
+        say_warnings(loaded.warnings)
+        truth = loaded.frames
+    if groups:
+        of_groups, warnings = read_groups(groups, bags.names)
+        say_warnings(warnings)
     outcomes = []
     with compare_progress(rows, seeds) as (on_step, on_outcome):
         for outcome in run(
@@ -192,7 +237,8 @@ def compare(
             output,
             test=judge,
             truth=truth,
-            groups=read_groups(groups) if groups else None,
+            groups=of_groups,
+            to_frames=to_frames,
             device=pick_device(device),
             on_step=on_step,
         ):
@@ -201,8 +247,8 @@ def compare(
     table = summary(rows, outcomes)
     words_of_table = (
         f"Trained on {features.path}; evaluated on {test or 'videos held out of it'}, "
-        f"{ground_truth.dataset} ground truth; "
-        f"mean ± standard deviation over {seeds} seeds."
+        f"{ground_truth.dataset} ground truth{_counted(judge, ground_truth)}, "
+        f"scores of segments {to_frames} over frames; mean ± standard deviation over {seeds} seeds."
     )
     write_table(table, output, words_of_table)
     plot_comparison(rows, table, output)
@@ -211,6 +257,15 @@ def compare(
     else:
         print_comparison(table)
     say(f"Written: {output}/table.md, .csv, .json and pictures")
+
+
+def _counted(judge, ground_truth) -> str:
+    """How many frames a test set has, and which of an interval are abnormal, for the caption of a table."""
+    if judge is None:
+        return ""
+    n_frames = sum(map(len, judge.truth.values()))
+    total = f": {judge.total}" if judge.total else ""
+    return f" {ground_truth.interval}, {len(judge.truth)} videos, {n_frames:,} frames{total}"
 
 
 def plot_comparison(rows, table: list[dict], output: Path) -> None:

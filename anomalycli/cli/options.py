@@ -124,7 +124,7 @@ def feature_options(command: Callable) -> Callable:
     def run(features, audio_features, only, **others):
         from ..features.folder import FeatureFolder
 
-        return command(features=FeatureFolder(features, audio_features, only), **others)
+        return command(features=features and FeatureFolder(features, audio_features, only), **others)
 
     return run
 
@@ -135,10 +135,10 @@ def truth_options(title: str) -> Callable:
     def decorate(command: Callable) -> Callable:
         @section(title, *_truth_options)
         @functools.wraps(command)
-        def run(dataset, ground_truth, frames, last_frame, **others):
+        def run(dataset, ground_truth, frames, last_frame, incomplete, **others):
             from ..data.ground_truth import GroundTruthFile
 
-            file = GroundTruthFile(ground_truth, dataset, frames, last_frame) if ground_truth else None
+            file = GroundTruthFile(ground_truth, dataset, frames, last_frame, incomplete) if ground_truth else None
             return command(ground_truth=file, **others)
 
         return run
@@ -154,8 +154,13 @@ _truth_options = (
         "--dataset", type=click.Choice(DATASETS), default="csv", show_default=True, help="Format of the ground truth."
     ),
     option("--ground-truth", type=FILE, help="The data set's annotation file, or a CSV of video,n_frames,start,end."),
-    option("--frames", type=FILE, show_default="as long as the features", help="CSV of video,n_frames."),
-    option("--last-frame", is_flag=True, help="Annotated intervals include their last frame."),
+    option("--frames", type=FILE, show_default="published lengths, or the features'", help="CSV of video,n_frames."),
+    option("--last-frame", is_flag=True, help="Annotated intervals include their last frame: [s, e + 1)."),
+    option("--incomplete", is_flag=True, help="Leave out test videos that have no features, and count them."),
+)
+test_only_option = option("--test-only", type=FILE, help="List of the test videos to use, like --only for FEATURES.")
+interpolate_option = option(
+    "--interpolate", is_flag=True, help="Interpolate scores between segments, not repeat them over their frames."
 )
 weights_option = option(
     "--weights", type=OUTPUT_FILE, help="Weights of the backbone.  [default: the published ones, downloaded once]"

@@ -97,7 +97,7 @@ def score(videos, sample, model, weights, mode, as_json, device, precision, **op
     VIDEOS are files, folders, feature files (.npz), patterns, - (a list on stdin) or @list.txt.
     """
     inputs = inputs_of(videos, sample)
-    outputs = outputs_of(options)
+    outputs = outputs_of(options, inputs)
     from ..score import Scorer
 
     scorer = Scorer.load(model, device, precision, weights)
@@ -132,19 +132,22 @@ def inputs_of(videos: list[Path], sample: bool) -> list[Input]:
     return inputs
 
 
-def outputs_of(options: dict[str, Any]) -> Outputs:
+def outputs_of(options: dict[str, Any], inputs: list[Input]) -> Outputs:
     """What to write, from the options of the section "Files to write"."""
-    from ..data.ground_truth import read_spans
+    from ..data.ground_truth import read_intervals
 
     flags = {"png": options["plot"], "csv": options["as_csv"], "html": options["html"]}
-    truth = options["ground_truth"]
+    truth, names = options["ground_truth"], [item.name for item in inputs]
+    truths, unmatched = read_intervals(truth, names) if truth else ({}, None)
+    if unmatched:
+        say(escape(unmatched))
     return Outputs(
         options["output"],
         [*options["formats"], *(name for name, given in flags.items() if given)],
         margin=options["margin"] if options["clips"] else None,
         exact=options["exact"],
         embed=options["embed"],
-        truths=read_spans(truth) if truth else {},
+        truths=truths,
         sheet=options["sheet"],
         overwrite=options["overwrite"],
     )

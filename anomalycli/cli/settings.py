@@ -1,5 +1,6 @@
 """Settings of networks and training: their options, presets and NAME=VALUE."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from rich.markup import escape
@@ -66,7 +67,7 @@ def value_of(text: str) -> int | float | str:
     return text
 
 
-def say_warnings(bags: Any) -> None:
-    """Print the warnings of bags, one per line."""
-    for warning in bags.warnings:
+def say_warnings(warnings: Iterable[str]) -> None:
+    """Print warnings, one per line, each once."""
+    for warning in dict.fromkeys(warnings):
         say(f"[yellow]note[/]  {escape(warning)}")

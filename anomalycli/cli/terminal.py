@@ -234,7 +234,8 @@ def train_progress(steps: int, n_videos: int) -> Iterator[Callable]:
         yield on_progress
 
 
-def print_evaluation(evaluation, checkpoint: str | None) -> None:
+def print_evaluation(evaluation, report: dict) -> None:
+    """A table of the metrics; `report` has what they were measured on."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("frames of")
     for column in ("AUC", "AP", "auc(recall, precision)", "false alarms"):
@@ -253,7 +254,10 @@ def print_evaluation(evaluation, checkpoint: str | None) -> None:
     table.add_row("normal videos", "-", "-", "-", cell(metrics.false_alarms))
     Console(highlight=False).print(table)
     n_frames = sum(video.n_frames for video in evaluation.videos)
-    say(f"{len(evaluation.videos)} videos, {n_frames:,} frames; checkpoint: {checkpoint or 'not said'}")
+    videos = f"{len(evaluation.videos)} of {report['test_videos']} videos"
+    total = f" ({report['total']})" if report["total"] else ""
+    say(f"{videos}, {n_frames:,} frames{total}; checkpoint: {report['checkpoint'] or 'not said'}")
+    say(f"Scores are {report['scores_to_frames']} over frames; annotated intervals are {report['annotated_interval']}.")
 
 
 @contextmanager

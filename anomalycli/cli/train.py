@@ -7,7 +7,15 @@ from rich.markup import escape
 
 from ..errors import UsageError
 from .command import FILE, PATH, Command, option, section
-from .options import device_option, feature_options, label_options, preset_option, talk_options, truth_options
+from .options import (
+    device_option,
+    feature_options,
+    label_options,
+    preset_option,
+    talk_options,
+    test_only_option,
+    truth_options,
+)
 from .settings import VALIDATION, preset_of, say_warnings, training_options
 from .terminal import say, train_progress
 
@@ -49,6 +57,7 @@ from .terminal import say, train_progress
         help="CSV of video,n_frames,start,end: validate on frames, not on videos.",
     ),
     option("--test", type=PATH, help="Folder of test features, for --keep test only."),
+    test_only_option,
 )
 @truth_options(VALIDATION)
 @device_option
@@ -62,6 +71,7 @@ def train(
     validation_ground_truth,
     watch,
     test,
+    test_only,
     ground_truth,
     resume,
     overwrite,
@@ -102,20 +112,27 @@ def train(
         raise UsageError(
             f"{features.path}: features of width {bags.dim}, and the preset {preset} is for those of {dim}."
         )
-    say_warnings(bags)
-    validation = GroundTruthFile(validation_ground_truth).load() if validation_ground_truth else None
-    judge = None
+    say_warnings(bags.warnings)
+    validation, judge, of_groups = None, None, None
+    if validation_ground_truth:
+        loaded = GroundTruthFile(validation_ground_truth, incomplete=True).load(bags.lengths)
+        say_warnings(loaded.warnings)
+        validation = loaded.frames
+    if groups:
+        of_groups, warnings = read_groups(groups, bags.names)
+        say_warnings(warnings)
     if test:
         if ground_truth is None:
             raise UsageError(f"{test}: the test features need --ground-truth.")
-        judge = load_evaluation_set(FeatureFolder(test, features.vggish), segments, ground_truth)
+        judge = load_evaluation_set(FeatureFolder(test, features.vggish, test_only), segments, ground_truth)
+        say_warnings(judge.warnings)
     with train_progress(train_config.steps, len(bags.names)) as on_progress:
         run(
             bags,
             output,
             model_config,
             train_config,
-            groups=read_groups(groups) if groups else None,
+            groups=of_groups,
             truth=validation,
             test=judge,
             watch=watch,

@@ -2,15 +2,16 @@
 
 import hashlib
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from ..errors import UsageError
 from ..features.files import FeatureKind
 from ..features.folder import FeatureFolder, find_features, load_all
-from ..inputs import some
+from ..matching import some
 from ..segments import pool
+from .datasets import DATASETS, published_lengths
 from .labels import FILE, label_videos
 
 CROPS = ("mean", "draw", "all")
@@ -42,9 +43,9 @@ class Bags:
         return self.x.shape[3]
 
     @property
-    def stems(self) -> list[str]:
-        """The names without folders: what lists and ground truth call the videos."""
-        return [Path(name).name for name in self.names]
+    def lengths(self) -> dict[str, int]:
+        """Frames by video."""
+        return dict(zip(self.names, self.n_frames.tolist(), strict=True))
 
     def fingerprint(self) -> str:
         """A hash of names, labels and features: two runs with the same one saw the same data."""
@@ -74,15 +75,20 @@ def load_bags(
         folder = FeatureFolder(Path(folder))
     if crops not in CROPS:
         raise UsageError(f"Crops are {', '.join(CROPS)}; not '{crops}'.")
-    sources = find_features(folder)
+    features_found = find_features(folder)
+    sources = features_found.sources
     names = tuple(source.name for source in sources)
-    known = label_videos(names, folder.path, Path(labels) if labels else None)
+    found = label_videos(names, folder.path, Path(labels) if labels else None)
+    known = found.by_video
     if missing := [name for name in names if name not in known]:
         raise UsageError(
             f"{folder.path}: no label for {some(missing)}. Give {folder.path / FILE} with the lines 'video,label' "
             "(1 = abnormal), or folders normal/ and abnormal/."
         )
-    x, n_frames, warnings, seen = [], [], [], set()
+    if folder.only is None:
+        _check_split(folder.path, names)
+    x, n_frames, seen = [], [], set()
+    warnings = [*features_found.warnings, *([found.warning] if found.warning else [])]
     for _, features in load_all(sources):
         clips = features.joined()
         seen.add(clips.shape[1])
@@ -94,3 +100,16 @@ def load_bags(
         raise UsageError(f"{folder.path}: its videos have different numbers of crops; average them (crops: mean).")
     y = np.array([known[name] for name in names])
     return Bags(np.stack(x), y, names, features.kind, np.array(n_frames), tuple(warnings), max(seen))
+
+
+def _check_split(folder: Path, names: tuple[str, ...]) -> None:
+    """Raises UsageError where some of the videos are of a published test set, and others are not."""
+    for dataset in DATASETS:
+        test_set = published_lengths(dataset)
+        inside = [name for name in names if PurePosixPath(name).name in test_set]
+        if inside and len(inside) < len(names):
+            other = next(iter(set(names) - set(inside)))
+            raise UsageError(
+                f"{folder}: {inside[0]} is of the test set of {dataset}, and {other} is not: name the folder of one "
+                "split, or give a list of its videos."
+            )

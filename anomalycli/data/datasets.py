@@ -1,20 +1,26 @@
-"""The published test sets: how their annotation files are read, and how large they are.
+"""The published test sets: their annotation files, the lengths of their videos, and their totals.
 
-XD-Violence (Wu et al. 2020): one line per abnormal video, `name s e s e ...`. UCF-Crime (Sultani et al.
-2018): `file class s1 e1 s2 e2 n_frames`, -1 where there is none. TAD (Lv et al. 2021): JSON, intervals as
-fractions of the length. Any other set is a CSV of `video,n_frames,start,end`, one row per interval, start
-and end empty where a video is normal.
+XD-Violence (Wu et al. 2020): one line per abnormal video, `name s e s e ...`. UCF-Crime (Sultani et al. 2018):
+`file class s1 e1 s2 e2`, -1 where there is none; copies add `n_frames`. TAD (Lv et al. 2021): its authors published
+no annotation file; this reads `tad_test_anno.json` of LaGoVAD (Liu et al. 2025), intervals as fractions of the
+length. Any other set is a table of `video,n_frames,start,end`, one row per interval, start and end empty where a
+video is normal.
 """
 
-import csv
+import functools
+import importlib.resources
 import json
-from collections.abc import Callable
+import math
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from ..errors import UsageError, cause
+from ..errors import UsageError
+from ..textfiles import read_lines, read_table, read_text
 
 CLIP_LENGTH = 16  # frames of a clip, in the published features of each of these sets
+_COUNTS = re.compile(r"(?P<clips>\d+) (?:(?P<padded>\d+) )?(?P<name>\S+)")
 
 
 @dataclass(frozen=True)
@@ -29,17 +35,24 @@ class Intervals:
 
 
 @dataclass(frozen=True)
+class Length:
+    """Frames of one test video: in the published ground truth, and where its last clip is padded to be whole."""
+
+    n_frames: int
+    padded: int
+
+
+@dataclass(frozen=True)
 class Dataset:
     """How a data set publishes its test set.
 
-    n_videos and n_frames: of the whole test set, None where they are not published. fractions: whether its
-    intervals are fractions of a video's length. normal_suffix: how the names of its normal videos end, where the
-    file does not list them.
+    totals: frames of the whole test set, and what that number is; none where it is not published. fractions:
+    whether its intervals are fractions of a video's length. normal_suffix: how the names of its normal videos end,
+    where the annotation does not list them.
     """
 
     read: Callable[[Path], Intervals]
-    n_videos: int | None = None
-    n_frames: int | None = None
+    totals: Mapping[int, str] = field(default_factory=dict)
     fractions: bool = False
     normal_suffix: str | None = None
 
@@ -51,73 +64,98 @@ def dataset_of(name: str) -> Dataset:
     return DATASETS[name]
 
 
-def read_intervals(name: str, path: Path) -> Intervals:
-    """Read the annotation file of data set `name`. Raises UsageError where it cannot be understood."""
-    try:
-        return dataset_of(name).read(path)
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise UsageError(f"{path}: not ground truth as {name} has it ({cause(error)}).") from error
+@functools.cache
+def published_lengths(name: str) -> Mapping[str, Length]:
+    """The lengths of the test videos of data set `name`, as far as they are published; they come with the package.
+
+    UCF-Crime's are those of both totals; XD-Violence's features have no padded clips.
+    """
+    if not dataset_of(name).totals:
+        return {}
+    text = (importlib.resources.files("anomalycli.data") / "test_sets" / f"{name}.txt").read_text(encoding="utf-8")
+    lengths = {}
+    for line in filter(None, map(_COUNTS.fullmatch, text.splitlines())):
+        clips = int(line["clips"])
+        lengths[line["name"]] = Length(clips * CLIP_LENGTH, int(line["padded"] or clips) * CLIP_LENGTH)
+    return lengths
 
 
 def _read_xd(path: Path) -> Intervals:
     read = Intervals()
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if line.strip():
-            name, *numbers = line.split()
-            read.by_video[name.removesuffix(".mp4")] = _pairs(name, [int(number) for number in numbers])
+    for number, line in enumerate(read_lines(path), 1):
+        name, *numbers = line.split()
+        read.by_video[name] = _pairs(path, number, numbers)
     return read
 
 
 def _read_ucf(path: Path) -> Intervals:
     read = Intervals()
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if line.strip():
-            file, _, *numbers, length = line.split()
-            name = file.removesuffix(".mp4")
-            read.by_video[name] = _pairs(name, [int(number) for number in numbers if number != "-1"])
-            read.n_frames[name] = int(length)
+    for number, line in enumerate(read_lines(path), 1):
+        name, _, *numbers = line.split() if len(line.split()) > 1 else (line, "")
+        if len(numbers) not in (4, 5):
+            raise UsageError(f"{path}, line {number}: not 'file class s1 e1 s2 e2', with or without the length.")
+        read.by_video[name] = _pairs(path, number, [word for word in numbers[:4] if word != "-1"])
+        if len(numbers) == 5:
+            read.n_frames[name] = _whole_number(path, number, numbers[4])
     return read
 
 
 def _read_tad(path: Path) -> Intervals:
-    rows = json.loads(path.read_text(encoding="utf-8"))
-    read = Intervals(
-        {Path(row["path"]).stem: [(float(start), float(end)) for start, end in row["anomaly_span"]] for row in rows}
-    )
+    read = Intervals()
+    try:
+        rows = json.loads(read_text(path))
+        for row in rows:
+            video = [(float(start), float(end)) for start, end in row["anomaly_span"]]
+            read.by_video[PurePosixPath(row["path"].replace("\\", "/")).stem] = video
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UsageError(
+            f"{path}: not TAD's ground truth: a JSON list of objects with 'path' and 'anomaly_span', pairs of numbers."
+        ) from error
     for name, video in read.by_video.items():
-        if not all(0 <= start < end <= 1 for start, end in video):
-            raise ValueError(f"{name}: {video} are not fractions of a video")
+        if not all(math.isfinite(start) and 0 <= start < end <= 1 for start, end in video):
+            raise UsageError(f"{path}: {name} has {video}, which are not fractions of a video.")
     return read
 
 
 def _read_csv(path: Path) -> Intervals:
     read = Intervals()
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        for row in csv.DictReader(file):
-            name, length = row["video"], int(row["n_frames"])
-            if read.n_frames.setdefault(name, length) != length:
-                raise ValueError(f"{name} has {read.n_frames[name]} frames in one row and {length} in another")
-            video = read.by_video.setdefault(name, [])
-            if row["start"] or row["end"]:
-                start, end = int(row["start"]), int(row["end"])
-                if not 0 <= start < end <= length:
-                    raise ValueError(f"{name}: [{start}, {end}) is not within its {length} frames")
-                video.append((start, end))
-    if not read.n_frames:
-        raise ValueError("there is no video in it")
+    for row in read_table(path, ["video", "n_frames", "start", "end"]):
+        name, length = row["video"], row.integer("n_frames")
+        if not name or not length:
+            row.refuse("a video and its number of frames are needed.")
+        if read.n_frames.setdefault(name, length) != length:
+            row.refuse(f"{name} has {read.n_frames[name]} frames in one row and {length} in another.")
+        video = read.by_video.setdefault(name, [])
+        if row["start"] or row["end"]:
+            start, end = row.integer("start"), row.integer("end")
+            if not start < end <= length:
+                row.refuse(f"{name}: [{start}, {end}) is not within its {length} frames.")
+            video.append((start, end))
     return read
 
 
-def _pairs(name: str, numbers: list[int]) -> list[tuple[float, float]]:
-    pairs: list[tuple[float, float]] = list(zip(numbers[::2], numbers[1::2], strict=True))
-    if not all(0 <= start < end for start, end in pairs):
-        raise ValueError(f"{name}: {pairs} are not intervals")
-    return pairs
+def _pairs(path: Path, line: int, words: list[str]) -> list[tuple[float, float]]:
+    numbers = [_whole_number(path, line, word) for word in words]
+    if len(numbers) % 2 or not all(start < end for start, end in zip(numbers[::2], numbers[1::2], strict=True)):
+        raise UsageError(f"{path}, line {line}: {' '.join(words)} are not intervals (start end start end ...).")
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def _whole_number(path: Path, line: int, word: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,15}", word):
+        raise UsageError(f"{path}, line {line}: '{word}' where a frame number belongs.")
+    return int(word)
 
 
 DATASETS = {
-    "xd-violence": Dataset(_read_xd, 800, 2_330_384, normal_suffix="_label_A"),
-    "ucf-crime": Dataset(_read_ucf, 290, 1_109_680),
+    "xd-violence": Dataset(_read_xd, {2_330_384: "whole clips, (n - 1) // 16 of each video"}, normal_suffix="_label_A"),
+    "ucf-crime": Dataset(
+        _read_ucf,
+        {
+            1_109_680: "whole clips, as DeepMIL and UR-DMU count",
+            1_114_144: "69,634 clips, as RTFM and CU-Net count: the last of each video is padded with normal frames",
+        },
+    ),
     "tad": Dataset(_read_tad, fractions=True),
     "csv": Dataset(_read_csv),
 }

@@ -1,97 +1,169 @@
 """Which frames of which videos are abnormal.
 
 Frames [s, e) are abnormal, as the published evaluations of XD-Violence (`gt[s:e] = 1`) and UCF-Crime
-have it; with `last_frame` frame e is too. Both cut videos to whole clips of 16 frames.
+have it; with `last_frame` frame e is too, as in RTFM's ground truth of UCF-Crime.
 """
 
-import csv
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import UsageError, cause
-from .datasets import CLIP_LENGTH, Dataset, Intervals, dataset_of, read_intervals
+from ..errors import UsageError
+from ..matching import match_names, some
+from ..textfiles import read_table
+from .datasets import CLIP_LENGTH, Dataset, Intervals, Length, dataset_of, published_lengths
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """Ground truth of the videos at hand.
+
+    frames: bool (n_frames,) by video, true where it is abnormal. n_videos: of the whole test set, at hand or not.
+    total: what the number of frames is, where the whole of a published test set is at hand. warnings: sentences.
+    """
+
+    frames: dict[str, np.ndarray]
+    n_videos: int
+    total: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class GroundTruthFile:
     """Where frame-level ground truth comes from.
 
-    path: the annotation file of `dataset`, a name of `datasets.DATASETS`. frames: a CSV of `video,n_frames`
-    with the videos' lengths, where the annotation has none. last_frame: whether intervals hold their last frame.
+    path: the annotation file of `dataset`, a name of `datasets.DATASETS`. frames: a table of `video,n_frames`
+    with the videos' lengths, instead of the published ones. last_frame: whether intervals hold their last frame.
+    incomplete: whether videos of the test set may be missing.
     """
 
     path: Path
     dataset: str = "csv"
     frames: Path | None = None
     last_frame: bool = False
+    incomplete: bool = False
 
     @property
-    def tells_labels(self) -> bool:
-        """Whether the file labels videos: published names do that by themselves."""
+    def gives_labels(self) -> bool:
+        """Whether the file labels videos: of the published sets, names do."""
         return self.dataset == "csv"
 
-    def load(self, n_frames: Mapping[str, int] | None = None) -> dict[str, np.ndarray]:
-        """Bool (n_frames,) by video, true where it is abnormal.
+    @property
+    def interval(self) -> str:
+        """Which frames of an annotated interval are abnormal."""
+        return "[s, e + 1)" if self.last_frame else "[s, e)"
 
-        The lengths of the published sets come from `frames`, or else are `n_frames`, those of the features at
-        hand; of XD-Violence and UCF-Crime they are cut to whole clips.
+    def lengths(self) -> dict[str, Length]:
+        """Lengths of the test videos, named as the annotation or the file of lengths names them.
 
-        Raises UsageError where the file cannot be understood, a video's length is not known or not the
-        one that the file says, or a published test set is not whole.
+        Empty where they are only known from features. Raises UsageError where a file cannot be understood.
+        """
+        if self.dataset != "csv" and self.frames:
+            return {name: Length(n, n) for name, n in read_frames(self.frames).items()}
+        if published := published_lengths(self.dataset):
+            return dict(published)
+        return {name: Length(n, n) for name, n in dataset_of(self.dataset).read(self.path).n_frames.items()}
+
+    def load(self, features: Mapping[str, int]) -> GroundTruth:
+        """Ground truth of the videos whose features, by name, stand for so many frames.
+
+        Of UCF-Crime, features whose last clips are padded get ground truth that is padded with normal frames.
+
+        Raises UsageError where a file cannot be understood, a video has no length or another than stated, the two
+        sides have different videos, or a published test set has none of its totals.
         """
         dataset = dataset_of(self.dataset)
-        intervals = read_intervals(self.dataset, self.path)
-        lengths = intervals.n_frames
-        if self.dataset != "csv":
-            lengths = read_frames(self.frames) if self.frames else dict(n_frames or intervals.n_frames)
-        if missing := sorted(intervals.by_video.keys() - lengths.keys()):
-            raise UsageError(f"{self.path}: {missing[0]} is neither among the features nor in a file of lengths.")
-        truth = {name: self._frames_of(name, length, intervals, dataset) for name, length in lengths.items()}
-        self._check_total(dataset, truth)
-        return truth
+        intervals, lengths = dataset.read(self.path), self.lengths()
+        if not intervals.by_video:
+            raise UsageError(f"{self.path}: there is no video in it.")
+        if lengths:
+            intervals = self._named_as(lengths, intervals, dataset)
+        matches = match_names(lengths or intervals.by_video, features, str(self.path))
+        if twice := [name for name, count in Counter(matches.found.values()).items() if count > 1]:
+            raise UsageError(f"{self.path}: it has {some(twice)} under two names.")
+        warnings = self._check_videos(features, matches.found.values(), matches.unknown)
+        known = {name: lengths.get(written) for written, name in matches.found.items()}
+        padded = all(length and features[name] == length.padded for name, length in known.items())
+        frames = {}
+        for written, name in matches.found.items():
+            length = known[name] or Length(features[name], features[name])
+            events = self._events(dataset, intervals.by_video.get(written, ()), length.n_frames)
+            frames[name] = np.pad(events, (0, length.padded - length.n_frames if padded else 0))
+        total = sum(map(len, frames.values()))
+        if dataset.totals and not matches.unknown and total not in dataset.totals:
+            raise UsageError(
+                f"{self.path}: with these lengths {self.dataset} has {len(frames)} videos and {total:,} frames, and "
+                f"its test set has {' or '.join(f'{n:,}' for n in dataset.totals)}."
+            )
+        named = dataset.totals.get(total) if not matches.unknown else None
+        return GroundTruth(frames, len(matches.found) + len(matches.unknown), named, tuple(warnings))
 
-    def _frames_of(self, name: str, length: int, intervals: Intervals, dataset: Dataset) -> np.ndarray:
-        stated = intervals.n_frames.get(name, length)
-        if abs(length - stated) > 2 * CLIP_LENGTH:
-            raise UsageError(f"{self.path}: {name} has {stated} frames there, and {length} here.")
-        normal = dataset.normal_suffix is not None and name.endswith(dataset.normal_suffix)
-        if name not in intervals.by_video and not normal:
-            raise UsageError(f"{self.path}: it says nothing about {name}, which is not among its normal videos.")
-        if dataset.n_frames is not None:
-            length -= length % CLIP_LENGTH
-        frames = np.zeros(length, bool)
-        for start, end in intervals.by_video.get(name, ()):
+    def _named_as(self, lengths: Mapping[str, Length], intervals: Intervals, dataset: Dataset) -> Intervals:
+        """`intervals` with the names of `lengths`. Raises UsageError where the two do not fit."""
+        found = match_names(intervals.by_video, lengths, str(self.path))
+        if found.unknown:
+            raise UsageError(f"{self.path}: {some(found.unknown)} is no test video whose length is known.")
+        renamed = Intervals()
+        for written, name in found.found.items():
+            renamed.by_video.setdefault(name, []).extend(intervals.by_video[written])
+            stated = intervals.n_frames.get(written)
+            if stated and abs(stated - lengths[name].n_frames) > 2 * CLIP_LENGTH:
+                raise UsageError(
+                    f"{self.path}: {name} has {stated} frames there, and {lengths[name].n_frames} elsewhere."
+                )
+        if silent := [name for name in lengths if name not in renamed.by_video and not _is_normal(name, dataset)]:
+            raise UsageError(f"{self.path}: it does not mention {some(silent)}, which should be in it.")
+        return renamed
+
+    def _check_videos(self, features: Collection[str], known: Collection[str], missing: list[str]) -> list[str]:
+        """Warnings about videos that are missing. Raises UsageError where they may not be, or others are there."""
+        if others := sorted(set(features) - set(known)):
+            raise UsageError(f"{self.path}: there are features of {some(others)}, and no ground truth.")
+        if not missing:
+            return []
+        count = f"{len(missing)} of {len(missing) + len(known)} videos have ground truth and no features"
+        if not self.incomplete:
+            raise UsageError(f"{self.path}: {count}: {some(missing)}.")
+        return [f"{count}, and are left out: {some(missing)}."]
+
+    def _events(self, dataset: Dataset, intervals: Collection[tuple[float, float]], n_frames: int) -> np.ndarray:
+        frames = np.zeros(n_frames, bool)
+        for start, end in intervals:
             if dataset.fractions:
-                start, end = round(start * length), round(end * length)
+                start, end = round(start * n_frames), round(end * n_frames)
             frames[int(start) : int(end) + self.last_frame] = True
         return frames
 
-    def _check_total(self, dataset: Dataset, truth: dict[str, np.ndarray]) -> None:
-        ours = len(truth), sum(map(len, truth.values()))
-        if dataset.n_frames is not None and ours != (dataset.n_videos, dataset.n_frames):
-            raise UsageError(
-                f"{self.path}: with these lengths {self.dataset} has {ours[0]} videos and {ours[1]:,} frames, and its "
-                f"test set has {dataset.n_videos} and {dataset.n_frames:,}. Are all features there, and is each as "
-                "long as published (or give a file of lengths)?"
-            )
 
+def read_intervals(path: Path, names: Collection[str]) -> tuple[dict[str, list[tuple[int, int]]], str | None]:
+    """Abnormal intervals, frames, half-open, of those of `names` that a table of `video,n_frames,start,end` has.
 
-def read_spans(path: Path) -> dict[str, list[tuple[int, int]]]:
-    """Abnormal intervals by video, frames, half-open, from a CSV of `video,n_frames,start,end`.
+    The second is a sentence about videos of the table that are not among `names`, if there are any.
 
     Raises UsageError where the file cannot be understood.
     """
-    by_video = read_intervals("csv", path).by_video
-    return {name: [(int(start), int(end)) for start, end in video] for name, video in by_video.items()}
+    by_video = dataset_of("csv").read(path).by_video
+    matches = match_names(by_video, names, str(path))
+    found: dict[str, list[tuple[int, int]]] = {}
+    for written, name in matches.found.items():
+        found.setdefault(name, []).extend((int(start), int(end)) for start, end in by_video[written])
+    return found, matches.warning(str(path))
 
 
 def read_frames(path: Path) -> dict[str, int]:
-    """Lengths by video, from a CSV of `video,n_frames`. Raises UsageError where it is not one."""
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            return {row["video"]: int(row["n_frames"]) for row in csv.DictReader(file)}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path}: not a table of video,n_frames ({cause(error)}).") from error
+    """Lengths by video, from a table of `video,n_frames`. Raises UsageError where it is not one."""
+    lengths: dict[str, int] = {}
+    for row in read_table(path, ["video", "n_frames"]):
+        if not row["video"] or not row.integer("n_frames"):
+            row.refuse("a video and its number of frames are needed.")
+        if lengths.setdefault(row["video"], row.integer("n_frames")) != row.integer("n_frames"):
+            row.refuse(f"{row['video']} has two lengths.")
+    return lengths
+
+
+def _is_normal(name: str, dataset: Dataset) -> bool:
+    """Whether the name of a video says that it is normal, in a data set whose annotation leaves normal videos out."""
+    return dataset.normal_suffix is not None and name.endswith(dataset.normal_suffix)

@@ -6,12 +6,16 @@ XD-Violence (`..._label_A` is normal, any other letter is not), UCF-Crime (`Norm
 """
 
 import csv
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ..errors import UsageError
+from ..matching import match_names
 from ..storage import whole
+from ..textfiles import read_table
 
 FILE = "labels.csv"
 _FOLDERS = {"normal": 0, "abnormal": 1}
@@ -23,56 +27,51 @@ _UCF_OR_TAD = re.compile(
 )
 
 
-def label_videos(names: Iterable[str], folder: Path, file: Path | None = None) -> dict[str, int]:
-    """Labels of the videos `names` (paths below `folder`, no suffix), as far as there are any.
+@dataclass(frozen=True)
+class Labels:
+    """by_video: label by video, as far as there are any. warning: a sentence about labels that are of no video."""
 
-    `file` is read instead of the folder's `labels.csv`.
+    by_video: dict[str, int]
+    warning: str | None = None
 
-    Raises UsageError where two sources disagree or `labels.csv` cannot be understood.
+
+def label_videos(names: Collection[str], folder: Path, file: Path | None = None) -> Labels:
+    """Labels of the videos `names` (paths below `folder`, without suffix).
+
+    `file` is read instead of the folder's `labels.csv`. Raises UsageError where two sources disagree, or the file
+    cannot be understood or names a video that could be several.
     """
     file = file or folder / FILE
-    table = read_labels(file) if file.exists() else {}
-    labels = {}
-    for name in names:
-        said = {f"folder '{part}/'": _FOLDERS[part] for part in PurePosixPath(name).parts[:-1] if part in _FOLDERS}
-        if match := _XD.search(name):
-            said["name"] = int(match["kinds"] != "A")
-        elif match := _UCF_OR_TAD.fullmatch(PurePosixPath(name).name):
-            said["name"] = int("Normal" not in (match["ucf"], match["tad"]))
-        for key in (name, PurePosixPath(name).name):
-            if key in table:
-                said[str(file)] = table[key]
-                break
-        if len(set(said.values())) > 1:
-            sides = ", ".join(f"{source} says {label}" for source, label in said.items())
+    table = read_labels(file) if os.path.lexists(file) else {}
+    matches = match_names(table, names, str(file))
+    said = {name: _from_name(name) for name in names}
+    for written, name in matches.found.items():
+        said[name][f"{file} ({written})"] = table[written]
+    for name, sources in said.items():
+        if len(set(sources.values())) > 1:
+            sides = ", ".join(f"{source} says {label}" for source, label in sources.items())
             raise UsageError(f"{name}: its labels contradict each other ({sides}).")
-        if said:
-            labels[name] = next(iter(said.values()))
-    return labels
+    by_video = {name: next(iter(sources.values())) for name, sources in said.items() if sources}
+    return Labels(by_video, matches.warning(str(file)))
 
 
 def read_labels(path: Path) -> dict[str, int]:
-    """`labels.csv` -> label by video; a video's suffix, where it has one, is dropped.
+    """`labels.csv` -> label by video, named as it is there.
 
-    Ground truth (video,n_frames,start,end) tells labels too: 1 where a video has an interval.
+    Ground truth (video,n_frames,start,end) gives labels too: 1 where a video has an interval.
+
+    Raises UsageError where the file cannot be understood.
     """
     labels: dict[str, int] = {}
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        if {"video", "start"} <= set(reader.fieldnames or ()):
-            return {row["video"]: int(bool(row["start"])) for row in reader}
-        if not {"video", "label"} <= set(reader.fieldnames or ()):
-            raise UsageError(f"{path}: the first line must be 'video,label'.")
-        for row in reader:
-            video, label = (row["video"] or "").strip(), (row["label"] or "").strip()
-            if not video or label not in ("0", "1"):
-                raise UsageError(
-                    f"{path}, line {reader.line_num}: '{video},{label}' is not a video and a label; "
-                    "a label is 0 (normal) or 1 (abnormal)."
-                )
-            for key in {video, _without_suffix(video)}:
-                if labels.setdefault(key, int(label)) != int(label):
-                    raise UsageError(f"{path}, line {reader.line_num}: {video} is labelled both 0 and 1.")
+    for row in read_table(path, ["video", "label"], ["video", "start"]):
+        video, label = row["video"], row["label"]
+        if "label" not in row.values:
+            labels[video] = int(bool(row["start"])) | labels.get(video, 0)
+            continue
+        if not video or label not in ("0", "1"):
+            row.refuse(f"'{video},{label}' is not a video and a label; a label is 0 (normal) or 1 (abnormal).")
+        if labels.setdefault(video, int(label)) != int(label):
+            row.refuse(f"{video} is labelled both 0 and 1.")
     return labels
 
 
@@ -88,5 +87,12 @@ def write_labels(path: Path, labels: dict[str, int]) -> None:
         writer.writerows(sorted((before | labels).items()))
 
 
-def _without_suffix(name: str) -> str:
-    return re.sub(r"\.[A-Za-z0-9]{2,5}$", "", name)
+def _from_name(name: str) -> dict[str, int]:
+    """Labels that the folders and the name of a video give, by where they come from."""
+    path = PurePosixPath(name)
+    said = {f"folder '{part}/'": _FOLDERS[part.lower()] for part in path.parts[:-1] if part.lower() in _FOLDERS}
+    if match := _XD.search(name):
+        said["name"] = int(match["kinds"] != "A")
+    elif match := _UCF_OR_TAD.fullmatch(path.name):
+        said["name"] = int("Normal" not in (match["ucf"], match["tad"]))
+    return said

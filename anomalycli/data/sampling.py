@@ -1,12 +1,13 @@
 """Which videos are held out, and which bags each step takes: a function of the seed and the step alone."""
 
-import csv
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import UsageError, cause
+from ..errors import UsageError
+from ..matching import match_names, some
+from ..textfiles import read_table
 
 
 def split(
@@ -36,13 +37,26 @@ def split(
     return held_out, np.setdiff1d(np.arange(len(labels)), held_out)
 
 
-def read_groups(path: Path) -> dict[str, str]:
-    """Group by video, from a CSV of `video,group`. Raises UsageError where it is not one."""
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            return {row["video"]: row["group"] for row in csv.DictReader(file)}
-    except (OSError, ValueError, KeyError) as error:
-        raise UsageError(f"{path}: not a table of video,group ({cause(error)}).") from error
+def read_groups(path: Path, names: Collection[str]) -> tuple[dict[str, str], list[str]]:
+    """Group by video of `names`, from a CSV of `video,group`, and sentences on what has no match on either side.
+
+    Raises UsageError where the file is no such table, or puts a video into two groups.
+    """
+    groups: dict[str, str] = {}
+    for row in read_table(path, ["video", "group"]):
+        if not row["video"] or not row["group"]:
+            row.refuse("a video or its group is missing.")
+        if groups.setdefault(row["video"], row["group"]) != row["group"]:
+            row.refuse(f"{row['video']} is in two groups.")
+    matches = match_names(groups, names, str(path))
+    found: dict[str, str] = {}
+    for written, name in matches.found.items():
+        if found.setdefault(name, groups[written]) != groups[written]:
+            raise UsageError(f"{path}: {name} is in two groups, {found[name]} and {groups[written]}.")
+    warnings = [warning] if (warning := matches.warning(str(path))) else []
+    if alone := [name for name in names if name not in found]:
+        warnings.append(f"{path}: it has no group for {some(alone)}: each is a group of its own.")
+    return found, warnings
 
 
 def draw(videos: np.ndarray, step: int, batch: int, seed: tuple[int, ...]) -> np.ndarray:

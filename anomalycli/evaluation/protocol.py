@@ -1,113 +1,209 @@
-"""How scores are brought together with ground truth: which frames they stand for, and which videos count."""
+"""How scores are brought together with ground truth: which frames a score stands for, and which videos count.
 
+The published evaluations repeat the score of a clip or segment over its frames, and so does this. Interpolating
+between the middles of segments, as `score` does for people, gives higher AP for the same scores.
+"""
+
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from ..data.bags import Bags, load_bags
 from ..data.datasets import CLIP_LENGTH
-from ..data.ground_truth import GroundTruthFile
-from ..errors import UsageError
+from ..data.ground_truth import GroundTruth, GroundTruthFile
+from ..errors import FeatureError, UsageError
 from ..features.files import PUBLISHED, FeatureKind, Features
-from ..features.folder import FeatureFolder, Source, load_all
-from ..segments import spread
+from ..features.folder import FeatureFolder, find_features, load_all
+from ..features.layouts import load_array, split_name
+from ..inputs import find_inputs
+from ..matching import match_names, some
+from ..segments import repeat, spread
+
+TO_FRAMES = {"repeated": repeat, "interpolated": spread}  # how scores of segments become scores of frames
 
 
-class FrameScorer(Protocol):
+class SegmentScorer(Protocol):
     """What scores the features of one video: `anomalycli.Scorer`, for example."""
 
-    def check_features(self, path, features: Features) -> None:
+    def check_features(self, path: Path, features: Features) -> None:
         """Raises UsageError where the model does not know features of this kind."""
 
-    def score_features(self, features: Features, mode: str) -> tuple[np.ndarray, str]:
-        """Scores of the frames, float32 (n_frames,), and the mode that was used."""
+    def score_segments(self, features: Features, mode: str) -> tuple[np.ndarray, str]:
+        """Scores of segments or clips, float32 (n,), and the mode that was used."""
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """Frames by which the scores of a video may be longer or shorter than its ground truth; both are cut."""
+
+    longer: int = 0
+    shorter: int = 0
+
+
+@dataclass(frozen=True)
+class ScoredSet:
+    """Scores of frames and their ground truth, of the same videos and lengths.
+
+    n_videos: of the whole test set. total: what the number of frames is, where it is a published one.
+    """
+
+    scores: dict[str, np.ndarray]
+    truth: dict[str, np.ndarray]
+    n_videos: int
+    total: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class EvaluationSet:
     """Bags that are scored and never trained on.
 
-    truth: bool (n_frames,) by video, without folders, true where it is abnormal; None where only labels are known.
-    slack: frames by which features may be longer than ground truth.
+    truth: bool (n_frames,) by video, true where it is abnormal; None where only labels are known. to_frames: a name
+    of TO_FRAMES. total and warnings: as of ScoredSet.
     """
 
     bags: Bags
     truth: Mapping[str, np.ndarray] | None = None
-    slack: int = 0
+    to_frames: str = "repeated"
+    total: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    def fingerprint(self) -> str:
+        """A hash of the ground truth: two sets with the same one ask for the same frames."""
+        digest = hashlib.sha256()
+        for name, frames in sorted((self.truth or {}).items()):
+            digest.update(f"{name}\0{len(frames)}\0".encode(errors="surrogateescape"))
+            digest.update(np.packbits(frames).data)
+        return digest.hexdigest()
 
     def frame_scores(self, scores: np.ndarray) -> dict[str, np.ndarray]:
         """Scores of the frames that `truth` has, by video, from those of the segments (N, T)."""
         assert self.truth is not None
-        videos = zip(self.bags.stems, scores, self.bags.n_frames.tolist(), strict=True)
-        clip_length = self.bags.kind.clip_length
-        return fitted({name: spread(video, n, clip_length) for name, video, n in videos}, self.truth, self.slack)
+        kind = self.bags.kind
+        videos = zip(self.bags.names, scores, self.bags.n_frames.tolist(), strict=True)
+        return {
+            name: TO_FRAMES[self.to_frames](video, n, kind.clip_length)[: len(self.truth[name])]
+            for name, video, n in videos
+        }
 
 
-def evaluation_set(bags: Bags, truth: Mapping[str, np.ndarray] | None, dataset: str = "csv") -> EvaluationSet:
-    """`bags` with the part of `truth` that they need. Raises UsageError where it does not fit them."""
+def evaluation_set(bags: Bags, truth: Mapping[str, np.ndarray] | None) -> EvaluationSet:
+    """`bags` with the part of `truth`, by video, that they need. Raises UsageError where it does not fit them."""
     if truth is None:
         return EvaluationSet(bags)
-    if missing := sorted(set(bags.stems) - truth.keys()):
-        raise UsageError(f"There are features of {missing[0]}, and no ground truth.")
-    chosen = EvaluationSet(bags, {name: truth[name] for name in bags.stems}, slack_of(bags.kind, dataset))
-    chosen.frame_scores(np.zeros((len(bags.names), 1)))
-    return chosen
+    matches = match_names(truth, bags.names, "the ground truth")
+    found = {name: truth[written] for written, name in matches.found.items()}
+    if missing := [name for name in bags.names if name not in found]:
+        raise UsageError(f"There are features of {some(missing)}, and no ground truth.")
+    return EvaluationSet(bags, _cut(bags.lengths, found, tolerance_of(bags.kind, "csv")))
 
 
-def load_evaluation_set(folder: FeatureFolder, n_segments: int, ground_truth: GroundTruthFile) -> EvaluationSet:
+def load_evaluation_set(
+    folder: FeatureFolder, n_segments: int, file: GroundTruthFile, to_frames: str = "repeated"
+) -> EvaluationSet:
     """Test features with their ground truth, which gives the labels too; crops are kept.
 
     Raises UsageError where the two do not fit.
     """
-    labels = ground_truth.path if ground_truth.tells_labels else None
-    bags = load_bags(folder, n_segments, crops="all", labels=labels)
-    lengths = dict(zip(bags.stems, bags.n_frames.tolist(), strict=True))
-    truth = ground_truth.load(lengths)
-    fitted({name: np.empty(n) for name, n in lengths.items()}, truth, slack_of(bags.kind, ground_truth.dataset))
-    return evaluation_set(bags, truth, ground_truth.dataset)
+    bags = load_bags(folder, n_segments, crops="all", labels=file.path if file.gives_labels else None)
+    truth = file.load(bags.lengths)
+    frames = _cut(bags.lengths, truth.frames, tolerance_of(bags.kind, file.dataset, file.incomplete))
+    return EvaluationSet(bags, frames, to_frames, truth.total, (*bags.warnings, *truth.warnings))
 
 
-def score_videos(
-    scorer: FrameScorer, sources: list[Source], mode: str = "video"
-) -> tuple[dict[str, np.ndarray], FeatureKind]:
-    """Scores of all frames by video, and the kind of the features.
+def score_folder(
+    scorer: SegmentScorer,
+    folder: FeatureFolder,
+    file: GroundTruthFile,
+    mode: str = "video",
+    to_frames: str = "repeated",
+) -> ScoredSet:
+    """Score the features of a folder, and bring the scores together with their ground truth.
 
-    Raises UsageError where the model does not know such features or two videos have one name.
+    Raises UsageError where the model does not know such features, or they do not fit the ground truth.
     """
     scores: dict[str, np.ndarray] = {}
-    for source, features in load_all(sources):
+    found = find_features(folder)
+    for source, features in load_all(found.sources):
         scorer.check_features(source.paths[0], features)
-        if source.stem in scores:
-            raise UsageError(f"{source.paths[0]}: there are two videos of this name.")
-        scores[source.stem], _ = scorer.score_features(features, mode)
-    return scores, features.kind
+        segments, _ = scorer.score_segments(features, mode)
+        scores[source.name] = TO_FRAMES[to_frames](segments, features.n_frames, features.kind.clip_length)
+    truth = file.load({name: len(video) for name, video in scores.items()})
+    tolerance = tolerance_of(features.kind, file.dataset, file.incomplete)
+    return _fitted(scores, truth, tolerance, found.warnings)
 
 
-def fitted(scores: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray], slack: int = 0) -> dict[str, np.ndarray]:
-    """Scores cut to the ground truth's lengths; `slack` is how many frames longer they may be.
+def read_scores(folder: Path, file: GroundTruthFile, only: Path | None = None) -> ScoredSet:
+    """Anyone's scores, one `NAME.npy` per video with a score for each clip of 16 frames or for each frame.
 
-    Raises UsageError that names the video and both lengths where they do not fit, or the videos that
-    only one side has.
+    Raises UsageError where the folder has none, and where they do not fit the ground truth; FeatureError where a file
+    is damaged.
     """
-    for here, there, sentence in (
-        (truth, scores, "there is ground truth for {}, and no features"),
-        (scores, truth, "there are features of {}, and no ground truth"),
-    ):
-        if missing := sorted(here.keys() - there.keys()):
-            raise UsageError(f"{len(missing)} of {len(here)} videos do not fit: {sentence.format(missing[0])}.")
-    for name, video in truth.items():
-        if not 0 <= len(scores[name]) - len(video) <= slack:
+    inputs = find_inputs([folder], {".npy"}) if folder.is_dir() else []
+    if not inputs:
+        raise UsageError(f"{folder}: there is no .npy file of scores in it.")
+    arrays = {split_name(Path(item.name))[0]: _load_scores(item.path) for item in inputs}
+    lengths = file.lengths()
+    if not lengths:
+        raise UsageError(f"{file.path}: it does not say how long videos are, and scores do not either: give lengths.")
+    matches = match_names(lengths, arrays, str(file.path))
+    scores = {}
+    for written, name in matches.found.items():
+        length = lengths[written]
+        whole = len(arrays[name]) * CLIP_LENGTH
+        if abs(whole - length.n_frames) <= 2 * CLIP_LENGTH:
+            scores[name] = repeat(arrays[name], whole)
+        elif abs(len(arrays[name]) - length.n_frames) <= CLIP_LENGTH:
+            scores[name] = arrays[name]
+        else:
             raise UsageError(
-                f"{name}: its features stand for {len(scores[name])} frames, and its ground truth has {len(video)}."
+                f"{folder}: {name} has {len(arrays[name])} scores, and its ground truth {length.n_frames} frames: "
+                f"give one score per clip of {CLIP_LENGTH} frames ({-(-length.n_frames // CLIP_LENGTH)}) or per frame."
             )
-    return {name: scores[name][: len(video)] for name, video in truth.items()}
+    scores |= {name: array for name, array in arrays.items() if name not in scores}  # the ground truth refuses them
+    truth = file.load({name: len(video) for name, video in scores.items()})
+    kind = FeatureKind(PUBLISHED, "", "", 0, 0)
+    return _fitted(scores, truth, tolerance_of(kind, file.dataset, file.incomplete))
 
 
-def slack_of(kind: FeatureKind, dataset: str) -> int:
-    """Frames by which features may be longer than ground truth.
+def tolerance_of(kind: FeatureKind, dataset: str, incomplete: bool = False) -> Tolerance:
+    """How far features and ground truth may differ in length.
 
-    Published features know their length in whole clips only, and published ground truth stops there.
+    Published features give their length in whole clips only: the last clip of a video is padded, or left out.
+    Published ground truth ends with a whole clip, and must be met in full, unless videos may be missing as well.
     """
-    return CLIP_LENGTH if kind.backbone == PUBLISHED or dataset != "csv" else 0
+    if dataset != "csv":
+        return Tolerance(2 * CLIP_LENGTH, CLIP_LENGTH if incomplete else 0)
+    return Tolerance(CLIP_LENGTH, CLIP_LENGTH) if kind.backbone == PUBLISHED else Tolerance()
+
+
+def _cut(lengths: Mapping[str, int], truth: Mapping[str, np.ndarray], tolerance: Tolerance) -> dict[str, np.ndarray]:
+    """Ground truth that is nowhere longer than the features. Raises UsageError where the lengths do not fit."""
+    for name, video in truth.items():
+        if not -tolerance.shorter <= lengths[name] - len(video) <= tolerance.longer:
+            raise UsageError(
+                f"{name}: its features stand for {lengths[name]} frames, and its ground truth has {len(video)}."
+            )
+    return {name: video[: lengths[name]] for name, video in truth.items()}
+
+
+def _fitted(
+    scores: Mapping[str, np.ndarray], truth: GroundTruth, tolerance: Tolerance, warnings: tuple[str, ...] = ()
+) -> ScoredSet:
+    frames = _cut({name: len(video) for name, video in scores.items()}, truth.frames, tolerance)
+    cut = {name: scores[name][: len(video)] for name, video in frames.items()}
+    return ScoredSet(cut, frames, truth.n_videos, truth.total, (*warnings, *truth.warnings))
+
+
+def _load_scores(path: Path) -> np.ndarray:
+    """Float (n,). Raises FeatureError where the file does not hold one finite number per clip or frame."""
+    array = load_array(path, np.float64)
+    if array.ndim == 2 and 1 in array.shape:
+        array = array.reshape(-1)
+    if array.ndim != 1 or not len(array):
+        raise FeatureError(f"{path}: an array of shape {array.shape} where (n,) belongs: one score per clip or frame.")
+    return array

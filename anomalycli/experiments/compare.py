@@ -105,6 +105,7 @@ def compare(
     test: EvaluationSet | None = None,
     truth: Mapping[str, np.ndarray] | None = None,
     groups: Mapping[str, str] | None = None,
+    to_frames: str = "repeated",
     device: str | torch.device = "cpu",
     on_step: Callable[[Entry, int, int], None] | None = None,
 ) -> Iterator[Outcome]:
@@ -113,12 +114,19 @@ def compare(
     Without `test`, the videos that `config.validation` holds out (whole `groups`, where given) stand in
     its place, with `truth`, ground truth by video: so settings are tuned without a look at the test
     set. With it, all videos are trained on, unless `config.keep` is "validation": then those held out
-    pick the state, by frames where there is `truth`.
+    pick the state, by frames where there is `truth`. `to_frames`: how the scores of videos held out become
+    scores of frames (evaluation.protocol.TO_FRAMES); `test` says so itself.
 
     Each outcome is kept in OUTPUT/runs; what is there is not run again. Raises UsageError where what is
     there is of other settings or data, or where there is nothing to evaluate or to pick the best on.
     """
-    seen = {"train": bags.fingerprint(), "test": test.bags.fingerprint() if test else None}
+    if test and (conflict := test.bags.kind.conflict(bags.kind, "the test features have", "the training features")):
+        raise UsageError(f"{conflict}: both need features of the same kind.")
+    seen = {
+        "train": bags.fingerprint(),
+        "test": test.bags.fingerprint() if test else None,
+        "evaluation": f"{test.to_frames}, {test.fingerprint()}" if test else to_frames,
+    }
     for seed in seeds:
         for entry in rows:
             path = output / "runs" / f"{entry.label}-{seed}.json"
@@ -133,7 +141,9 @@ def compare(
             }
             outcome = _finished(path, identity)
             if outcome is None:
-                judge = test or (evaluation_set(bags[held_out], truth) if len(held_out) and truth is not None else None)
+                judge = test
+                if judge is None and len(held_out) and truth is not None:
+                    judge = dataclasses.replace(evaluation_set(bags[held_out], truth), to_frames=to_frames)
                 if judge is None or (test is None and config.keep == "validation"):
                     raise UsageError(
                         "There is nothing to evaluate on: give --test features, or --ground-truth of training videos "

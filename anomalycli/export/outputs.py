@@ -88,8 +88,7 @@ class ScoreRun:
 
     def _score_all(self) -> Iterator[Scored]:
         for item in self.inputs:
-            truths = self.outputs.truths
-            scored = Scored(_title(item), truths.get(item.name, truths.get(Path(item.name).name)))
+            scored = Scored(_title(item), self.outputs.truths.get(item.name))
             try:
                 how = self.how
                 scored.result = self.scorer.score(item.path, how.mode, how.rule, how.on_clips, self._cache(item))

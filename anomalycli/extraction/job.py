@@ -136,5 +136,5 @@ def _labels(paths: list[Path], inputs: list[Input]) -> dict[str, int]:
     labels: dict[str, int] = {}
     for folder in {path if path.is_dir() else path.parent for path in paths}:
         names = [item.name for item in inputs if item.path.is_relative_to(folder.absolute())]
-        labels |= label_videos(names, folder)
+        labels |= label_videos(names, folder).by_video
     return labels

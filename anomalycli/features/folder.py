@@ -1,20 +1,26 @@
 """Which feature files of a folder belong to which video: our own (.npz) and published arrays (.npy), in any mixture."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 
-from ..errors import FeatureError, UsageError, cause
-from ..inputs import find_inputs, some
+from ..errors import FeatureError, UsageError
+from ..inputs import find_inputs
+from ..matching import Matches, match_names, some
+from ..textfiles import read_lines
 from .files import SUFFIX, Features, load_features
-from .layouts import load_arrays, split_name
+from .layouts import array_shape, has_crops_first, load_arrays, split_name
+
+_TWICE = "{} and {} are the same part of one video: name the folder of one of them."
 
 
 @dataclass(frozen=True)
 class FeatureFolder:
     """A folder of features, and which of them to take.
 
-    vggish: a folder of NAME__vggish.npy with the sound of published features, where it is not in `path`.
+    vggish: a folder of NAME__vggish.npy with the sound of published features, where it is not beside them.
     only: a list of the videos to take, one per line, as the data sets' authors publish their splits.
     """
 
@@ -25,46 +31,61 @@ class FeatureFolder:
 
 @dataclass(frozen=True)
 class Source:
-    """Where the features of one video are: the files of its crops, and of its sound."""
+    """Where the features of one video are: the files of its crops, and of its sound.
+
+    crops_first: whether the one file of all crops is (n_crops, n_clips, D).
+    """
 
     name: str
     paths: tuple[Path, ...]
     sound: Path | None = None
+    crops_first: bool = False
 
     @property
     def stem(self) -> str:
-        """The name without folders: what lists and ground truth call the video."""
+        """The name without folders."""
         return Path(self.name).name
 
     def load(self) -> Features:
         """Raises FeatureError where a file is not whole or crops and sound do not fit together."""
         if self.paths[0].suffix.lower() == SUFFIX:
             return load_features(self.paths[0])
-        return load_arrays(self.name, self.paths, self.sound)
+        return load_arrays(self.name, self.paths, self.sound, self.crops_first)
 
 
-def find_features(folder: str | Path | FeatureFolder) -> list[Source]:
+@dataclass(frozen=True)
+class FoundFeatures:
+    """The videos of a folder whose features are to be taken, and sentences on what has no match."""
+
+    sources: list[Source]
+    warnings: tuple[str, ...] = ()
+
+
+def find_features(folder: str | Path | FeatureFolder) -> FoundFeatures:
     """The videos whose features are below the folder.
 
-    Raises FeatureError where there are none, UsageError where a crop is there twice or missing, or
-    some videos have sound and others have not.
+    Raises FeatureError where there are none or a file is damaged, UsageError where two files are features of one
+    video, crops or sound are missing, or the folder holds a training and a test split and no list of one is given.
     """
     if not isinstance(folder, FeatureFolder):
         folder = FeatureFolder(Path(folder))
-    path = folder.path
+    path, warnings = folder.path, tuple[str, ...]()
     inputs = find_inputs([path], {SUFFIX, ".npy"}) if path.is_dir() else []
     ours = [Source(item.name, (item.path,)) for item in inputs if item.path.suffix.lower() == SUFFIX]
-    arrays = [(item.path.relative_to(path.absolute()), item.path) for item in inputs if item.path.suffix == ".npy"]
-    if folder.vggish:
-        arrays += [(found.relative_to(folder.vggish), found) for found in sorted(folder.vggish.rglob("*__vggish.npy"))]
-    published = _published(arrays)
+    arrays = [item.path for item in inputs if item.path.suffix.lower() != SUFFIX]
+    published = _published([(file.relative_to(path.absolute()), file) for file in arrays])
+    _check_names(path, ours, published)
+    sources = ours + published
     if folder.only:
-        wanted = read_list(folder.only)
-        ours, published = ([source for source in part if source.stem in wanted] for part in (ours, published))
-    if not ours and not published:
-        raise FeatureError(f"{path}: there is no feature file in it; `anomalycli extract` makes them.")
-    _check_complete(path, published)
-    return ours + published
+        sources, warnings = _listed(sources, folder.only)
+    else:
+        _check_splits(path, sources)
+    if not sources:
+        listed = f" that {folder.only} lists" if folder.only else ""
+        raise FeatureError(f"{path}: there is no feature file{listed} in it; `anomalycli extract` makes them.")
+    arrays_used = {source.name for source in sources} - {source.name for source in ours}
+    published = _with_sound(path, [source for source in sources if source.name in arrays_used], folder.vggish)
+    return FoundFeatures([s for s in sources if s.name not in arrays_used] + _with_axes(published), warnings)
 
 
 def load_all(sources: list[Source]) -> Iterator[tuple[Source, Features]]:
@@ -78,38 +99,111 @@ def load_all(sources: list[Source]) -> Iterator[tuple[Source, Features]]:
         yield source, features
 
 
-def read_list(path: Path) -> set[str]:
-    """Names of videos, without folders and suffixes, from a file with one video (or any part of one) per line."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: not a list of videos ({cause(error)}).") from error
-    return {split_name(Path(line.split()[0]))[0].rpartition("/")[2] for line in lines if line.strip()}
+def _listed(sources: list[Source], path: Path) -> tuple[list[Source], tuple[str, ...]]:
+    """The sources that a list names, one video or file per line, and a sentence on lines that match none.
+
+    What follows the name on a line, after a blank, a tab, a comma or a semicolon, is not read.
+    """
+    names = [source.name for source in sources]
+    left = lines = read_lines(path)
+    chosen: set[str] = set()
+    for cut in (r"$", r"[\t;,]", r"\s"):
+        written = {re.split(cut, line, maxsplit=1)[0]: line for line in left}
+        matches = match_names(written, names, str(path))
+        chosen.update(matches.found.values())
+        left = [written[name] for name in matches.unknown]
+    warning = Matches(dict.fromkeys(set(lines) - set(left), ""), left).warning(str(path))
+    return [source for source in sources if source.name in chosen], (warning,) if warning else ()
 
 
 def _published(arrays: list[tuple[Path, Path]]) -> list[Source]:
-    """Videos of published arrays, given as (path below its folder, path)."""
-    crops: dict[str, dict[int, Path]] = {}
-    sounds: dict[str, Path] = {}  # by name without folders: sound lies in a folder of its own
+    """Videos of published arrays, given as (path below the folder, path); their sound is not among other files yet."""
+    crops: dict[str, dict[int, Path]] = defaultdict(dict)
+    sounds: dict[str, Path] = {}
     for relative, path in arrays:
         name, part = split_name(relative)
-        if part == "vggish":
-            before = sounds.setdefault(Path(name).name, path)
-        else:
-            before = crops.setdefault(name, {}).setdefault(int(part), path)
+        before = sounds.setdefault(name, path) if part == "vggish" else crops[name].setdefault(int(part), path)
         if before != path:
-            raise UsageError(f"{before} and {path} are the same part of one video: name the folder of one of them.")
+            raise UsageError(_TWICE.format(before, path))
     return [
-        Source(name, tuple(parts[part] for part in sorted(parts)), sounds.get(Path(name).name))
+        Source(name, tuple(parts[part] for part in sorted(parts)), sounds.get(name))
         for name, parts in sorted(crops.items())
     ]
 
 
-def _check_complete(folder: Path, published: list[Source]) -> None:
-    """Raises UsageError where a video has fewer crops than others, or lacks sound that others have."""
-    most = max((len(source.paths) for source in published), default=0)
-    if short := [source.name for source in published if len(source.paths) < most]:
+def _check_names(folder: Path, ours: list[Source], published: list[Source]) -> None:
+    """Raises UsageError where two of the published features, or one of them and one of ours, are of one video."""
+    by_stem = {source.stem: source for source in ours}
+    for source in published:
+        other = by_stem.setdefault(source.stem, source)
+        if other is not source:
+            raise UsageError(
+                f"{folder}: {other.paths[0].relative_to(folder.absolute())} and "
+                f"{source.paths[0].relative_to(folder.absolute())} are both features of {source.stem}: name the folder "
+                "of one of them."
+            )
+
+
+def _check_splits(folder: Path, sources: list[Source]) -> None:
+    """Raises UsageError where some videos lie in a folder of a test split and others do not."""
+    test = [source.name for source in sources if _in_test_folder(source.name)]
+    if test and len(test) < len(sources):
+        other = next(source.name for source in sources if not _in_test_folder(source.name))
+        raise UsageError(
+            f"{folder}: it holds a test split ({test[0]}) and other videos ({other}): name the folder of one split, "
+            "or give a list of its videos."
+        )
+
+
+def _in_test_folder(name: str) -> bool:
+    words = (word for part in PurePosixPath(name).parts[:-1] for word in re.split(r"[\W_]+", part.lower()))
+    return any(re.fullmatch(r"(rgb|flow|i3d|vggish|audio|video|features?)?test(ing)?", word) for word in words)
+
+
+def _with_sound(folder: Path, sources: list[Source], vggish: Path | None) -> list[Source]:
+    """`sources` with their sound, from `vggish` or, where it is not there, from folders beside that.
+
+    Raises UsageError where a video has fewer crops than others, or none has its sound.
+    """
+    most = max((len(source.paths) for source in sources), default=0)
+    if short := [source.name for source in sources if len(source.paths) < most]:
         raise UsageError(f"{folder}: {some(short)} should have {most} crops, as the others have.")
-    silent = [source.name for source in published if source.sound is None]
-    if silent and len(silent) < len(published):
-        raise UsageError(f"{folder}: there is no NAME__vggish.npy for {some(silent)}, and the others have it.")
+    for place in (vggish, vggish.absolute().parent) if vggish else ():
+        if place == vggish and not place.is_dir():
+            raise UsageError(f"{place}: there is no such folder of sound features.")
+        wanted = {source.stem for source in sources if source.sound is None or place == vggish}
+        found = _sounds(place, wanted, deep=place == vggish)
+        for source in sources:
+            if source.sound and source.stem in found and not source.sound.samefile(found[source.stem]):
+                raise UsageError(_TWICE.format(source.sound, found[source.stem]))
+        sources = [replace(source, sound=source.sound or found.get(source.stem)) for source in sources]
+    silent = [source.name for source in sources if source.sound is None]
+    if silent and (vggish or len(silent) < len(sources)):
+        looked = f"in {vggish} or the folders beside it" if vggish else "in it"
+        others = "" if len(silent) == len(sources) else ", and the others have it"
+        raise UsageError(f"{folder}: there is no NAME__vggish.npy for {some(silent)} {looked}{others}.")
+    return sources
+
+
+def _sounds(place: Path, stems: Collection[str], deep: bool) -> dict[str, Path]:
+    """Files of sound by the stem of their video, anywhere below `place`, or else in its folders."""
+    files = place.rglob("*__*") if deep else place.glob("*/*__*")
+    found: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(files):
+        name, part = split_name(Path(path.name))
+        if part == "vggish" and name in stems and path.suffix.lower() == ".npy":
+            found[name].append(path)
+    for paths in found.values():
+        if len(paths) > 1:
+            raise UsageError(_TWICE.format(paths[0], paths[1]))
+    return {name: paths[0] for name, paths in found.items()}
+
+
+def _with_axes(sources: list[Source]) -> list[Source]:
+    """`sources` with the order of the axes of files that hold all crops of a video."""
+    single = [source for source in sources if len(source.paths) == 1]
+    shapes = {source.paths[0]: array_shape(source.paths[0]) for source in single}
+    shapes = {path: shape for path, shape in shapes.items() if len(shape) == 3}
+    if not shapes or not has_crops_first(shapes):
+        return sources
+    return [replace(source, crops_first=source.paths[0] in shapes) for source in sources]

@@ -1,15 +1,19 @@
 """Features as public research code reads and writes them: folders of plain `.npy` files.
 
-xd: XD-Violence's, one `NAME__0.npy` ... per crop, (n_clips, D), and `NAME__vggish.npy`, (n_clips, 128).
-rtfm: RTFM's, `NAME_i3d.npy`, (n_clips, n_crops, D).
-plain: `NAME.npy`, (n_clips, D); read, not written.
-Both xd and rtfm count whole clips of 16 frames only, as the ground truth that goes with them does: the last clip,
-where it is not full, is left out. `NAME.json`, written last, has what the arrays cannot say.
+xd: XD-Violence's, one `NAME__0.npy` ... per crop, (n_clips, D), and `NAME__vggish.npy`, (n_clips, 128). A video of
+n frames has (n - 1) // 16 clips: its last frame is dropped first, and then the last clip where it is not full.
+rtfm: RTFM's, `NAME_i3d.npy`, (n_clips, n_crops, D). The last clip is kept and padded: n / 16 clips, rounded up.
+Of both, `NAME.json`, written last, has what the arrays cannot say.
+
+Read, and not written: UR-DMU's (n_crops, n_clips, D) in one file, and plain `NAME.npy`, (n_clips, D).
 """
 
 import json
 import re
+import struct
+from collections.abc import Mapping
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -20,7 +24,10 @@ from .files import PUBLISHED, SUFFIX, FeatureKind, Features, from_metadata, load
 FORMATS = ("npz", "xd", "rtfm")
 FPS = 25.0  # of videos whose published features do not tell
 TOLERATED = 2  # clips by which sound and crops of one video may differ; they are cut to the shortest
-_PART = re.compile(r"(?P<name>.+)__(?P<part>\d+|vggish)")
+CROP_COUNTS = (1, 5, 10)  # of published features
+_PART = re.compile(r"(?P<name>.+)__(?P<part>\d+|vggish)", re.IGNORECASE)
+# what NumPy raises for files that are no arrays, damaged, or promise more than they hold
+_UNREADABLE = (OSError, ValueError, EOFError, SyntaxError, TokenError, struct.error, MemoryError, TypeError, KeyError)
 
 
 def target(folder: Path, name: str, layout: str) -> Path:
@@ -33,7 +40,9 @@ def save(features: Features, path: Path, layout: str) -> None:
     if layout == "npz":
         features.save(path)
         return
-    n_clips = max(1, features.n_frames // features.kind.clip_length)
+    n_clips = len(features.visual)
+    if layout == "xd":
+        n_clips = max(1, (features.n_frames - 1) // features.kind.clip_length)
     for suffix, array in _arrays(features, layout).items():
         with whole(path.with_name(f"{path.stem}{suffix}.npy")) as partial, partial.open("wb") as file:
             np.save(file, array[:n_clips])
@@ -56,21 +65,40 @@ def load_made(path: Path) -> Features:
 
 def split_name(path: Path) -> tuple[str, str]:
     """A published file's video (with its folders), and which part of it: the number of a crop, or vggish."""
-    name = re.sub(r"\.(npy|npz|mp4|avi)$", "", path.as_posix())
+    name = re.sub(r"(?i)\.(npy|npz|mp4|avi)$", "", path.as_posix())
     if match := _PART.fullmatch(name):
-        return match["name"], match["part"]
+        return match["name"], match["part"].lower()
     return name.removesuffix("_i3d"), "0"
 
 
-def load_arrays(name: str, paths: tuple[Path, ...], sound_path: Path | None = None) -> Features:
+def has_crops_first(shapes: Mapping[Path, tuple[int, ...]]) -> bool:
+    """Whether arrays of three axes are (n_crops, n_clips, D), by what is constant over the files of a folder.
+
+    Raises UsageError where both readings fit.
+    """
+    first, second = ({shape[axis] for shape in shapes.values()} for axis in (0, 1))
+    if len(first) != len(second) and min(len(first), len(second)) == 1:
+        return len(first) == 1
+    (a, b), path = next(iter(shapes.values()))[:2], next(iter(shapes))
+    if len(first) == len(second) == 1 and (a in CROP_COUNTS) != (b in CROP_COUNTS):
+        return a in CROP_COUNTS
+    raise UsageError(
+        f"{path}: ({a}, {b}, D) can be {a} clips of {b} crops or {a} crops of {b} clips, and the other files do not "
+        "tell which. Save each crop as a file of its own: NAME__0.npy, NAME__1.npy ..., (n_clips, D)."
+    )
+
+
+def load_arrays(
+    name: str, paths: tuple[Path, ...], sound_path: Path | None = None, crops_first: bool = False
+) -> Features:
     """The features of video `name` from published arrays: one file per crop or one of all, and its sound.
 
     Raises FeatureError where a file is not whole or the lengths differ by more than TOLERATED.
     """
-    crops = [_load_array(path) for path in paths]
+    crops = [load_array(path) for path in paths]
     if len(crops) == 1 and crops[0].ndim == 3:
-        crops = list(crops[0].swapaxes(0, 1))
-    sound = _load_array(sound_path) if sound_path else None
+        crops = list(crops[0] if crops_first else crops[0].swapaxes(0, 1))
+    sound = load_array(sound_path) if sound_path else None
     shapes = [array.shape for array in (*crops, *([] if sound is None else [sound]))]
     longest, n_clips = max(shape[0] for shape in shapes), min(shape[0] for shape in shapes)
     if longest - n_clips > TOLERATED or {crop.shape[1:] for crop in crops} != {crops[0].shape[1:]}:
@@ -108,11 +136,29 @@ def _arrays(features: Features, layout: str) -> dict[str, np.ndarray]:
     return crops if features.audio is None else crops | {"__vggish": features.audio}
 
 
-def _load_array(path: Path) -> np.ndarray:
+def array_shape(path: Path) -> tuple[int, ...]:
+    """The shape of an array in a .npy file, without reading it. Raises FeatureError where it is not a whole one."""
+    return _open_array(path).shape
+
+
+def load_array(path: Path, dtype: type = np.float32) -> np.ndarray:
+    """An array of numbers, integers too, in a .npy file. Raises FeatureError where it is not a whole one or not finite.
+
+    The result is of type `dtype`.
+    """
+    stored = _open_array(path)
+    if stored.dtype.kind not in "fiu":
+        raise FeatureError(f"{path}: its values are of type {stored.dtype}, and numbers are needed.")
+    with np.errstate(over="ignore"):
+        array: np.ndarray = stored.astype(dtype)
+    if not np.isfinite(array).all():
+        raise FeatureError(f"{path}: its values are not finite numbers.")
+    return array
+
+
+def _open_array(path: Path) -> np.ndarray:
+    """The array without reading it: one that promises more than its file holds is refused and not allocated."""
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise FeatureError(f"{path}: not a whole array of features ({cause(error)}).") from error
-    if array.dtype.kind != "f" or not np.isfinite(array).all():
-        raise FeatureError(f"{path}: its features are not finite numbers.")
-    return array.astype(np.float32, copy=False)
+        return np.lib.format.open_memmap(path, mode="r")
+    except _UNREADABLE as error:
+        raise FeatureError(f"{path}: not a whole array of numbers ({cause(error)}).") from error

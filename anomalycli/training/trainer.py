@@ -134,6 +134,8 @@ def train(
     `resume` nor `overwrite` is given, where the run to resume had other settings or data, or where
     nothing is there to pick the best on.
     """
+    if test and (conflict := test.bags.kind.conflict(bags.kind, "the test features have", "the training features")):
+        raise UsageError(f"{conflict}: both need features of the same kind.")
     output = Path(output)
     state = output.with_name(output.name + ".state")
     device = torch.device(device)

@@ -2,7 +2,6 @@ import pytest
 
 from anomalycli.data.labels import label_videos, read_labels, write_labels
 from anomalycli.errors import UsageError
-from anomalycli.inputs import find_inputs
 
 
 def table(folder, *lines):
@@ -22,16 +21,20 @@ def test_labels_come_from_the_table_the_folders_and_xds_names(tmp_path):
         "v=abc__#3_label_G-B2-B6",
         "nobody",
     ]
-    assert label_videos(names, tmp_path) == dict(zip(names[:-1], (1, 0, 1, 0, 1, 0, 1, 1)))
+    assert label_videos(names, tmp_path).by_video == dict(zip(names[:-1], (1, 0, 1, 0, 1, 0, 1, 1)))
 
 
 def test_contradictions_are_named(tmp_path):
     table(tmp_path, "x,1")
     with pytest.raises(UsageError, match="normal/x: its labels contradict each other"):
         label_videos(["normal/x"], tmp_path)
-    table(tmp_path, "x,1", "x.mp4,0")
-    with pytest.raises(UsageError, match=r"line 3: x.mp4 is labelled both 0 and 1"):
+    table(tmp_path, "x,1", "x,0")
+    with pytest.raises(UsageError, match=r"line 3: x is labelled both 0 and 1"):
         read_labels(tmp_path / "labels.csv")
+    for other in ("x.mp4", "cams/x", r"C:\cams\x.MP4"):
+        table(tmp_path, "x,1", f"{other},0")
+        with pytest.raises(UsageError, match=r"x: its labels contradict each other \(.*labels.csv \(x\) says 1"):
+            label_videos(["x"], tmp_path)
 
 
 @pytest.mark.parametrize("line", ["x,2", "x,", ",1", "x,abnormal"])
@@ -56,20 +59,39 @@ def test_written_labels_are_added_and_never_turned(tmp_path):
         write_labels(path, {"a": 0})
 
 
-def test_inputs_are_named_by_their_path_below_the_folder(tmp_path):
-    for name in ("a.mp4", "deep/b.MKV", "deep/notes.txt", ".hidden/c.mp4", "._a.mp4"):
-        (tmp_path / "videos" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "videos" / name).touch()
-    assert [i.name for i in find_inputs([tmp_path / "videos"], {".mp4", ".mkv"})] == ["a", "deep/b"]
-    (tmp_path / "videos" / "a.mkv").touch()
-    assert [i.name for i in find_inputs([tmp_path / "videos"], {".mp4", ".mkv"})] == ["a.mkv", "a.mp4", "deep/b"]
+@pytest.mark.parametrize(
+    "names",
+    [["cam.2024.01"], ["a.mp4", "a.avi"], ["10.30.h264", "10.30"], ["x/gate", "y/gate"], ["v__1", "v__2"], ["ü 1"]],
+)
+def test_labels_that_extract_writes_are_read_by_train(tmp_path, names):
+    labels = {name: i % 2 for i, name in enumerate(names)}
+    write_labels(tmp_path / "labels.csv", labels)
+    assert label_videos(names, tmp_path).by_video == labels
+    assert label_videos(names, tmp_path).warning is None
 
 
-def test_the_same_file_twice_is_one_input_and_two_of_one_name_are_refused(tmp_path):
-    for folder in ("x", "y"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "clip.mp4").touch()
-    twice = find_inputs([tmp_path / "x", tmp_path / "x" / "clip.mp4"], {".mp4"})
-    assert [i.name for i in twice] == ["clip"]
-    with pytest.raises(UsageError, match="would both be written as"):
-        find_inputs([tmp_path / "x", tmp_path / "y"], {".mp4"})
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("Normal_Videos001_x264", 0),
+        ("Normal_Videos_003_x264", 0),
+        ("RoadAccidents010_x264", 1),
+        ("Normal_012", 0),
+        ("01_Accident_004", 1),
+        ("normal_001", None),
+        ("fight_001", None),
+    ],
+)
+def test_names_of_ucf_crime_and_tad_are_labels(tmp_path, name, label):
+    assert label_videos([f"Test/{name}"], tmp_path).by_video.get(f"Test/{name}") == label
+
+
+@pytest.mark.parametrize("folder", ["Normal", "NORMAL", "cams/normal", "Abnormal/night"])
+def test_folders_label_in_any_case(tmp_path, folder):
+    assert label_videos([f"{folder}/v"], tmp_path).by_video == {f"{folder}/v": int("bnormal" in folder)}
+
+
+def test_a_label_that_could_be_of_two_videos_is_named(tmp_path):
+    table(tmp_path, "gate,1", "x/gate,0")
+    with pytest.raises(UsageError, match=r"labels.csv: 'gate' could be x/gate, y/gate: write it with its folder"):
+        label_videos(["x/gate", "y/gate"], tmp_path)
