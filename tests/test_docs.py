@@ -51,6 +51,9 @@ def test_links_and_file_names_of_a_page_exist(page):
     text = page.read_text(encoding="utf-8")
     links = {target for target in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in target}
     assert [target for target in links if not (page.parent / target).exists()] == []
+    for target, anchor in re.findall(r"\]\(([^)#\s:]+\.md)#([^)]+)\)", text):
+        headings = re.findall(r"^#+ (.*)$", (page.parent / target).read_text(encoding="utf-8"), re.M)
+        assert anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}, target
     files = set(re.findall(r"(?<![\w/.])(?:anomalycli|benchmarks|docs|tests)/[\w/]+\.py", text))
     assert [name for name in files if not (ROOT / name).exists()] == []
 
