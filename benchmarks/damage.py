@@ -1,8 +1,8 @@
-"""Ways to break a video file. The same bytes, way and seed give the same broken bytes.
+"""Ways to damage a video file. The same bytes, way and seed give the same damaged bytes.
 
-`WAYS` has them by name; each takes a whole file's bytes and a random generator and gives the broken
-file's bytes. Some write over bytes blindly, some know where containers keep what they declare, and
-some take the file apart into packets and put these together wrongly.
+`WAYS` has them by name. Each takes the bytes of a file and a random generator, and returns the bytes of the damaged
+file. Some overwrite bytes at random, some change what containers declare, and some split the file into packets and
+reassemble them wrongly.
 """
 
 import contextlib
@@ -52,7 +52,7 @@ INDEXES = (b"moov", b"\x16\x54\xae\x6b", b"hdrl", b"onMetaData", b"\0\0\1\xb3") 
 
 @dataclass
 class Piece:
-    """A packet, out of its file."""
+    """A packet without its file."""
 
     stream: int
     data: bytes
@@ -117,7 +117,7 @@ def inserted_bytes(video: bytes, rng: Generator) -> bytes:
 
 
 def shuffled_blocks(video: bytes, rng: Generator) -> bytes:
-    """Sectors in a wrong order, as a failing disk or a careless recovery leaves them."""
+    """Sectors in a wrong order, as after a disk failure or a faulty recovery."""
     blocks = [video[at : at + 512] for at in range(0, len(video), 512)]
     some = rng.choice(len(blocks), min(len(blocks), 8), replace=False)
     for at, other in zip(some, rng.permutation(some)):
@@ -142,7 +142,7 @@ def wrong_tables(video: bytes, rng: Generator) -> bytes:
 
 
 def swapped_tracks(video: bytes, rng: Generator) -> bytes:
-    """Picture and sound exchanged; a lone picture is declared to be of another codec."""
+    """Swap video and sound; a file without sound is declared to have another codec."""
 
     def swap(pieces):
         for piece in pieces:
@@ -152,17 +152,17 @@ def swapped_tracks(video: bytes, rng: Generator) -> bytes:
 
 
 def other_codec(video: bytes, rng: Generator) -> bytes:
-    """The picture's packets declared to be of another codec and size."""
+    """Declare another codec and size for the video packets."""
     return _remux(video, template=_one_frame(str(rng.choice(["mpeg4", "libx264", "libx265", "libvpx-vp9"])), 352, 288))
 
 
 def huge_parameters(video: bytes, rng: Generator) -> bytes:
-    """The picture's packets under the parameters of a picture of 64 megapixels and more."""
+    """Declare a picture size of 64 megapixels or more for the video packets."""
     return _remux(video, template=_one_frame("libx264", *((16384, 4096), (8192, 8192), (64, 16384))[rng.integers(3)]))
 
 
 def other_container(video: bytes, rng: Generator) -> bytes:
-    """The same packets in a container that the file's name does not tell."""
+    """Put the packets into another container than the file's suffix says."""
     return _remux(video, container=str(rng.choice(["matroska", "mov", "avi", "mpegts", "flv", "nut"])))
 
 
@@ -204,7 +204,7 @@ def cut_packets(video: bytes, rng: Generator) -> bytes:
 
 
 def noisy_packets(video: bytes, rng: Generator) -> bytes:
-    """A container without a fault around packets with flipped bytes: the decoder meets them all."""
+    """Flip bytes in the packets and leave the container intact, so that the decoder gets all of them."""
 
     def flip(pieces):
         for piece in pieces:
@@ -215,7 +215,7 @@ def noisy_packets(video: bytes, rng: Generator) -> bytes:
 
 
 def leaping_times(video: bytes, rng: Generator) -> bytes:
-    """Timestamps that leap, far or little; what is shown when is drawn by lot."""
+    """Let timestamps jump by random amounts."""
 
     def leap(pieces):
         offset = int(rng.choice([0, -(10**6), -(2**31), 2**32, 2**40]))
@@ -254,7 +254,7 @@ WAYS: dict[str, Callable[[bytes, Generator], bytes]] = {
 
 
 def damaged(video: bytes, way: str, *seed: int) -> bytes:
-    """`video` broken in one of WAYS."""
+    """`video`, damaged in one of WAYS."""
     return WAYS[way](video, np.random.default_rng(seed))
 
 
@@ -267,14 +267,14 @@ def _flip(data: bytes, rng: Generator, start: int, end: int, count: int) -> byte
 
 
 def _header(video: bytes) -> tuple[int, int]:
-    """Where the file says what is in it: MP4's index, 2 KiB from another's on, or the first 2 KiB."""
+    """The range of bytes that describes the file: the index of an MP4, or 2 KiB."""
     start = next((at for at in map(video.find, INDEXES) if at >= 0), 0)
     length = int.from_bytes(video[start - 4 : start], "big") - 4 if video[start : start + 4] == b"moov" else 2048
     return start, min(len(video), start + length)
 
 
 def _write_over(video: bytes, rng: Generator, numbers) -> bytes:
-    """One to three of the `numbers` that the file has become extreme: none, all bits, the sign bit, all others."""
+    """Set one to three of `numbers` in the file to extreme values: 0, all bits, the sign bit, all other bits."""
     found = [(at + len(mark) + skip, size) for mark, skip, size in numbers if (at := video.find(mark)) >= 0]
     if not found:
         return header_flips(video, rng)
@@ -292,9 +292,9 @@ def _n_streams(video: bytes) -> int:
 
 
 def _remux(video: bytes, change=lambda pieces: None, template: bytes | None = None, container: str | None = None):
-    """`video`'s packets, as `change` leaves them, in a new file; `template` has the picture's parameters.
+    """Write the packets of `video`, changed by `change`, to a new file; `template` has the parameters of its picture.
 
-    What a container refuses to hold goes into Matroska; packets that it refuses are left out.
+    Streams that the container refuses go into Matroska. Packets that it refuses are left out.
     """
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(av.open(io.BytesIO(video)))
@@ -329,7 +329,7 @@ def _mux(file: io.BytesIO, name: str, streams, sources, pieces: list[Piece]) -> 
 
 @cache
 def _one_frame(codec: str, width: int, height: int) -> bytes:
-    """A Matroska file of one black picture."""
+    """A Matroska file with one black frame."""
     file = io.BytesIO()
     quiet = {"libx265": {"x265-params": "log-level=none"}, "libx264": {"preset": "ultrafast"}}
     with av.open(file, "w", format="matroska") as output:

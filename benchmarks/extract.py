@@ -1,4 +1,4 @@
-"""How fast extraction is beside the network alone and beside the usual script, and what memory it takes.
+"""Speed of extraction relative to the network alone and to the usual script, and its memory.
 
     python benchmarks/extract.py rate VIDEO...                       # lite
     python benchmarks/extract.py rate VIDEO... --backbone mc3
@@ -44,7 +44,7 @@ MINUTE = 1500  # frames at 25 a second
 
 
 def usual(path, net, size, taken):
-    """Clips of one file, decoded whole, resized by torch, one after the other in fp32."""
+    """Features of one file by the usual script: decode it completely, resize with torch, one clip at a time in fp32."""
     with av.open(str(path)) as container:
         frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
     width, height = Video(path, size, net.multiple).size
@@ -112,7 +112,7 @@ def rate(args):
 
 
 def random_weights(backbone, folder):
-    """A file as the published one is, for speed does not depend on what the weights say."""
+    """A file of random weights in the form of the published one; speed does not depend on their values."""
     path = folder / "random.pth"
     torch.save({"model_state": find_backbone(backbone)().net.state_dict()}, path)
     return path
@@ -130,7 +130,7 @@ def memory(args):
 
 
 def encode(clips, path):
-    """One minute of 720p, of `clips` one after the other."""
+    """One minute of 720p video made of `clips`."""
     n = 0
     with av.open(str(path), "w") as out:
         stream = out.add_stream("libx264", rate=25, options={"preset": "ultrafast", "crf": "28"})
@@ -147,7 +147,7 @@ def encode(clips, path):
 
 
 def looped(source, path, times):
-    """The packets of `source` over and over."""
+    """A file that repeats the packets of `source`."""
     begin = 0
     with av.open(str(path), "w") as out:
         stream = None
@@ -163,7 +163,7 @@ def looped(source, path, times):
 
 
 def peak_memory(video, folder, size):
-    """Bytes that the command and its decoders held together at most, looked at ten times a second."""
+    """Peak memory of the command and its decoders together, in bytes, sampled ten times per second."""
     command = [sys.executable, "-m", "anomalycli", "extract", str(video), "-o", str(folder), "--size", str(size)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE)
     peak = 0

@@ -1,11 +1,11 @@
-"""The paper's features of one long video with sound, at full size, killed half way: what memory they take.
+"""Memory for the paper's features of one long video with sound, at full size, with the run killed half way.
 
     python benchmarks/paper_features.py street-fights/clips/fight/fi00*.mp4
 
-Of the clips, one after the other, and of noise as their sound, a video of `--minutes` is made; `extract
---backbone i3d --crops 10 --audio vggish` runs on it, is killed with SIGKILL once half of its clips are done,
-and is started again. Networks have random weights: speed and memory do not depend on what they say. Printed
-are the peak memory of both runs with their decoders and how many clips the second did not do again.
+Makes a video of `--minutes` from the clips, with noise as sound. `extract --backbone i3d --crops 10 --audio vggish`
+processes it, is killed with SIGKILL when half of its clips are done, and is started again. Networks have random
+weights; speed and memory do not depend on their values. Prints the peak memory of both runs with their decoders, and
+how many clips the second run reused.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def compose(clips, path, minutes):
 
 
 def run(words, until=lambda: False):
-    """Start the command, kill it once `until` is true; its peak memory with its decoders', bytes, and seconds."""
+    """Run the command and kill it once `until` is true. Returns the peak memory with decoders, bytes, and seconds."""
     process = subprocess.Popen([sys.executable, "-c", COMMAND, *map(str, words)])
     begin, peak = time.monotonic(), 0
     while process.poll() is None and not until():

@@ -1,14 +1,13 @@
-"""How fast the network alone is at each precision and in each engine, beside fp32 clip after clip.
+"""Speed of the network alone at each precision and with each engine, relative to fp32 one clip at a time.
 
     python benchmarks/precisions.py videos/*.mp4
     python benchmarks/precisions.py videos/*.mp4 --backbone i3d --random
 
-The first row is what public extractors do: the network as it loads, fp32, one clip at a time. Every
-row goes through the same clips, from uint8 frames in memory to features, and rows take turns. A figure
-is how many times as fast as the first row: by the medians over `--repeats` turns, and by the fastest
-turns, which a machine that others use disturbs less. `cosine` is the lowest of a clip's features to
-those of the first row. `--random` weighs the network with random numbers, where its weights are not there:
-for times alone. ONNX Runtime is tried where it is installed (pip install onnxruntime onnxscript).
+The first row is what public extractors do: the network as loaded, fp32, one clip at a time. Every row processes the
+same clips, from uint8 frames in memory to features, and rows take turns. Figures are speeds relative to the first row:
+by medians over `--repeats` turns, and by the fastest turns, which other load on the machine affects less. `cosine` is
+the lowest cosine similarity of a clip's features to those of the first row. `--random` uses random weights, for times
+only. ONNX Runtime is included if it is installed (pip install onnxruntime onnxscript).
 """
 
 import argparse
@@ -79,7 +78,7 @@ def main():
 
 
 def engines(args, net, plain, timed: torch.Tensor, calibrating):
-    """(name, function that makes a function from clips (B, 16, H, W, 3) to features)."""
+    """Pairs of a name and a function that returns a function from clips (B, 16, H, W, 3) to features."""
     last = {"memory_format": torch.channels_last_3d}
     batches = (1, args.batch)
     for b in batches:
@@ -142,7 +141,7 @@ def in_int8(net, calibrating) -> Callable:
 
 
 def read_clips(paths, size: int, multiple: int, n: int) -> list[np.ndarray]:
-    """The first clips of each video, one after the other; those of the first one's shape."""
+    """The first clips of each video, as far as they have the shape of the very first."""
     clips: list[np.ndarray] = []
     for path in paths:
         clips += islice(Video(path, size, multiple).clips(16), -(-n // len(paths)))

@@ -1,14 +1,13 @@
-"""A long run that is killed again and again, against the same run left alone.
+"""Compare a long run that is killed repeatedly with the same run undisturbed.
 
     python benchmarks/soak.py street-fights/clips robustness --work soak/
 
-500 videos, one in ten of them broken in one of the ways of damage.py, with fixed seeds. One run of
-`anomalycli extract` goes over them in peace; it is kept and used again. Another one is killed, by
-SIGKILL, at three random moments, its decoding processes at ten, and is started again each time. Both
-must end the same: the features of every good video byte for byte, every broken one with the same fate
-and its reason in report.json, and nothing else on disk or among the processes. Exit code 0 only if
-all held. (What a decoder makes of pieces that are missing can depend on what its process read before,
-so broken videos are only counted where their features differ.)
+500 videos, one in ten damaged in one of the ways of damage.py, with fixed seeds. One run of `anomalycli extract` is not
+disturbed; its result is kept for later. Another is killed with SIGKILL at three random moments, its decoders at ten,
+and restarted each time. Both must give the same result: identical features of every intact video, the same outcome and
+reason in report.json for every damaged one, and no other files or processes. The exit code is 0 only if all of this
+holds. (What a decoder returns for missing pieces can depend on what its process read before, so differing features of
+damaged videos are only counted.)
 """
 
 import argparse
@@ -36,7 +35,7 @@ MARK = "ANOMALYCLI_SOAK"  # an environment variable: processes that have it are 
 
 
 def make_videos(folder: Path, clips: Path, robustness: Path, files: int, seed: int) -> dict[str, str | None]:
-    """Write the videos; returns the way each one is broken in, None for the good, by its name."""
+    """Write the videos. Returns the kind of damage by name, None for intact ones."""
     rng = random.Random(seed)
     good = sorted(clips.rglob("*.mp4"))
     rng.shuffle(good)
@@ -55,7 +54,7 @@ def make_videos(folder: Path, clips: Path, robustness: Path, files: int, seed: i
 
 
 class Run:
-    """`anomalycli extract` over `videos`, in processes that can be told from all others."""
+    """`anomalycli extract` over `videos`, in processes that can be identified."""
 
     def __init__(self, videos: Path, output: Path, size: int, scratch: Path):
         self.output, self.log = output, output.with_suffix(".log")
@@ -71,7 +70,7 @@ class Run:
             self.process = subprocess.Popen(self.words, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def processes(self) -> list[int]:
-        """All that are of this run, the ones that outlived their parent included."""
+        """All processes of this run, also those whose parent has ended."""
         return [pid for pid in pids() if f"{MARK}={self.mark}" in read(pid, "environ")]
 
     def workers(self) -> list[int]:
@@ -89,7 +88,7 @@ def pids() -> list[int]:
 
 
 def read(pid: int, what: str) -> list[str]:
-    """The words of /proc/PID/cmdline or environ; none where the process is gone."""
+    """The words of /proc/PID/cmdline or environ; none if the process has ended."""
     try:
         return Path(f"/proc/{pid}/{what}").read_bytes().decode(errors="replace").split("\0")
     except OSError:
@@ -97,9 +96,9 @@ def read(pid: int, what: str) -> list[str]:
 
 
 def batter(run: Run, expected: int, kills: int, worker_kills: int, seed: int) -> Counter:
-    """Kill the run and its workers at moments drawn by lot, and start it again; returns how often each was killed.
+    """Kill the run and its workers at random moments, and restart it. Returns how often each was killed.
 
-    A moment is a number of finished videos below four fifths of all, and up to .2 s more.
+    A moment is a number of finished videos, below four fifths of all, and up to .2 s more.
     """
     rng = random.Random(seed)
     moments = sorted((rng.uniform(0, 0.8) * expected, what) for what in ["main"] * kills + ["worker"] * worker_kills)
@@ -125,7 +124,7 @@ def batter(run: Run, expected: int, kills: int, worker_kills: int, seed: int) ->
 
 
 def fates(report: dict) -> dict[str, tuple[str, str]]:
-    """What became of each video and why, by its name."""
+    """Outcome and reason of each video, by name."""
     return {Path(entry["path"]).name: (entry["status"], entry["reason"] or "") for entry in report["files"]}
 
 
@@ -134,7 +133,7 @@ def equal(first: Path, second: Path) -> bool:
 
 
 def differences(made: dict, clean: Path, battered: Path) -> list[str]:
-    """What the two runs do not agree in, and what a report does not say, as sentences."""
+    """Differences of the two runs, and gaps of a report, as sentences."""
     found = [
         f"{folder}: there is no report.json." for folder in (clean, battered) if not (folder / "report.json").exists()
     ]
@@ -170,7 +169,7 @@ def differences(made: dict, clean: Path, battered: Path) -> list[str]:
 
 
 def leftovers(run: Run) -> list[str]:
-    """Files and processes that a finished run should not have left."""
+    """Files and processes that a finished run left behind."""
     found = [str(path) for path in run.output.rglob("*") if path.suffix != ".npz" and path.name not in OTHER_FILES] + [
         str(path) for path in run.scratch.rglob("*")
     ]

@@ -1,11 +1,11 @@
-"""How many times real time the sound's front end runs at on one core, without its network.
+"""Speed of the audio front end on one core, relative to real time, without its network.
 
     python benchmarks/sound.py
     python benchmarks/sound.py VIDEO
 
-Decoding, resampling to 16 kHz, cutting into a window a clip and VGGish's log-mel patches, as `extract
---audio vggish` does them. Without VIDEO, ten minutes of noise, AAC, stereo, 44.1 kHz. CPU time, so that it
-does not depend on what else the machine does.
+Decoding, resampling to 16 kHz, cutting one window per clip, and VGGish's log-mel patches, as in `extract --audio
+vggish`. Without VIDEO: ten minutes of noise, AAC, stereo, 44.1 kHz. Measured in CPU time, which does not depend on
+other load.
 """
 
 import argparse
