@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from ..events import EventRule
 
 
+MARGIN = 1.0  # seconds
+
+
 @click.command(
     cls=Command,
     after_interrupt="Files that are written are complete. Where files are written, the same command resumes.",
@@ -58,7 +61,7 @@ if TYPE_CHECKING:
     option(
         "--margin",
         type=click.FloatRange(min=0),
-        default=1.0,
+        default=MARGIN,
         show_default=True,
         help="Seconds before and after an event in --clips.",
     ),
@@ -141,16 +144,41 @@ def outputs_of(options: dict[str, Any], inputs: list[Input]) -> Outputs:
     truths, unmatched = read_intervals(truth, names) if truth else ({}, None)
     if unmatched:
         say(escape(unmatched))
+    chosen = [*options["formats"], *(name for name, given in flags.items() if given)]
+    stem, ending = one_file(options["output"], len(inputs))
+    chosen += [ending] if ending and ending not in chosen else []
+    for name, needed, is_given in (
+        ("--margin", "--clips", not options["clips"] and options["margin"] != MARGIN),
+        ("--exact", "--clips", not options["clips"] and options["exact"]),
+        ("--embed", "--html", "html" not in chosen and options["embed"]),
+    ):
+        if is_given:
+            say(f"[yellow]note[/]  {name} does nothing without {needed}.")
     return Outputs(
         options["output"],
-        [*options["formats"], *(name for name, given in flags.items() if given)],
+        chosen,
         margin=options["margin"] if options["clips"] else None,
         exact=options["exact"],
         embed=options["embed"],
         truths=truths,
         sheet=options["sheet"],
         overwrite=options["overwrite"],
+        stem=stem,
     )
+
+
+def one_file(output: Path, n_inputs: int) -> tuple[Path | None, str | None]:
+    """Where the files of the one input begin, and the format, if `output` is named as a file of a format is.
+
+    Raises UsageError if there are several inputs.
+    """
+    endings = [name for name in formats() if output.name.endswith(f".{name}") and output.name != f".{name}"]
+    if not endings or output.is_dir() or "{name}" in str(output):
+        return None, None
+    if n_inputs > 1:
+        raise UsageError(f"{output}: one file, and there are {n_inputs} inputs. Name a folder.")
+    ending = max(endings, key=len)
+    return output.with_name(output.name.removesuffix(f".{ending}")), ending
 
 
 def rule_of(rule: "EventRule", options: dict[str, Any]) -> "EventRule":

@@ -62,7 +62,7 @@ class ScoreRun:
         self.scorer, self.outputs, self.how = scorer, outputs, how
         self.writers = {name: load_writer(name) for name in dict.fromkeys(outputs.formats)}
         if outputs.sheet and outputs.sheet.suffix[1:].lower() not in PICTURES:
-            raise UsageError(f"{outputs.sheet}: a sheet is a file of one of the kinds {', '.join(PICTURES)}.")
+            raise UsageError(f"{outputs.sheet}: a sheet is one of {', '.join(PICTURES)}.")
         self.plan: Plan = plan(list(inputs), outputs)
         self.inputs = self.plan.inputs
         self.index = outputs.index(self.inputs)

@@ -23,9 +23,10 @@ class Outputs:
     """What to write of each result, and where.
 
     folder: one, or a template with {name} in it. formats: names, see `base.formats`. margin: seconds before and after
-    an event that is cut out, None for no event clips. exact: event clips begin and end at the frame; they are encoded
-    again at their ends. embed: put the video into its page. truths: ground truth to draw, by video. sheet: file with
-    all curves on one sheet. overwrite: replace files that this tool did not write for the same input.
+    an event that is cut out, None for no event clips. exact: event clips are encoded anew, so that they begin and end
+    at the frame. embed: put the video into its page. truths: ground truth to draw, by video. sheet: file with all
+    curves on one sheet. overwrite: replace files that this tool did not write for the same input. stem: where the files
+    of the one input begin, instead of `folder`.
     """
 
     folder: Path
@@ -36,9 +37,12 @@ class Outputs:
     truths: Mapping[str, Intervals] = field(default_factory=dict)
     sheet: Path | None = None
     overwrite: bool = False
+    stem: Path | None = None
 
     def base(self, name: str) -> Path:
         """Path of the files of the input `name`, without the format that follows."""
+        if self.stem:
+            return self.stem
         template = os.fspath(self.folder)
         return Path(template.replace("{name}", name)) if "{name}" in template else self.folder / name
 

@@ -96,7 +96,7 @@ def test_output_is_a_folder_or_a_template(run, features, tmp_path):
     assert Outputs(Path("out")).base("a/b") == Path("out/a/b")
     assert Outputs(Path("out/{name}/x-{name}")).base("b") == Path("out/b/x-b")
     run("score", "features", "--model", "model.safetensors", "--csv", "-f", "srt", "-o", "out/{name}-scores")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
+    assert sorted(path.name for path in (tmp_path / "out").glob("[!.]*")) == sorted(
         f"video{i:02}-scores.{suffix}" for i in range(6) for suffix in ("csv", "srt")
     )
 
@@ -104,7 +104,7 @@ def test_output_is_a_folder_or_a_template(run, features, tmp_path):
 def test_every_format_is_written_by_its_name(run, features, tmp_path):
     chosen = [word for name in FORMATS for word in ("-f", name)]
     run("score", "features/video05.npz", "--model", "model.safetensors", *chosen, "-o", "out")
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {f"video05.{name}" for name in FORMATS}
+    assert {path.name for path in (tmp_path / "out").glob("[!.]*")} == {f"video05.{name}" for name in FORMATS}
 
 
 def test_pages_of_a_folder_have_an_index_and_a_sheet(run, features, tmp_path):
@@ -177,7 +177,7 @@ def test_a_config_file_is_under_the_flags(run, features, tmp_path):
     )
     (tmp_path / "tables.toml").write_text("[train]\nsteps = 3\n[score]\nthreshold = 0.7\n")
     assert threshold("--config", "flat.toml") == 0.9
-    assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".srt", ".vtt"}
+    assert {path.suffix for path in (tmp_path / "out").glob("[!.]*")} == {".srt", ".vtt"}
     assert threshold("--config", "flat.toml", "--threshold", "0.4") == 0.4
     assert threshold("--config", "tables.toml") == 0.7
     (tmp_path / "typo.toml").write_text("treshold = 0.9\n")
@@ -233,3 +233,30 @@ def test_help_shows_each_option_once_in_its_section(name, some):
             assert len(re.findall(rf"^  (?:-\w, )?{parameter.opts[-1]}\b(?!-)", told, re.M)) == 1, parameter.name
     assert "[default: (" not in told
     assert re.search(r"^Options:\n  (?:-h, )?--help .*\Z", told, re.M)  # whatever else there is stands under a heading
+
+
+@pytest.mark.parametrize("name", ["page.html", "a.b.events.csv", "picture.svg"])
+def test_the_output_of_one_video_may_be_a_file(run, features, tmp_path, name):
+    run("score", "features/video00.npz", "--model", "model.safetensors", "-o", f"out/{name}")
+    assert [path.name for path in (tmp_path / "out").iterdir() if path.is_file()] == [name]
+    told = run("score", "features", "--model", "model.safetensors", "-o", f"out/{name}", code=2).stderr
+    assert "one file, and there are 6 inputs" in told
+
+
+def test_options_that_do_nothing_say_so(run, features):
+    for line, told in (
+        (("--margin", "3"), "--margin does nothing without --clips"),
+        (("--exact",), "--exact does nothing without --clips"),
+        (("--embed", "--csv", "-o", "out"), "--embed does nothing without --html"),
+    ):
+        assert told in run("score", "features/video00.npz", "--model", "model.safetensors", *line).stderr
+    used = ("--html", "--embed", "--clips", "--exact", "--margin", "2", "-o", "out2")
+    assert "does nothing" not in run("score", "features/video00.npz", "--model", "model.safetensors", *used).stderr
+
+
+def test_features_of_another_kind_cost_themselves_alone(run, features, make_features, tmp_path):
+    make_features("other", normal=1, abnormal=0, backbone="i3d")
+    (tmp_path / "other" / "video00.npz").rename(features / "another.npz")
+    done = run("score", "features", "--model", "model.safetensors", "--json", code=3)
+    assert len(done.stdout.splitlines()) == 6
+    assert "another.npz" in done.stderr and "i3d" in done.stderr
