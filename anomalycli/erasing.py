@@ -1,7 +1,7 @@
-"""Dynamic erasing: is what was found complete, and if not, hide it. Sec. 3.2, Eq. 6-10 of the paper.
+"""Dynamic erasing: erase prominent segments where detection is incomplete. Sec. 3.2, Eq. 6-10 of the paper.
 
 x are a batch's segment features as they enter the network (B, T, D), s its anomaly scores (B, T);
-a stands for abnormal videos, n for normal ones. Erasing chooses: no gradient passes through it.
+a stands for abnormal videos, n for normal ones. No gradient passes through erasing.
 """
 
 import torch

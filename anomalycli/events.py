@@ -13,9 +13,9 @@ class EventRule:
     """An event begins where the score reaches `start_threshold`, and ends where it falls below `end_threshold`.
 
     Events less than `gap` seconds apart become one; those shorter than `shortest` seconds are dropped.
-    `start` and `end` are the thresholds' names up to version 0.1; they are accepted for one release.
+    `start` and `end` are the names of the thresholds up to version 0.1, accepted for one release.
 
-    Raises ValueError where the numbers make no sense.
+    Raises ValueError for values that are out of range or contradict each other.
     """
 
     start_threshold: float = 0.5
@@ -55,7 +55,7 @@ class EventRule:
     ) -> "EventRule":
         """This rule with the values that are not None.
 
-        A start threshold below the rule's end threshold lowers that, too, where no other is given.
+        A start threshold below the end threshold of the rule lowers the end threshold too, unless one is given.
         """
         start = self.start_threshold if start_threshold is None else start_threshold
         end = min(self.end_threshold, start) if end_threshold is None else end_threshold
@@ -97,7 +97,7 @@ def find_events(
 
 
 def frame_edges(n_frames: int, fps: float, times: np.ndarray | None = None) -> np.ndarray:
-    """When each frame begins, and the last one ends, in seconds: float64 (n_frames + 1,)."""
+    """Times at which frames begin, and the end of the last one, in seconds: float64 (n_frames + 1,)."""
     if times is None:
         return np.arange(n_frames + 1) / fps
     return np.append(times, times[-1] + 1 / fps)

@@ -1,7 +1,6 @@
-"""Modules by the names they had up to version 0.1, so that code written for it still imports.
+"""Aliases for modules that were renamed after version 0.1, kept for one release.
 
-The names are aliases: `import anomalycli.train` gives the very module `anomalycli.training.trainer`. They are kept
-for one release.
+`import anomalycli.train` returns the module `anomalycli.training.trainer` and warns.
 """
 
 import importlib
@@ -22,14 +21,14 @@ FORMER = {
 
 
 class FormerNames(MetaPathFinder, Loader):
-    """Finds modules of FORMER, as entries of `sys.meta_path`."""
+    """Import hook, an entry of `sys.meta_path`, that finds the modules of FORMER."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         package, _, module = name.rpartition(".")
         return ModuleSpec(name, self) if package == __package__ and module in FORMER else None
 
     def create_module(self, spec: ModuleSpec) -> None:
-        """Import's own way: the empty module is replaced as soon as it is executed."""
+        """Return None, for the default: an empty module, which exec_module replaces."""
 
     def exec_module(self, module: ModuleType) -> None:
         name = f"{__package__}.{FORMER[module.__name__.rpartition('.')[2]]}"

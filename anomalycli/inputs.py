@@ -1,4 +1,4 @@
-"""What the user named on the command line, as a list of files with names that are safe to write to."""
+"""Input files from command-line arguments, each with a name for its results."""
 
 import codecs
 import glob
@@ -17,17 +17,17 @@ from .textfiles import decode_text
 
 @dataclass(frozen=True)
 class Input:
-    """A file, and the name that its results go by: its path below the folder that was named, no suffix."""
+    """A file, and the name of its results: the path below the folder that was given, without suffix."""
 
     path: Path
     name: str
 
 
 def expand(words: Iterable[str | Path]) -> list[Path]:
-    """Files and folders as a shell user names them.
+    """Paths of files and folders from arguments as a shell user writes them.
 
-    `*`, `?`, `[...]` and `**` match files; `-` reads a list of files from stdin, one per line (or split
-    by NUL, as `find -print0` does); `@list.txt` reads one from a file. A file of that very name wins.
+    `*`, `?`, `[...]` and `**` match files; `-` reads a list of files from stdin, one per line (or split by NUL, as
+    `find -print0` does); `@list.txt` reads one from a file. An existing file of exactly that name is taken as such.
 
     Raises UsageError for a pattern that matches nothing, a list that cannot be read, and a URL.
     """
@@ -64,8 +64,8 @@ def _file(word: str) -> Path:
 def find_inputs(paths: Iterable[str | Path], suffixes: Collection[str]) -> list[Input]:
     """Files as named, and those below folders as named whose suffix is one of `suffixes`, sorted. Links are followed.
 
-    What does not exist, a link to nothing and a folder that may not be entered stay in the list:
-    whoever opens them says so, and the others are read.
+    Missing files, broken links and folders without permission stay in the list, so that opening them reports the error
+    and the others are read.
     Two files that would get one name keep their suffix in it (`a.mp4`, `a.avi`); where they would still get one,
     they are named by their path below the folder that holds both.
     """

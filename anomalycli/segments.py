@@ -1,17 +1,16 @@
-"""Between the clips of a video, its T segments and its frames.
+"""Conversion between the clips of a video, its T segments and its frames.
 
-One map serves both ways. Segment i is clips [i*n/T, (i+1)*n/T), rounded down to whole clips, where
-there are at least as many clips n as segments; where there are fewer, it is the one clip that holds
-the middle of that interval.
+With n >= T clips, segment i consists of the clips [i*n/T, (i+1)*n/T), rounded down to whole clips. With fewer, it is
+the clip that contains the middle of that interval.
 """
 
 import numpy as np
 
 
 def parts(n_clips: int, n_segments: int) -> tuple[np.ndarray, np.ndarray]:
-    """First clip, and clip after the last, of each segment: int64 (n_segments,) each."""
+    """First clip and last clip + 1 of each segment: int64 (n_segments,) each."""
     if n_clips < 1:
-        raise ValueError("There is no clip to make segments of.")
+        raise ValueError("There are no clips to divide into segments.")
     i = np.arange(n_segments + 1, dtype=np.int64)
     if n_clips < n_segments:
         start = (2 * i[:-1] + 1) * n_clips // (2 * n_segments)

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: written beside, and renamed when they are done."""
+"""Atomic writes: files are written under a temporary name and renamed when they are complete."""
 
 import errno
 import os
@@ -13,9 +13,9 @@ from .errors import AnomalyError, StorageError, UsageError, cause
 
 
 def place(words: str | Path) -> Path:
-    """A path, or an object like it where `words` are a URL (`s3://bucket/features`) that fsspec knows.
+    """A path, or a path-like object if `words` is a URL that fsspec supports (`s3://bucket/features`).
 
-    Raises UsageError where nothing is installed for URLs, for URLs of that kind, or where the store does not answer.
+    Raises UsageError if the packages for such URLs are not installed, or the store does not answer.
     """
     if not isinstance(words, str) or not re.match(r"\w{2,}://", words):
         return Path(words)
@@ -26,21 +26,20 @@ def place(words: str | Path) -> Path:
     try:
         path: Any = UPath(words)
         path.exists()
-    except Exception as error:  # each kind of store has its own
+    except Exception as error:  # each kind of store raises its own
         raise UsageError(f"{words}: it cannot be reached ({cause(error)}).") from error
     return Path(path.path) if "file" in path.fs.protocol else path
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Yields the path to write to; that file takes the place of `path` at the end, or is removed where that fails.
+    """Yield a temporary path to write to. The file replaces `path` at the end, or is removed after an error.
 
-    Missing folders are made. A process that is killed leaves what was at `path` as it was, and a file whose name ends
-    in .RANDOM.part beside it. That name is the process's own: of several that write one file, on whatever machines,
-    the last to finish wins. Nothing is promised for a machine that loses power, nor, where a URL is written, that
-    nobody sees it in the moment when its store puts the new one in place.
+    Missing folders are created. A killed process leaves `path` unchanged, and a file beside it whose name ends in
+    .RANDOM.part. Each process uses its own name; if several write one file, the last to finish wins. Not guaranteed
+    after a power failure; and the store of a URL may show the file while it replaces it.
 
-    Raises StorageError where the system does not let it be written.
+    Raises StorageError if the file cannot be written.
     """
     partial = path.with_name(_partial_name(path.name))
     try:
@@ -59,9 +58,9 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: str | bytes) -> Path:
-    """Write `content`, text as UTF-8 with ? for what is no text (in names of files), and return `path`.
+    """Write `content` and return `path`. Text is encoded as UTF-8, with ? for bytes of file names that are not text.
 
-    Raises StorageError where the system does not let it be written.
+    Raises StorageError if the file cannot be written.
     """
     with whole(path) as partial:
         partial.write_bytes(content.encode(errors="replace") if isinstance(content, str) else content)
@@ -69,8 +68,11 @@ def write_whole(path: Path, content: str | bytes) -> Path:
 
 
 def check_writable(path: Path) -> None:
-    """Raises StorageError where it is known, before any work, that `path` cannot be written: its folder's rights or
-    disk, a name that is too long, a file in place of a folder, a folder in its own place. Creates nothing."""
+    """Raise StorageError if `path` is known to be unwritable before any work.
+
+    That is: missing permission, a full or read-only disk, a name that is too long, a file in place of a folder, or a
+    folder in its own place. Creates nothing.
+    """
     try:
         if any(len(os.fsencode(part)) > _LONGEST_NAME for part in path.parts):
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
@@ -92,7 +94,7 @@ def check_writable(path: Path) -> None:
 
 
 def cannot_write(path: Path, error: OSError) -> StorageError:
-    """The one translation of what the system says when `path` cannot be written."""
+    """The StorageError for an OSError that occurred while writing `path`."""
     if isinstance(error, StorageError):
         return error
     reason, advice = _REASONS.get(error.errno or 0, (error.strerror or cause(error), ""))
@@ -119,13 +121,13 @@ _LONGEST_NAME = 255  # bytes, on the file systems in use
 
 
 def _partial_name(name: str) -> str:
-    """A name of this process's own, as near to `name` as its length allows."""
+    """A temporary name of this process, `name` with an ending, shortened if it would be too long."""
     end = f".{secrets.token_hex(4)}.part"
     return os.fsencode(name)[: _LONGEST_NAME - len(end)].decode(errors="ignore") + end
 
 
 def _concerns(error: OSError, *paths: Path) -> bool:
-    """Whether the error is about writing these paths, and not about another file that was being read."""
+    """Whether the error concerns writing these paths, not reading another file."""
     if isinstance(error, AnomalyError) or error.filename is None:
         return not isinstance(error, AnomalyError)
     return str(error.filename) in {str(folder) for path in paths for folder in (path, *path.parents)}

@@ -1,4 +1,4 @@
-"""Features and their labels as bags: one video, T segments, one label."""
+"""Bags: features of a video in T segments, with one label."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ class Bags:
     """x: (N, C, T, D) segments, float32 where C = 1, float16 where all C crops are kept.
 
     labels: int64 (N,), 1 = abnormal. names: of the N videos. n_frames: int64 (N,). warnings: sentences
-    about videos that are damaged. seen: how many crops a clip was seen in, averaged here or not.
+    about damaged videos. seen: number of crops per clip, averaged here or not.
     """
 
     x: np.ndarray
@@ -39,7 +39,7 @@ class Bags:
 
     @property
     def dim(self) -> int:
-        """D: picture, and sound where there is any."""
+        """D: width of the visual features, plus that of audio features if there are any."""
         return self.x.shape[3]
 
     @property
@@ -48,7 +48,7 @@ class Bags:
         return dict(zip(self.names, self.n_frames.tolist(), strict=True))
 
     def fingerprint(self) -> str:
-        """A hash of names, labels and features: two runs with the same one saw the same data."""
+        """A hash of names, labels and features, equal for equal data."""
         digest = hashlib.sha256("\n".join(self.names).encode())
         digest.update(self.labels.tobytes())
         digest.update(np.ascontiguousarray(self.x).data)
@@ -64,12 +64,12 @@ def load_bags(
 ) -> Bags:
     """All features of the folder, pooled to `n_segments`, with their labels.
 
-    `labels` is a file like labels.csv, or of ground truth, instead of what lies in the folder.
-    `crops`: "mean" averages them; "draw" and "all" keep them, for training to draw one each time a
-    video comes, or to take each as a video of its own.
+    `labels` is a file like labels.csv, or of ground truth, to use instead of the labels in the folder.
+    `crops`: "mean" averages them; "draw" and "all" keep them, so that training picks a random one per batch, or uses
+    each as a video.
 
-    Raises FeatureError where a file is not whole or none is there, UsageError where a label is
-    missing, labels contradict each other or the files are of different kinds.
+    Raises FeatureError if there are no files or one is damaged, UsageError if a label is missing, labels contradict
+    each other or the files are of different kinds.
     """
     if not isinstance(folder, FeatureFolder):
         folder = FeatureFolder(Path(folder))
@@ -103,7 +103,7 @@ def load_bags(
 
 
 def _check_split(folder: Path, names: tuple[str, ...]) -> None:
-    """Raises UsageError where some of the videos are of a published test set, and others are not."""
+    """Raise UsageError if some of the videos belong to a published test set and others do not."""
     for dataset in DATASETS:
         test_set = published_lengths(dataset)
         inside = [name for name in names if PurePosixPath(name).name in test_set]

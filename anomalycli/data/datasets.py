@@ -25,9 +25,9 @@ _COUNTS = re.compile(r"(?P<clips>\d+) (?:(?P<padded>\d+) )?(?P<name>\S+)")
 
 @dataclass(frozen=True)
 class Intervals:
-    """What a file says of a test set: abnormal intervals by video, and the lengths of the videos it gives lengths of.
+    """Content of an annotation file: abnormal intervals by video, and the lengths it states.
 
-    An interval is half-open, in frames, or in fractions of the video's length.
+    Intervals are half-open, in frames or in fractions of the video's length.
     """
 
     by_video: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class Intervals:
 
 @dataclass(frozen=True)
 class Length:
-    """Frames of one test video: in the published ground truth, and where its last clip is padded to be whole."""
+    """Frames of one test video: in the published ground truth, and with its last clip padded."""
 
     n_frames: int
     padded: int
@@ -58,7 +58,7 @@ class Dataset:
 
 
 def dataset_of(name: str) -> Dataset:
-    """Raises UsageError where there is no data set of this name."""
+    """The data set of this name. Raises UsageError if there is none."""
     if name not in DATASETS:
         raise UsageError(f"There is no data set '{name}': give {', '.join(DATASETS)}.")
     return DATASETS[name]
@@ -66,7 +66,7 @@ def dataset_of(name: str) -> Dataset:
 
 @functools.cache
 def published_lengths(name: str) -> Mapping[str, Length]:
-    """The lengths of the test videos of data set `name`, as far as they are published; they come with the package.
+    """Published lengths of the test videos of data set `name`, which are part of the package.
 
     UCF-Crime's are those of both totals; XD-Violence's features have no padded clips.
     """

@@ -33,10 +33,10 @@ class GroundTruth:
 
 @dataclass(frozen=True)
 class GroundTruthFile:
-    """Where frame-level ground truth comes from.
+    """The file with frame-level ground truth, and how to read it.
 
     path: the annotation file of `dataset`, a name of `datasets.DATASETS`. frames: a table of `video,n_frames`
-    with the videos' lengths, instead of the published ones. last_frame: whether intervals hold their last frame.
+    with the videos' lengths, instead of the published ones. last_frame: whether intervals include their last frame.
     incomplete: whether videos of the test set may be missing.
     """
 
@@ -48,7 +48,7 @@ class GroundTruthFile:
 
     @property
     def gives_labels(self) -> bool:
-        """Whether the file labels videos: of the published sets, names do."""
+        """Whether the file gives labels of videos; in the published sets the names do."""
         return self.dataset == "csv"
 
     @property
@@ -59,7 +59,7 @@ class GroundTruthFile:
     def lengths(self) -> dict[str, Length]:
         """Lengths of the test videos, named as the annotation or the file of lengths names them.
 
-        Empty where they are only known from features. Raises UsageError where a file cannot be understood.
+        Empty if only the features give them. Raises UsageError if a file cannot be read.
         """
         if self.dataset != "csv" and self.frames:
             return {name: Length(n, n) for name, n in read_frames(self.frames).items()}

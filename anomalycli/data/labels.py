@@ -1,8 +1,8 @@
-"""Video-level labels: 1 where a video holds an anomaly somewhere, 0 where it does not.
+"""Video-level labels: 1 for videos that contain an anomaly, 0 for the others.
 
 They come from `labels.csv` (video,label), from folders `normal/` and `abnormal/`, or from names as
 XD-Violence (`..._label_A` is normal, any other letter is not), UCF-Crime (`Normal_Videos_003_x264`,
-`Abuse028_x264`) and TAD (`Normal_012`, `01_Accident_004`) give them.
+`Abuse028_x264`) and TAD (`Normal_012`, `01_Accident_004`).
 """
 
 import csv
@@ -76,7 +76,7 @@ def read_labels(path: Path) -> dict[str, int]:
 
 
 def write_labels(path: Path, labels: dict[str, int]) -> None:
-    """Add `labels` to the file at `path`. Raises UsageError where it says otherwise already."""
+    """Add `labels` to the file at `path`. Raises UsageError if they contradict labels in it."""
     before = read_labels(path) if path.exists() else {}
     for name, label in labels.items():
         if before.get(name, label) != label:
@@ -88,7 +88,7 @@ def write_labels(path: Path, labels: dict[str, int]) -> None:
 
 
 def _from_name(name: str) -> dict[str, int]:
-    """Labels that the folders and the name of a video give, by where they come from."""
+    """Labels from the folder and from the name of a video, by their source."""
     path = PurePosixPath(name)
     said = {f"folder '{part}/'": _FOLDERS[part.lower()] for part in path.parts[:-1] if part.lower() in _FOLDERS}
     if match := _XD.search(name):

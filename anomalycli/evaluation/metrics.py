@@ -1,4 +1,4 @@
-"""How well scores find the frames that are abnormal: the metrics of the field, over all test frames at once."""
+"""Frame-level metrics of anomaly scores, over all test frames together, as is usual in the field."""
 
 import csv
 import dataclasses
@@ -12,17 +12,17 @@ from sklearn.metrics import auc, average_precision_score, precision_recall_curve
 from ..errors import UsageError
 from ..storage import whole
 
-ALARM = 0.5  # a frame that scores at least this is an alarm
-BINS = 2048  # of the scores in the bootstrap; more change its intervals by less than 1e-3
+ALARM = 0.5  # a frame with at least this score is an alarm
+BINS = 2048  # bins for scores in the bootstrap; more bins change its intervals by less than 1e-3
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """Of frames. None where there is only one class, or no normal video.
+    """Frame-level metrics. None if frames of one class or normal videos are missing.
 
-    auc: area under the ROC curve. ap: `average_precision_score`. pr_auc: `auc(recall, precision)`,
-    by trapezoids, which most papers print as AP. abnormal_...: over the frames of videos that hold an
-    anomaly. false_alarms: share of the frames of normal videos that score ALARM or more.
+    auc: area under the ROC curve. ap: `average_precision_score`. pr_auc: `auc(recall, precision)`, by trapezoids, which
+    most papers print as AP. abnormal_...: over the frames of abnormal videos. false_alarms: share of the frames of
+    normal videos that score at least ALARM.
     """
 
     auc: float | None
@@ -36,7 +36,7 @@ class Metrics:
 
 @dataclass(frozen=True)
 class VideoMetrics:
-    """One video: its frames, how many of them are abnormal, metrics within it, its highest and mean score."""
+    """One video: number of frames and of abnormal ones, metrics within the video, highest and mean score."""
 
     video: str
     n_frames: int
@@ -45,12 +45,12 @@ class VideoMetrics:
     ap: float | None
     highest: float
     mean: float
-    alarms: float  # share of all its frames that score ALARM or more
+    alarms: float  # share of its frames that score at least ALARM
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """metrics of all frames, their 95% intervals (low, high) over videos, and each video by itself.
+    """Metrics over all frames, their 95% intervals (low, high) over videos, and metrics of each video.
 
     roc: false and true positive rate; pr: recall and precision; float64 (n, 2) each.
     """
@@ -62,7 +62,7 @@ class Evaluation:
     pr: np.ndarray
 
     def as_dict(self) -> dict:
-        """For JSON: metrics and intervals."""
+        """Metrics and intervals as a JSON object."""
         n_frames = sum(video.n_frames for video in self.videos)
         return {
             "videos": len(self.videos),
@@ -75,11 +75,11 @@ class Evaluation:
 def evaluate(
     scores: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray], *, resamples: int = 1000, seed: int = 0
 ) -> Evaluation:
-    """Scores (n_frames,) against truth, bool (n_frames,), of the same videos.
+    """Evaluate scores (n_frames,) against ground truth, bool (n_frames,), by video.
 
-    The intervals are percentiles of `resamples` draws of videos with replacement (bootstrap).
+    The intervals are percentiles of `resamples` bootstrap samples of videos.
 
-    Raises UsageError where videos or lengths differ, or all frames are of one class.
+    Raises UsageError if videos or lengths differ, or all frames have the same class.
     """
     for name in sorted(scores.keys() ^ truth.keys()):
         raise UsageError(f"{name}: it has scores or ground truth, but not both.")
@@ -111,7 +111,7 @@ def evaluate(
 
 
 def write_videos(videos: list[VideoMetrics], path: Path) -> None:
-    """A line a video."""
+    """Write a table with one line per video."""
     with whole(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(VideoMetrics)])
         writer.writeheader()
@@ -138,8 +138,8 @@ def _of_video(name: str, scores: np.ndarray, truth: np.ndarray) -> VideoMetrics:
 def _bootstrap(scores: Mapping, truth: Mapping, resamples: int, seed: int) -> dict[str, tuple[float, float]]:
     """95% intervals of auc, ap and pr_auc.
 
-    Each video is a histogram of its scores, abnormal and normal frames apart, so that a draw of
-    videos is a sum of histograms: a test set of millions of frames takes seconds.
+    Each video becomes a histogram of its scores, separately for abnormal and normal frames. A bootstrap sample is a sum
+    of histograms, so a test set of millions of frames takes seconds.
     """
     edges = np.unique(np.quantile(np.concatenate(list(scores.values())), np.linspace(0, 1, BINS + 1)[1:-1]))
     counts = np.zeros((2, len(truth), len(edges) + 1))
