@@ -16,6 +16,7 @@ from ..media.messages import ClipFormat, DecodedClip, SoundFacts, SoundWindows, 
 from ..version import __version__
 from .spool import NO_ROOM, Rows, beside, no_room
 
+CHECKED = 256  # clips whose features are looked through at once
 WAITING = 4  # batches' worth of clips, of several picture sizes, that may wait for others of their size
 
 Message = DecodedClip | SoundWindows | SoundFacts | VideoFacts
@@ -86,11 +87,20 @@ class VideoInProgress:
             "source": [self.stat.st_size, self.stat.st_mtime],
         }
         try:
-            return Rows(beside(target), identity)
+            return Rows(beside(target), identity, extractor.kind.dim)
         except OSError as error:
             if error.errno in NO_ROOM:
                 raise no_room(target, error) from error
             return Rows()  # that the folder cannot be written is said when the features are
+
+    def fault(self, clip_length: int) -> str | None:
+        """What is wrong with the features of a video that is whole, as a clause; None where nothing is."""
+        assert self.facts
+        expected = -(-self.facts.n_frames // clip_length)
+        if len(self.visual) != expected:
+            return f"{len(self.visual)} clips have features, where {self.facts.n_frames} frames make {expected} clips"
+        parts = np.array_split(self.visual.array(), max(1, expected // CHECKED))
+        return None if all(np.isfinite(part).all() for part in parts) else "some of its features are not finite numbers"
 
     def features(self, extractor: Extractor) -> Features:
         """The features of the video, once it is whole."""

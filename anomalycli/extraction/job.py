@@ -11,20 +11,21 @@ from ..backbones import Extractor
 from ..backbones.int8 import Judge
 from ..checkpoint import bundled_judge
 from ..data.labels import FILE, label_videos, write_labels
-from ..errors import FeatureError, UsageError, VideoError
+from ..errors import FeatureError, StorageError, UsageError, VideoError
 from ..features.files import Features
 from ..features.layouts import check_format, load_made, target
 from ..inputs import Input, find_inputs
 from ..media.decoder import Decoder
 from ..media.messages import DecodedClip
 from ..media.video import SUFFIXES
-from ..storage import place
+from ..storage import check_writable, place
 from .batching import clip_format
 from .local_engine import extract_here, outcome_of
 from .run_report import ExtractionOutcome, RunReport
 from .settings import Engine, ExtractionSettings, OnProgress
 from .spool import beside
 
+SOME_FAILED = 3  # exit code of a run that has done some of its inputs
 SPREAD = 10  # videos that the clips which calibrate int8 come from
 
 
@@ -45,21 +46,17 @@ def extract(
     settings is kept. `engine` makes the others: `extract_here` does it in this process, `ray_engine.engine` on a
     cluster. `on_note` is told the result of calibrating, at int8.
 
-    Raises, before any work: VideoError if there is no video, UsageError if labels contradict each other, or if OUTPUT
-    holds features made with other settings and these do not overwrite them. While the iterator runs: StorageError if
-    OUTPUT has no room left.
+    Raises, before any work: VideoError if there is no video; StorageError if OUTPUT cannot be written; UsageError if
+    labels contradict each other, or if OUTPUT holds features made with other settings and these do not overwrite them.
+    While the iterator runs: StorageError if OUTPUT has no room left.
     """
     folders, output = [Path(path) for path in paths], place(output)
     every = find_inputs(folders, SUFFIXES)
     if not every:
         raise VideoError(f"{', '.join(map(str, folders))}: there is no video in it.")
-    check_format(settings.layout, extractor.kind.audio)
-    inputs = [item for item in every if settings.shard.has(item.name)]
-    targets = {item: target(output, item.name, settings.layout) for item in inputs}
-    if output / settings.shard.report in targets.values():
-        raise UsageError("A video named 'report' and the report of the run would be one file: rename the video.")
+    targets = _targets(every, output, extractor, settings)
     labels = _labels(folders, every)
-    note = calibrate([item.path for item in inputs], extractor)
+    note = calibrate([item.path for item in targets], extractor)
     if note and on_note:
         on_note(note)
     kept = {} if settings.overwrite else _kept(targets, extractor)
@@ -72,11 +69,38 @@ def extract(
                 beside(targets[item]).unlink(missing_ok=True)  # of a run that was killed at the very end
                 yield report.add(outcome)
             missing = {item: path for item, path in targets.items() if item not in kept}
-            with closing(engine(missing, extractor, settings, on_progress)) as outcomes:
-                for outcome in outcomes:
-                    yield report.add(outcome)
+            try:
+                with closing(engine(missing, extractor, settings, on_progress)) as outcomes:
+                    for outcome in outcomes:
+                        yield report.add(outcome)
+            except StorageError as error:
+                if any(outcome.status != "failed" for outcome in report.outcomes):
+                    error.exit_code = SOME_FAILED
+                raise
 
     return run()
+
+
+def _targets(
+    inputs: list[Input], output: Path, extractor: Extractor, settings: ExtractionSettings
+) -> dict[Input, Path]:
+    """The file to make for each input of this part of the run.
+
+    Raises UsageError if the settings do not go together, StorageError if nothing can be written.
+    """
+    check_format(settings.layout, extractor.kind.audio)
+    if extractor.precision == "int8" and settings.shard.of > 1:
+        raise UsageError(
+            "int8 is calibrated on the videos of a run: parts of a run would each have a network of their own. Choose "
+            "another precision, or extract all parts at once."
+        )
+    targets = {item: target(output, item.name, settings.layout) for item in inputs if settings.shard.has(item.name)}
+    report = output / settings.shard.report
+    if report in targets.values():
+        raise UsageError("A video named 'report' and the report of the run would be one file: rename the video.")
+    if isinstance(output, Path):
+        check_writable(report)
+    return targets
 
 
 def calibrate(paths: Sequence[Path], extractor: Extractor, judge: Judge | None = None) -> str | None:
@@ -107,9 +131,9 @@ def _kept(targets: dict[Input, Path], extractor: Extractor) -> dict[Input, Extra
 
 
 def _features_of(item: Input, target: Path, extractor: Extractor) -> Features | None:
-    if not target.exists():
-        return None
     try:
+        if not target.exists():
+            return None
         features = load_made(target)
         stat = item.path.stat()
     except (FeatureError, OSError):

@@ -127,6 +127,11 @@ class LocalRun:
 
     def _saved(self, item: Input) -> ExtractionOutcome:
         video, path = self.videos[item], self.targets[item]
+        if fault := video.fault(self.extractor.kind.clip_length):
+            video.visual.discard()
+            return ExtractionOutcome(
+                item.path, "failed", f"{item.path}: {fault}. Repeat the command to extract it again."
+            )
         try:
             features = video.features(self.extractor)
             save(features, path, self.layout)

@@ -1,13 +1,15 @@
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from anomalycli.backbones import Extractor
-from anomalycli.errors import UsageError, VideoError
+from anomalycli.errors import StorageError, UsageError, VideoError
 from anomalycli.extraction.job import extract
+from anomalycli.extraction.run_report import Shard
 from anomalycli.extraction.settings import ExtractionSettings
 from anomalycli.features.files import load_features
 
@@ -114,6 +116,12 @@ def test_what_is_wrong_is_said_by_the_call_and_not_by_its_iterator(make_video, t
         extract([tmp_path / "videos"], tmp_path / "out", Extractor("mc3", "cpu", size=32))
     with pytest.raises(UsageError, match="There is no format 'abc'"):
         extract([tmp_path / "videos"], tmp_path / "new", extractor, ExtractionSettings(layout="abc"))
+    int8 = SimpleNamespace(kind=extractor.kind, precision="int8")
+    with pytest.raises(UsageError, match="int8 is calibrated on the videos of a run"):
+        extract([tmp_path / "videos"], tmp_path / "new", int8, ExtractionSettings(shard=Shard(1, 2)))
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="a file where a folder is needed"):
+        extract([tmp_path / "videos"], tmp_path / "file" / "out", extractor)
     (tmp_path / "videos" / "labels.csv").write_text("video,label\na,1\n")
     with pytest.raises(UsageError, match="contradict"):
         extract([tmp_path / "videos"], tmp_path / "new", extractor)

@@ -17,6 +17,7 @@ from helpers import ROOT
 from anomalycli.backbones import Extractor
 from anomalycli.backbones.mc3 import MC3
 from anomalycli.errors import VideoError
+from anomalycli.extraction.batching import VideoInProgress
 from anomalycli.extraction.job import extract
 from anomalycli.extraction.settings import ExtractionSettings
 from anomalycli.features.files import load_features
@@ -136,6 +137,35 @@ def test_a_video_that_fails_does_not_take_the_batch_with_it(make_video, tmp_path
     assert written(tmp_path / "out") == ["b.npz", "report.json"]
 
 
+def forge(path: Path, extractor: Extractor, target: Path, rows: np.ndarray) -> None:
+    """Leave rows as an interrupted run does."""
+    forged = VideoInProgress(path, extractor, target).visual
+    forged.extend(rows)
+    forged._file.close()
+
+
+@pytest.mark.parametrize("n_rows", [3, 50])  # the video has 2 clips
+def test_rows_of_more_clips_than_the_video_has_are_no_features_of_it(make_video, tmp_path, n_rows):
+    path, extractor = make_video("a.mp4", 20), Extractor(device="cpu", size=16)
+    forge(path, extractor, tmp_path / "out" / "a.npz", np.zeros((n_rows, 1, extractor.kind.dim), np.float32))
+    (outcome,) = extract([path], tmp_path / "out", extractor)
+    assert outcome.status == "failed"
+    assert f"a.mp4: {n_rows} clips have features, where 20 frames make 2 clips" in outcome.reason
+    assert written(tmp_path / "out") == ["report.json"]
+    assert [outcome.status for outcome in extract([path], tmp_path / "out", extractor)] == ["done"]
+
+
+def test_features_that_are_not_finite_are_not_written(make_video, tmp_path, monkeypatch):
+    videos = [make_video(f"{name}.mp4", 20) for name in ("bad", "good")]
+    extractor = Extractor(device="cpu", size=16)
+    whole = Extractor.__call__
+    poison = iter([np.float32(np.nan), 0, 0, 0])
+    monkeypatch.setattr(Extractor, "__call__", lambda self, clips: whole(self, clips) + next(poison))
+    outcomes = list(extract(videos, tmp_path / "out", extractor, ExtractionSettings(workers=1)))
+    assert [outcome.status for outcome in outcomes] == ["failed", "done"]
+    assert "bad.mp4: some of its features are not finite numbers" in outcomes[0].reason
+
+
 @pytest.mark.skipif(decord is None, reason="decord has no wheel for this platform")
 def test_what_aborts_one_decoder_is_read_by_the_other(make_video):
     path = make_video("clip.mp4", 40)
@@ -194,11 +224,11 @@ def test_a_long_video_goes_on_where_it_was_stopped(start, run, make_video, tmp_p
     run(*command, "-o", "alone")
     process = start(*command, "-o", "out", **sabotage)
     on_the_way = tmp_path / "out" / "slow.npz.rows"
-    wait_for(lambda: on_the_way.exists() and on_the_way.stat().st_size > 5 * 4096)
+    wait_for(lambda: on_the_way.exists() and on_the_way.stat().st_size > 5 * 4100)
     os.killpg(process.pid, end)
     process.communicate(timeout=20)
     assert not (tmp_path / "out" / "slow.npz").exists()
-    n_before = on_the_way.stat().st_size // 4096
+    n_before = on_the_way.stat().st_size // 4100
     done = run(*command, "-o", "out")
     assert f"slow.mp4: done (its first {n_before} clips in a run that was stopped)" in done.stderr
     assert (tmp_path / "out" / "slow.npz").read_bytes() == (tmp_path / "alone" / "slow.npz").read_bytes()
@@ -283,13 +313,13 @@ def test_a_full_disk(make_video, tmp_path):
     codes, full, nearly, free, left = (
         (tmp_path / name).read_text() for name in ("codes", "full", "nearly", "free", "left")
     )
-    assert codes.split() == ["3", "3", "0"], full + nearly + free
+    assert codes.split() == ["1", "3", "0"], full + nearly + free
     assert re.search(r"[12] done, [12] skipped", free)
     assert "clips in a run that was stopped" in free
     for stderr in (full, nearly):
-        assert "No space left on device" in stderr
-        assert "make room, and run the same command again to resume" in stderr
+        assert "no space is left on the disk" in stderr
         assert "This is a bug" not in stderr
+    assert "What was extracted is kept: repeat the command to resume." in nearly
     assert ".part" not in left
     assert written(tmp_path / "out") == ["0.npz", "1.npz", "2.npz", "report.json"]
     assert {len(load_features(path).visual) for path in (tmp_path / "out").glob("*.npz")} == {10}
