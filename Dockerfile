@@ -16,7 +16,8 @@ RUN pip install --no-cache-dir --index-url https://download.pytorch.org/whl/cpu 
 COPY setup.cfg pyproject.toml README.md LICENSE ./
 COPY anomalycli anomalycli
 COPY weights weights
-RUN pip install --no-cache-dir .
+# decord's wheel must not be redistributed (THIRD_PARTY.md); PyAV reads everything without it.
+RUN pip install --no-cache-dir . && pip uninstall --yes decord
 
 USER 1000
 WORKDIR /videos

@@ -44,7 +44,8 @@ def extract(
     OUTPUT is a folder, or a URL as `place` knows them. Labels that lie beside the videos are copied to
     OUTPUT/labels.csv; OUTPUT/report.json says what became of each input. A feature file of the same source and
     settings is kept. `engine` makes the others: `extract_here` does it in this process, `ray_engine.engine` on a
-    cluster. `on_note` is told the result of calibrating, at int8.
+    cluster. `on_note` is told the result of calibrating, at int8, and of
+    reports of other parts of the run that cannot be read.
 
     Raises, before any work: VideoError if there is no video; StorageError if OUTPUT cannot be written; UsageError if
     labels contradict each other, or if OUTPUT holds features made with other settings and these do not overwrite them.
@@ -64,7 +65,7 @@ def extract(
     def run() -> Iterator[ExtractionOutcome]:
         if labels:
             write_labels(output / FILE, labels)
-        with RunReport(output, settings.shard) as report:
+        with RunReport(output, settings.shard, on_note) as report:
             for item, outcome in kept.items():
                 beside(targets[item]).unlink(missing_ok=True)  # of a run that was killed at the very end
                 yield report.add(outcome)

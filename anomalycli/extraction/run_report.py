@@ -2,14 +2,17 @@
 
 import dataclasses
 import json
+import math
 import re
 import time
 import zlib
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from ..errors import UsageError
+from ..errors import AnomalyError, UsageError, cause
 from ..storage import write_whole
 
 REPORT = "report.json"
@@ -60,11 +63,11 @@ class Shard:
 class RunReport:
     """Collects outcomes, and writes the report when the run ends, however it ends.
 
-    The reports of all shards, once they are there, are merged into one.
+    The reports of all shards, once they are there, are merged into one. `on_note` is told of one that cannot be read.
     """
 
-    def __init__(self, output: Path, shard: Shard = Shard()):
-        self.output, self.shard = output, shard
+    def __init__(self, output: Path, shard: Shard = Shard(), on_note: Callable[[str], None] | None = None):
+        self.output, self.shard, self.on_note = output, shard, on_note
         self.outcomes: list[ExtractionOutcome] = []
 
     def __enter__(self) -> "RunReport":
@@ -88,9 +91,50 @@ class RunReport:
 
     def _merge(self) -> None:
         parts = [self.output / Shard(number + 1, self.shard.of).report for number in range(self.shard.of)]
-        if self.shard.of > 1 and all(part.exists() for part in parts):
-            whole = summed([json.loads(part.read_text(encoding="utf-8")) for part in parts])
-            write_whole(self.output / REPORT, json.dumps(whole, indent=1) + "\n")
+        if self.shard.of == 1 or not all(part.exists() for part in parts):
+            return
+        try:
+            whole = summed([read_report(part) for part in parts])
+        except ReportError as error:
+            if self.on_note:
+                self.on_note(f"{error} {self.output / REPORT} is written once that part of the run was repeated.")
+            return
+        write_whole(self.output / REPORT, json.dumps(whole, indent=1) + "\n")
+
+
+class ReportError(AnomalyError):
+    """A file that is not a report of extraction, or is damaged."""
+
+
+def read_report(path: Path) -> dict:
+    """The report at `path`. Raises ReportError if it is none."""
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ReportError(f"{path}: not a report of extraction ({cause(error)}).") from error
+    if not _is_report(report):
+        raise ReportError(f"{path}: not a report of extraction.")
+    return report
+
+
+def _is_report(report: Any) -> bool:
+    def number(value: Any) -> bool:
+        return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+
+    if not isinstance(report, dict) or not isinstance(report.get("complete"), bool):
+        return False
+    files = report.get("files")
+    return (
+        number(report.get("wall_seconds"))
+        and isinstance(files, list)
+        and all(
+            isinstance(file, dict)
+            and isinstance(file.get("path"), str)
+            and file.get("status") in STATUSES
+            and number(file.get("seconds"))
+            for file in files
+        )
+    )
 
 
 def summed(reports: list[dict]) -> dict:

@@ -5,6 +5,7 @@ network. None of these is opened here: only containers and streams that hold the
 """
 
 import re
+import stat
 from pathlib import Path
 
 import av
@@ -37,6 +38,11 @@ def open_container(path: Path, part: str | None = None) -> InputContainer:
     Raises VideoError if it is missing, empty or a playlist, and av's errors if it is no video.
     """
     try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise VideoError(f"{path}: a folder, not a video.")
+        if not stat.S_ISREG(mode):
+            raise VideoError(f"{path}: a pipe or a device, not a file. Save the video to a file first.")
         with path.open("rb") as file:
             begin = file.read(64)
     except FileNotFoundError as error:

@@ -7,6 +7,7 @@ without anything come while a long file is read in silence.
 """
 
 import contextlib
+import importlib.util
 import io
 import json
 import os
@@ -21,9 +22,10 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..errors import VideoError
+from ..errors import UsageError, VideoError
 from .messages import ALIVE, ClipFormat, DecodedClip, Piece, SoundFacts, SoundWindows, VideoFacts
 
+READERS = ("auto", "decord", "pyav")
 TRIES = 3  # decoders that a file may cost; the frames do not depend on which reads them
 PACKAGE = __name__.split(".")[0]
 
@@ -43,13 +45,20 @@ main(int(sys.argv[2]))"""
 class DecoderSettings:
     """How a decoder reads, and what its process may take.
 
-    stall: seconds without progress after which it counts as hung. memory: MB. reader: auto, decord or pyav, as
-    `Video` has them.
+    stall: seconds without progress after which it counts as hung. memory: MB. reader: one of READERS, as `Video` has
+    them.
     """
 
     stall: float = 120.0
     memory: int = 4096
     reader: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Raises UsageError where there is no such reader."""
+        if self.reader not in READERS:
+            raise UsageError(f"There is no reader '{self.reader}': give {', '.join(READERS)}.")
+        if self.reader == "decord" and not importlib.util.find_spec("decord"):
+            raise UsageError("decord is not installed: choose another reader, or `pip install decord`.")
 
 
 class _Lost(Exception):

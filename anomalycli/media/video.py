@@ -28,7 +28,6 @@ SUFFIXES = frozenset(
     (".3gp", ".asf", ".avi", ".dav", ".flv", ".h264", ".h265", ".m2ts", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4")
     + (".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv")
 )
-READERS = ("auto", "decord", "pyav")
 FASTEST = 1200  # frames per second; what is faster is a mistake of the container's
 SEAM = 2  # packets before the seam of a joined recording that the demuxer marks as damaged, and are not
 
@@ -42,7 +41,7 @@ class Video:
 
     `n_frames` is the number of frames read so far, `n_declared` what the container promises (None
     where it does not say). After the last clip, `damage` tells what could not be decoded, if anything.
-    `reader` is one of READERS: auto gives decord the files that suit it, decord those of any size, pyav none.
+    `reader` is auto, decord or pyav: auto gives decord the files that suit it, decord those of any size, pyav none.
     The frames are the same. `on_progress` is called with each packet and frame.
 
     Raises VideoError where the file has no frame that can be read.

@@ -1,5 +1,6 @@
 """What is shown: turned and mirrored pictures, cover pictures, and files that are no videos."""
 
+import os
 import struct
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from av.stream import Disposition
 from recipes import encode
 
-from anomalycli.errors import VideoError
+from anomalycli.errors import UsageError, VideoError
 from anomalycli.media.audio import Sound
 from anomalycli.media.decoder import Decoder, DecoderSettings
 from anomalycli.media.messages import ClipFormat
@@ -166,3 +167,26 @@ def test_a_pattern_of_pictures_is_no_video(tmp_path):
     (tmp_path / "a%d.png").write_bytes((tmp_path / "a0.png").read_bytes())
     with pytest.raises(VideoError, match="not a video that can be read"):
         Video(tmp_path / "a%d.png")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes and devices are POSIX's")
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "folder.mp4").mkdir()
+    for path, words in (
+        (tmp_path / "pipe.mp4", "a pipe or a device"),
+        (Path("/dev/zero"), "a pipe or a device"),
+        (tmp_path / "folder.mp4", "a folder"),
+        (tmp_path / "gone.mp4", "no such file"),
+        (tmp_path / ("a" * 300), "cannot be opened"),
+        (tmp_path / "pipe.mp4" / "a.mp4", "cannot be opened"),
+    ):
+        with pytest.raises(VideoError, match=words):
+            Video(path)
+        assert Sound(path).track is None
+
+
+@pytest.mark.parametrize("reader", ["ffmpeg", "", "Decord"])
+def test_readers_that_there_are_not_are_refused(reader):
+    with pytest.raises(UsageError, match="give auto, decord, pyav"):
+        DecoderSettings(reader=reader)
