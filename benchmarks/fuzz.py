@@ -1,13 +1,14 @@
-"""Thousands of broken videos through the reader: what becomes of each, and of the process that asks.
+"""Thousands of broken videos through the decoder: what becomes of each, and of the process that asks.
 
     python benchmarks/fuzz.py street-fights/clips                  # 2,000 files
     python benchmarks/fuzz.py street-fights/clips --files 200 --seed 1
 
-Real clips are encoded small (96x64, 30 frames, some with sound) by each codec and container that
-PyAV can write, and broken in each way of damage.py in turn, with fixed seeds. Decoding happens in the
-reader's child process: that may crash, hang and outgrow its memory, and each is counted. The process
-that asks may not: a file must give whole clips, or a VideoError that names it, in time. Exit code 0
-only if all held.
+Real clips are encoded small (96x64, 30 frames, some with sound) by each codec and container that PyAV can write, and
+broken in each way of damage.py in turn, with fixed seeds. Of each, the clips are read, the windows of sound, and frames
+as a page shows them, and a part is cut out, all in the decoder's process: it may crash, hang and outgrow its memory,
+and each is counted. The process that asks may not: a file must give whole clips, or a VideoError that names it, in
+time; the frames that were counted must be there to be grabbed; a part that was cut must begin with a frame that can
+be decoded, or be refused with a VideoError. Exit code 0 only if all held.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from damage import WAYS, damaged
 from anomalycli.errors import VideoError
 from anomalycli.media.audio import RATE
 from anomalycli.media.decoder import Decoder, DecoderSettings
-from anomalycli.media.messages import ClipFormat, DecodedClip, SoundWindows
+from anomalycli.media.messages import ClipFormat, DecodedClip, Piece, SoundWindows, VideoFacts
 
 SIZE, FRAMES = (96, 64), 30
 SHORT_SIDE, MULTIPLE = 64, 16
@@ -150,7 +151,31 @@ def read(decoder: Decoder, path: Path) -> str:
         return next((fate for fate, words in FATES.items() if words and words in reason), "refused")
     if not n_clips or not n_clips == n_windows == -(-facts.n_frames // 16):
         raise ValueError(f"{n_clips} clips and {n_windows} windows of sound of {facts.n_frames} frames")
+    grab_and_cut(decoder, path, facts)
     return "in part" if facts.damage else "whole"
+
+
+def grab_and_cut(decoder: Decoder, path: Path, facts: VideoFacts) -> None:
+    """Raises ValueError where frames differ from those that were read, or what was cut cannot be played."""
+    last = facts.n_frames - 1
+    grabbed = decoder.grab(path, [0, last, last + 1])
+    if set(grabbed) != {0, last}:
+        raise ValueError(f"frames {sorted(grabbed)} of {facts.n_frames} were grabbed")
+    times = np.arange(facts.n_frames) / facts.fps if facts.times is None else facts.times
+    start, end = facts.n_frames // 3, max(facts.n_frames // 3 + 1, 2 * facts.n_frames // 3)
+    edges = np.append(times[start:end], times[end - 1] + 1 / facts.fps)
+    target = path.with_suffix(".part")
+    try:
+        decoder.cut(path, [Piece(str(target), start, tuple(edges.tolist()))])
+        with av.open(str(target)) as container:
+            next(container.decode(video=0))
+    except VideoError as error:
+        if path.name not in str(error):
+            raise ValueError(f"the error does not name the file: {error}") from error
+    except (av.error.FFmpegError, StopIteration) as error:
+        raise ValueError(f"what was cut cannot be played: {error!r}") from error
+    finally:
+        target.unlink(missing_ok=True)
 
 
 def main():

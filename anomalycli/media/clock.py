@@ -74,8 +74,8 @@ class FrameTimes:
         if self.waiting:
             self.waiting.pop()
 
-    def frame(self, frame: Any) -> float:
-        """Append the time of the frame that was decoded next, and return it."""
+    def frame(self, frame: Any) -> None:
+        """Append the time of the frame that was decoded next."""
         last = self.seconds[-1] if self.seconds else None
         time = None
         if self.by == "packet":
@@ -86,7 +86,6 @@ class FrameTimes:
         if last is not None and (time is None or time <= last):
             time = last + 1 / self.rate
         self.seconds.append(0.0 if time is None else time)
-        return self.seconds[-1]
 
     def _stamp(self, frame: Any) -> float | None:
         """The frame's own time, or its packet's where those are the more reliable ones in this stream."""

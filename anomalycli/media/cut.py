@@ -6,7 +6,6 @@ a piece is to begin and end at the frame, its frames are encoded anew. Frames ar
 """
 
 import contextlib
-import errno
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
@@ -17,14 +16,13 @@ import av
 import numpy as np
 
 from .demuxer import parts
-from .encode import BROKEN, Pulse, encode, first_time, opened
+from .encode import BROKEN, FULL, Pulse, encode, first_time, opened
 from .messages import Piece
 
 CONTAINERS = {"mp4": "mp4", "mkv": "matroska"}  # by suffix: the first one that can hold the streams is taken
 JUMP = 1.0  # seconds by which time stamps may go back within a stream whose frames are shown out of order
 CHECKED = 100  # frames of a copy that are decoded to check it
 KEYS = 3  # key frames that are tried before a piece is encoded anew
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)  # errors of the disk, not of the streams
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class _Index:
         return bool((self.times - np.maximum.accumulate(self.times)).min() > -JUMP)
 
 
-def cut(path: Path, pieces: list[Piece], exact: bool, pulse: Pulse) -> list[str]:
+def cut(path: Path, pieces: list[Piece], exact: bool, pulse: Pulse, reader: str = "auto") -> list[str]:
     """Write each piece to its target; returns the suffixes that belong to them, of CONTAINERS.
 
     Raises VideoError where a piece can neither be copied nor encoded.
@@ -56,7 +54,7 @@ def cut(path: Path, pieces: list[Piece], exact: bool, pulse: Pulse) -> list[str]
             if suffix := _copied(path, piece, index, pulse):
                 suffixes[number] = suffix
     left = [piece for number, piece in enumerate(pieces) if number not in suffixes]
-    encode(path, left, pulse)
+    encode(path, left, pulse, reader)
     return [suffixes.get(number, "mp4") for number in range(len(pieces))]
 
 

@@ -18,7 +18,8 @@ import numpy as np
 
 from ..errors import VideoError, cause
 from .audio import Sound
-from .cut import FULL, cut
+from .cut import cut
+from .encode import FULL
 from .messages import ALIVE, ClipFormat, Piece
 from .video import Video
 
@@ -135,7 +136,7 @@ def read_windows(path: Path, request: dict[str, Any], pulse: Pulse) -> Iterator[
 
 
 def grab_frames(path: Path, request: dict[str, Any], pulse: Pulse) -> Iterator[Answer]:
-    video = Video(path, request["short_side"], on_progress=pulse)
+    video = Video(path, request["short_side"], reader=request["reader"], on_progress=pulse)
     for number, frame in video.grab(request["numbers"]):
         yield {"number": number}, frame
     yield {"facts": {}}, None
@@ -144,7 +145,7 @@ def grab_frames(path: Path, request: dict[str, Any], pulse: Pulse) -> Iterator[A
 def cut_pieces(path: Path, request: dict[str, Any], pulse: Pulse) -> Iterator[Answer]:
     pieces = [Piece(piece["target"], piece["start"], tuple(piece["edges"])) for piece in request["pieces"]]
     try:
-        yield {"facts": {"suffixes": cut(path, pieces, request["exact"], pulse)}}, None
+        yield {"facts": {"suffixes": cut(path, pieces, request["exact"], pulse, request["reader"])}}, None
     except OSError as error:
         if error.errno not in FULL:
             raise

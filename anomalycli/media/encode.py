@@ -1,6 +1,7 @@
 """Frames of a video encoded anew as MP4 files: what runs in the decoder's process."""
 
 import contextlib
+import errno
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -9,12 +10,13 @@ from typing import Any
 import av
 import numpy as np
 
-from ..errors import VideoError
+from ..errors import VideoError, cause
 from .containers import clock_zero, open_container, video_stream
 from .messages import Piece
 from .video import Video
 
 ENCODERS = ("libx264", "mpeg4")
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)  # errors of the disk, not of the streams
 CLOCK = 90_000  # ticks per second of what is written
 SOUNDS = ("aac", "mp3", "mp3float", "ac3", "alac")  # codecs that MP4 holds and players know
 BROKEN = (
@@ -27,20 +29,32 @@ BROKEN = (
 Pulse = Callable[[], None]
 
 
-def encode(path: Path, pieces: list[Piece], pulse: Pulse) -> None:
-    """Write the frames of each piece to its target, an MP4 file, in one pass over the video.
+def encode(path: Path, pieces: list[Piece], pulse: Pulse, reader: str = "auto") -> None:
+    """Write the frames of each piece to its target, an MP4 file, in one pass over the video, by `reader`.
 
     Raises VideoError where none of the frames of a piece can be read.
     """
     if not pieces:
         return
-    writers: list[_Encoded | None] = [None] * len(pieces)
     try:
-        last = max(piece.end for piece in pieces)
-        for number, frame in enumerate(_upright(path, last, pulse)):
+        writers = _written(Video(path, reader=reader, on_progress=pulse), pieces)
+    except BROKEN as error:
+        if isinstance(error, VideoError) or (isinstance(error, OSError) and error.errno in FULL):
+            raise
+        raise VideoError(f"{path}: an event cannot be cut out ({cause(error)}).") from error
+    if None in writers:
+        raise VideoError(f"{path}: an event cannot be cut out: none of its frames can be read.")
+
+
+def _written(video: Video, pieces: list[Piece]) -> "list[_Encoded | None]":
+    """What has written each piece; None for those of which no frame was read."""
+    writers: list[_Encoded | None] = [None] * len(pieces)
+    last = max(piece.end for piece in pieces)
+    try:
+        for number, frame in enumerate(_upright(video, last)):
             for at, piece in enumerate(pieces):
                 if piece.start <= number < piece.end:
-                    writers[at] = writers[at] or _Encoded(path, piece, frame)
+                    writers[at] = writers[at] or _Encoded(video.path, piece, frame)
                     writers[at].add(number, frame)  # type: ignore[union-attr]
                 elif number >= piece.end and (writer := writers[at]):
                     writer.close()
@@ -48,12 +62,11 @@ def encode(path: Path, pieces: list[Piece], pulse: Pulse) -> None:
         for writer in writers:
             if writer:
                 writer.close()
-    if None in writers:
-        raise VideoError(f"{path}: an event cannot be cut out: none of its frames can be read.")
+    return writers
 
 
-def _upright(path: Path, last: int, pulse: Pulse) -> Iterator[np.ndarray]:
-    for number, frame in enumerate(Video(path, reader="pyav", on_progress=pulse).frames()):
+def _upright(video: Video, last: int) -> Iterator[np.ndarray]:
+    for number, frame in enumerate(video.frames()):
         if number >= last:
             return
         yield frame

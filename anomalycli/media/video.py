@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 from fractions import Fraction
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +61,7 @@ class Video:
         self._times = np.empty(0)
         self._bad: list[float | None] = []  # when the packets that cannot be decoded would be shown
         self._broken: str | None = None  # what ended the file before its time
-        self._n_packets, self._is_short, self._now = 0, False, 0.0
+        self._n_packets, self._is_short = 0, False
         try:
             with open_container(self.path) as container:
                 stream = video_stream(container, self.path)
@@ -142,16 +141,21 @@ class Video:
         They are counted from the beginning, as `frames` counts them: no container's index is trusted to find them.
         """
         wanted = set(numbers)
-        last = max(wanted, default=-1)
-        self._start()
-        for number, scaled in enumerate(islice(self._pyav_frames(), last + 1)):
+        if not wanted:
+            return
+        for number, scaled in enumerate(self._scalable()):
             if number in wanted:
                 yield number, scaled()
+            if number >= max(wanted):
+                return
 
-    def timed_frames(self) -> Iterator[tuple[float, Callable[[], np.ndarray]]]:
-        """Yield every frame: when it begins, in seconds on the file's own clock, and a function that scales it."""
-        for scaled in self._pyav_frames():
-            yield self._now, scaled
+    def _scalable(self) -> Iterator[Callable[[], np.ndarray]]:
+        """Every frame, as a function that scales it, by the reader that `frames` has."""
+        if self._decord_times() is not None:
+            for frame in self.frames():
+                yield partial(np.asarray, frame)
+        else:
+            yield from self._pyav_frames()
 
     def clip_ends(self, length: int) -> np.ndarray:
         """When each clip of `length` frames that was read ends, in seconds on the file's own clock: float64 (n_clips,).
@@ -207,13 +211,18 @@ class Video:
         end = self._times[-1] if self.n_frames else 0.0
         return self._promised is not None and end < self._promised - 1
 
-    def _decord_frames(self) -> Generator[np.ndarray, None, bool]:
-        """Frames as far as decord gets; returns whether those were all."""
+    def _decord_times(self) -> np.ndarray | None:
+        """The times of the frames by their packets, where the file suits decord, else None."""
         suits = self.reader != "pyav" and self._n_streams == 1 and not self._turning
         if not suits or not decord_reader.suits(self.path, self._format, of_any_size=self.reader == "decord"):
-            return False
+            return None
         times = decord_reader.packet_times(Demuxer(self.path, self.on_progress), self._timed_by)
-        if times is None or len(times) != (self.n_declared or len(times)):
+        return None if times is None or len(times) != (self.n_declared or len(times)) else times
+
+    def _decord_frames(self) -> Generator[np.ndarray, None, bool]:
+        """Frames as far as decord gets; returns whether those were all."""
+        times = self._decord_times()
+        if times is None:
             return False
         for frame in decord_reader.frames(self.path, self.size):
             self.n_frames += 1
@@ -243,7 +252,7 @@ class Video:
                 if packet.is_corrupt:
                     doubtful = self._n_packets
                 for frame in frames:
-                    self._now = times.frame(frame)
+                    times.frame(frame)
                     self.n_frames += 1
                     yield partial(scaler, frame)
         finally:

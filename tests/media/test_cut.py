@@ -6,6 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import recipes
 
 from anomalycli.errors import VideoError
 from anomalycli.media.decoder import Decoder
@@ -152,3 +153,31 @@ def test_a_folder_that_cannot_be_written_is_an_error_of_the_system(tmp_path):
     film = write_film(tmp_path / "a.mp4", *FILMS["a.mp4"])
     with Decoder() as decoder, pytest.raises((OSError, VideoError)):
         decoder.cut(film, [piece(tmp_path / "no" / "such" / "x.part", 0, 10)])
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_piece_of_a_video_that_begins_after_its_sound_is_the_piece_that_was_meant(tmp_path, suffix, exact):
+    path = recipes.encode(tmp_path / f"late.{suffix}", 75, begin=3.0, sound=6.0)
+    video = Video(path)
+    assert sum(1 for _ in video.frames()) == 75
+    edges = [*video.frame_times()[30:50], video.frame_times()[50]]
+    with Decoder() as decoder:
+        decoder.cut(path, [Piece(str(tmp_path / "piece"), 30, tuple(edges))], exact)
+    with av.open(str(tmp_path / "piece")) as container:
+        shades = [frame.to_ndarray(format="rgb24").mean() / 3 for frame in container.decode(video=0)]
+    assert shades[0] == pytest.approx(30, abs=1) and shades[-1] == pytest.approx(49, abs=2)
+
+
+@pytest.mark.parametrize("suffix", ["ts", "flv", "m2ts"])
+def test_a_piece_of_the_second_part_of_a_joined_recording_is_of_that_part(tmp_path, suffix):
+    first = recipes.encode(tmp_path / f"1.{suffix}", 40)
+    second = recipes.encode(tmp_path / f"2.{suffix}", 40, paint=lambda i: np.full((64, 96, 3), 200 + i, np.uint8))
+    path = tmp_path / f"joined.{suffix}"
+    path.write_bytes(first.read_bytes() + second.read_bytes())
+    edges = tuple((np.arange(50, 61) / 25).tolist())
+    with Decoder() as decoder:
+        decoder.cut(path, [Piece(str(tmp_path / "piece"), 50, edges)])
+    with av.open(str(tmp_path / "piece")) as container:
+        shades = [frame.to_ndarray(format="rgb24").mean() for frame in container.decode(video=0)]
+    assert len(shades) == 10 and min(shades) > 200
