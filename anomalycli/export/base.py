@@ -47,10 +47,10 @@ Intervals = Sequence[tuple[int, int]]  # frames, half-open
 class Context:
     """What a writer may use beside the result.
 
-    path: the file to be written. title: the video's name for people. video: the file that pages and plots show, or
-    None. truth: ground truth to draw, or None where it is not known. embed: put the video into its page. label: what
-    labels.csv calls the video, where that is not its file's name without suffix. index: the page of all videos.
-    failure: why there are no frames, once they were asked for and cannot be read.
+    path: the file to write. title: the displayed name of the video. video: the file that pages and plots show, or
+    None. truth: ground truth to show, or None if unknown. embed: store the video in its page. label: the name of the
+    video in labels.csv, if that is not its file name without suffix. index: the page of all videos. failure: why frames
+    could not be read, once they were requested.
     """
 
     path: Path
@@ -66,8 +66,8 @@ class Context:
     def frames(self, result: "Result", numbers: Collection[int]) -> "dict[int, np.ndarray]":
         """Pictures of these frames by number, uint8 (height, width, 3), as far as the video has them.
 
-        Frames that any built-in writer needs are read together, so that several formats cost one pass. Where they
-        cannot be read, `failure` says why, and there are none.
+        The frames that built-in writers need are read together, so that several formats take one pass. If they
+        cannot be read, none are returned and `failure` holds the reason.
         """
         if self.video is None or self.failure:
             return {}
@@ -86,16 +86,16 @@ class Context:
 
 
 class Writer(Protocol):
-    """An export format. It is made once, without arguments, before any video is read.
+    """An export format. It is instantiated once, without arguments, before any video is read.
 
-    Making it raises UsageError where something that it needs is not installed. The name of the format, under which it
-    is registered, is what follows the video's name in the file's name.
+    This raises UsageError if a package that it needs is not installed. The name under which the format is registered
+    follows the name of the video in the file name.
     """
 
     def render(self, result: "Result", context: Context) -> str | bytes:
         """Content of the file for one video; text is written as UTF-8.
 
-        Raises AnomalyError where this video has no such file. That fails this file and nothing else.
+        Raises AnomalyError if this file cannot be made for this video; other files and videos are not affected.
         """
         ...
 
@@ -129,7 +129,7 @@ def write_output(
     truth: Intervals | None = None,
     embed: bool = False,
 ) -> Path:
-    """Write `result` to `base` + "." + `name`, whole or not at all; return the path.
+    """Write `result` atomically to `base` + "." + `name` and return the path.
 
     `name` is one of `formats()`. `video`, `truth` and `embed` are as in `Context`.
 
@@ -140,7 +140,7 @@ def write_output(
 
 
 def output_path(base: Path, name: str) -> Path:
-    """Where the format `name` of a result goes."""
+    """Path of the file of format `name`."""
     return base.with_name(f"{base.name}.{name}")
 
 

@@ -1,4 +1,4 @@
-"""The check that an export format keeps the contract of `base.Writer`."""
+"""A check that an export format fulfils the contract of `base.Writer`."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,8 +13,8 @@ from .base import Context, formats, load_writer, output_path, write_output
 def check_writer(name: str) -> None:
     """Raises AssertionError, with a sentence, where the format of this name breaks the contract.
 
-    It is given a video with two events, one without any, one of one frame, one of a variable frame rate, and one whose
-    name is no text. None of the videos is there.
+    Its videos: one with two events, one without events, one with one frame, one with a variable frame rate, and one
+    whose name is not text. None of the files exists.
     """
     assert name in formats(), f"'{name}' is not among the formats: is the entry point installed?"
     writer = load_writer(name)

@@ -1,4 +1,4 @@
-"""A long score curve drawn small: the lowest and highest score of each column."""
+"""Reduce long score curves for drawing: the lowest and highest score per column."""
 
 import numpy as np
 

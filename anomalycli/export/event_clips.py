@@ -1,4 +1,4 @@
-"""Events cut out of a video, as files of their own."""
+"""Cut events out of a video, one file per event."""
 
 import secrets
 from contextlib import suppress
@@ -19,11 +19,11 @@ def cut_events(
 ) -> list[Path]:
     """Write each event, with `margin` seconds before and after, to `base`.event1.mp4 and so on; return the paths.
 
-    The streams are copied as they are, sound too, so an event clip begins at the key frame before the margin. With
-    `exact`, its frames are encoded anew, and it begins and ends at the frame. What an MP4 file cannot hold is put into
-    a Matroska file (.mkv), and what that cannot hold is encoded. `record` notes each file.
+    Video and sound are copied without encoding, so the file begins at the key frame before the margin. With `exact` the
+    frames are encoded again, and the file begins and ends at the exact frame. Streams that MP4 cannot hold are written
+    to Matroska (.mkv), and encoded again if that cannot hold them. `record` notes each file.
 
-    Raises VideoError where the video cannot be cut, StorageError where an event clip cannot be written.
+    Raises VideoError if the video cannot be cut, StorageError if a file cannot be written.
     """
     if not result.events:
         return []

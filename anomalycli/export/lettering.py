@@ -9,10 +9,10 @@ WEIGHT = "bold"  # of titles
 
 
 def lettered(text: str) -> tuple[str, dict]:
-    """The text as it can be drawn in bold, and the keyword arguments that choose fonts for it.
+    """The text to draw in bold, and keyword arguments with the fonts for it.
 
-    Each letter that the default font lacks is looked for in the fonts of this machine; one that no font has becomes
-    its code point, such as [U+76E3].
+    Letters that the default font lacks are taken from other fonts of this machine. Letters that no font has are
+    replaced by their code point, such as [U+76E3].
     """
     families = [DEFAULT]
     missing = set(text) - _letters(DEFAULT)

@@ -1,4 +1,4 @@
-"""Which frames of a video are worth a picture."""
+"""Choose the frames of a video to show as pictures."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ STRIPS, STRIP = 10, 4  # events that get a filmstrip, the strongest; pictures of
 
 
 def moments(result: Result, most: int) -> list[int]:
-    """At most `most` frames worth a picture, in order.
+    """At most `most` frames to show, in order.
 
     First the peaks of the strongest events; then frames spread over the strongest of them, for browsers that cannot
     play the video; then the peaks of events at other thresholds, the nearest thresholds first.

@@ -1,4 +1,4 @@
-"""Score several inputs, and write what is asked for of each."""
+"""Score several inputs and write the requested files for each."""
 
 import logging
 from collections import Counter
@@ -32,11 +32,11 @@ Wanted = Outputs  # its name up to version 0.1; kept for one release
 
 @dataclass
 class Scored:
-    """What became of one input.
+    """Outcome of one input.
 
-    title: its name for people. result: None where it could not be scored. failure: sentences on what could not be
-    done, empty where all could. truth: its ground truth, where that is known. written: number of files by what their
-    names end with. page: the one for people, where it was asked for.
+    title: its displayed name. result: None if it could not be scored. failure: sentences on what failed, empty if
+    nothing did. truth: its ground truth, if known. written: number of files by the ending of their names. page: its
+    page, if one was requested.
     """
 
     title: str = ""
@@ -50,9 +50,9 @@ class Scored:
 class ScoreRun:
     """An iterator over inputs that are scored and written one after another: see `score_inputs`.
 
-    inputs: those that are scored. notes: sentences for people, known before any work. After the last input, the index
-    of pages and the sheet are written: `shared` has the paths of those that were, `shared_failures` what failed there,
-    and `failures` what failed in all.
+    inputs: those that are scored. notes: sentences to print before any work. After the last input the index of pages
+    and the sheet are written: `shared` has their paths, `shared_failures` what failed there, and `failures` everything
+    that failed.
     """
 
     def __init__(self, inputs: Iterable[Input], scorer: "Scorer", outputs: Outputs, how: "Scoring"):
@@ -101,7 +101,7 @@ class ScoreRun:
         self._write_shared()
 
     def _cache(self, item: Input) -> Path | None:
-        """Where the features of an input are kept: beside its files, and nowhere if there are none."""
+        """Path of the stored features of an input, beside its output files; None if it has no output files."""
         outputs = self.outputs
         if not _is_video(item) or not (outputs.formats or outputs.sheet or outputs.margin is not None):
             return None
@@ -112,7 +112,7 @@ class ScoreRun:
         return cache
 
     def _write(self, scored: Scored, item: Input) -> None:
-        """Write every format and the event clips; one that fails costs the others nothing."""
+        """Write every format and the event clips. A failure does not affect the other files."""
         result, base = scored.result, self.outputs.base(item.name)
         assert result
         video = item.path if _is_video(item) else None
@@ -130,7 +130,7 @@ class ScoreRun:
                     self._pages.append(scored.page)
             except (AnomalyError, OSError) as error:
                 failures.append(str(error))
-            except Exception as error:  # of a writer of another package, too
+            except Exception as error:  # includes writers of other packages
                 log.debug(f"{context.path}: the writer failed", exc_info=True)
                 failures.append(f"{context.path}: the format '{name}' failed ({cause(error)}).")
         failures += [context.failure] if context.failure else []
@@ -190,7 +190,7 @@ class ScoreRun:
 
 @dataclass(frozen=True)
 class Scoring:
-    """How inputs are scored: the arguments of `Scorer.score`."""
+    """Arguments of `Scorer.score` for all inputs."""
 
     mode: str = "auto"
     rule: "EventRule | None" = None
@@ -221,6 +221,6 @@ def _is_video(item: Input) -> bool:
 
 
 def _title(item: Input) -> str:
-    """The name of an input in everything that is shown: its path below the folder that was named."""
+    """The displayed name of an input: its path below the folder that was given."""
     suffix = item.path.suffix
     return readable(item.name if suffix and item.name.endswith(suffix) else item.name + suffix)

@@ -1,4 +1,4 @@
-"""Which files a run will write, checked before any work: nothing of the user's is replaced unasked."""
+"""Plan and check the output files before any work, so that no file of the user is replaced without being asked for."""
 
 import os
 import re
@@ -23,8 +23,8 @@ class Outputs:
     """What to write of each result, and where.
 
     folder: one, or a template with {name} in it. formats: names, see `base.formats`. margin: seconds before and after
-    an event that is cut out, None for no event clips. exact: event clips are encoded anew, so that they begin and end
-    at the frame. embed: put the video into its page. truths: ground truth to draw, by video. sheet: file with all
+    an event that is cut out, None for no event clips. exact: event clips are encoded again, so that they begin and end
+    at the exact frame. embed: store the video in its page. truths: ground truth to draw, by video. sheet: file with all
     curves on one sheet. overwrite: replace files that this tool did not write for the same input. stem: where the files
     of the one input begin, instead of `folder`.
     """
@@ -106,12 +106,12 @@ def plan(inputs: Sequence[Input], outputs: Outputs) -> Plan:
 
 
 def clip_path(base: Path, number: int, container: str) -> Path:
-    """Where the clip of an event goes; events count from 1."""
+    """Path of an event clip; events are counted from 1."""
     return base.with_name(f"{base.name}.event{number}.{container}")
 
 
 def former_clips(base: Path) -> list[Path]:
-    """Files that are named as event clips of `base` are, whoever wrote them."""
+    """Files with the names of event clips of `base`, by this tool or not."""
     pattern = re.compile(rf"{re.escape(base.name)}\.event\d+\.({'|'.join(CONTAINERS)})")
     try:
         return sorted(path for path in base.parent.iterdir() if pattern.fullmatch(path.name))

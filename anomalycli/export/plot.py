@@ -1,4 +1,4 @@
-"""Pictures of scores: the curve, the threshold, the events and a video frame at each peak."""
+"""Plots of scores: curve, threshold, events, and a video frame at each peak."""
 
 import io
 from collections.abc import Sequence
@@ -30,10 +30,10 @@ INK, CURVE, EVENT, TRUTH, QUIET = "#22303c", "#2563a8", "#e4572e", "#15803d", "#
 
 @dataclass(frozen=True)
 class Curve:
-    """What is drawn of a video: where each column begins, and its lowest and highest score.
+    """Data of a plotted video: the beginning of each column, and its lowest and highest score.
 
     `begin`, `length` and intervals are in `unit`: time (seconds) or frame. truth: None where it is not known.
-    threshold: None where no events are sought.
+    threshold: None if events are not plotted.
     """
 
     title: str
@@ -124,15 +124,15 @@ def sheet_of(curves: Sequence[Curve], kind: str) -> bytes:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write the figure in the format of the path's suffix, whole or not at all."""
+    """Write the figure atomically, in the format of the path's suffix."""
     write_whole(path, drawn(figure, path.suffix[1:].lower()))
 
 
 def drawn(figure: Figure, kind: str, title: str = "", description: str = "") -> bytes:
     """The figure as a file of this kind, one of PICTURES: the same bytes for the same figure.
 
-    PDF has TrueType fonts, which journals ask for, and SVG has text as text. The title and the description are in the
-    file's metadata.
+    PDF uses TrueType fonts, which journals require, and SVG keeps text as text. The metadata contain the title and the
+    description.
     """
     file = io.BytesIO()
     metadata: dict[str, str | None] = {"Title": title, ("Subject" if kind == "pdf" else "Description"): description}
@@ -143,7 +143,7 @@ def drawn(figure: Figure, kind: str, title: str = "", description: str = "") -> 
 
 
 def _described(curve: Curve) -> str:
-    """What a curve shows, in a sentence for who cannot see it."""
+    """A description of the curve for readers who cannot see it."""
     place = f"at {clock(curve.begin[curve.high.argmax()])}" if curve.unit == "time" else ""
     length = clock(curve.length) if curve.unit == "time" else f"{curve.length:g} frames"
     events = ", ".join(f"{clock(start)} to {clock(end)}" for start, end in curve.events)
@@ -155,7 +155,7 @@ def _draw_curve(axes, curve: Curve, labels: int = 12) -> None:
         axes.axvspan(start, end, color=EVENT, alpha=0.16, lw=0)
     if curve.truth is not None:
         axes.broken_barh([(start, end - start) for start, end in curve.truth], (1.03, 0.06), color=TRUTH, lw=0)
-        if curve.threshold is None:  # no events whose shades it would cover
+        if curve.threshold is None:  # there are no event shades that it would cover
             for start, end in curve.truth:
                 axes.axvspan(start, end, color=TRUTH, alpha=0.1, lw=0)
         _annotate(axes, "ground truth" if curve.truth else "truth: normal", 1.06, TRUTH)
@@ -203,7 +203,7 @@ def _draw_glimpses(strip, axes, glimpses: dict[int, np.ndarray], result: Result)
     strip.set_axis_off()
     times = result.edges[list(glimpses)]
     width = 1 / GLIMPSES
-    room = width * np.arange(len(glimpses))  # what those to the left take
+    room = width * np.arange(len(glimpses))  # taken by those to the left
     lefts = room + isotonic_regression(
         times / result.duration - width / 2 - room, y_min=0, y_max=1 - width * len(glimpses)
     )

@@ -1,6 +1,6 @@
-"""Which files this tool wrote for which input: a small JSON file per input, in a folder `.anomalycli` beside them.
+"""Records of which files were written for which input: one small JSON file per input, in `.anomalycli` beside them.
 
-A file counts as the tool's as long as its content is what was written: one that somebody has edited is theirs.
+A file belongs to the tool as long as its content is unchanged; edited files belong to the user.
 """
 
 import hashlib
@@ -14,12 +14,12 @@ from ..storage import write_whole
 
 FOLDER = ".anomalycli"
 VERSION = 1
-KEPT = 2  # contents that count as ours for each name: the present one, and the one before, if a run ended in between
+KEPT = 2  # contents recorded per name: the current one, and the previous one in case a run was interrupted
 
 
 @dataclass
 class Record:
-    """What was written for one input: `files` has the sha256 of each file's content, the newest first, by name."""
+    """Files written for one input: `files` has the sha256 of each file's contents by name, the newest first."""
 
     path: Path
     source: dict[str, Any]
@@ -29,7 +29,7 @@ class Record:
     def of(cls, base: Path, source: Path | None) -> "Record":
         """The record of the files that begin with `base`, made from `source` (None: from several inputs).
 
-        It is empty where there is none, where it is damaged, and where it is that of another input.
+        Empty if there is none, it is damaged, or it is that of another input.
         """
         key = hashlib.sha256(os.fsencode(base.name)).hexdigest()[:16]
         record = cls(base.parent / FOLDER / f"{key}.json", _identity(source))
@@ -44,11 +44,11 @@ class Record:
 
     @property
     def cache(self) -> Path:
-        """Where the features of the input are kept."""
+        """Path of the stored features of the input."""
         return self.path.with_suffix(".npz")
 
     def owns(self, path: Path) -> bool:
-        """Whether the file at `path` is there and is what this tool wrote for this input."""
+        """Whether the file at `path` exists and was written by this tool for this input."""
         name = _text(path.name)
         try:
             return name in self.files and _digest(path) in self.files[name]
@@ -56,7 +56,7 @@ class Record:
             return False
 
     def expect(self, path: Path, content: Path) -> None:
-        """Note that `path` will have the content of the file `content`, before it is put in place."""
+        """Record that `path` will have the content of the file `content`, before it is renamed."""
         name = _text(path.name)
         digest = _digest(content)
         before = [held for held in self.files.get(name, []) if held != digest]
@@ -86,7 +86,7 @@ def _identity(source: Path | None) -> dict[str, Any]:
 
 
 def _is_same(held: dict[str, Any], source: dict[str, Any]) -> bool:
-    """The same place, or, where a folder was moved, the same size and time."""
+    """Whether two sources have the same path or, if a folder was moved, the same size and time."""
     if not held or not source:
         return held == source
     moved = "mtime" in held and (held["bytes"], held["mtime"]) == (source.get("bytes"), source.get("mtime"))

@@ -1,7 +1,7 @@
-"""Pages for people: one per video, and an index of several. Each is one file that makes no network requests.
+"""Review pages: one per video, and an index of several. Each is one file that makes no network requests.
 
-A page of two hours (180,000 frames) weighs about a megabyte without the video: the scores go into
-it as float32, and its script draws them from a pyramid of minima and maxima.
+The page of a two-hour video (180,000 frames) takes about a megabyte without the video. It contains the scores as
+float32; its script draws them from a pyramid of minima and maxima.
 """
 
 import base64
@@ -31,13 +31,13 @@ from .envelope import min_max
 from .moments import moments
 
 SPARK_WIDTH, SPARK_HEIGHT = 240, 40
-CELLS, CELL_FRAMES = 16_384, 4  # most of a video in the index; fewest frames of each
+CELLS, CELL_FRAMES = 16_384, 4  # most per video in the index; fewest frames of each
 EMBED_LIMIT = 200 << 20  # bytes; browsers give up on pages much larger
 
 
 @dataclass(frozen=True)
 class Page:
-    """A page that was written, as the index shows it.
+    """Data about a written page for the index.
 
     thumbnail: a data: address, where there is a video. curve: points of an SVG polyline. data: what the
     index's script knows of the video: names, event rule, events (start, end, score; seconds) and the
@@ -54,7 +54,7 @@ class Page:
 
 
 class HTML:
-    """The report page: the video, the curve of scores, the events, and a threshold to move."""
+    """The review page: video, score curve, events, and an adjustable threshold."""
 
     def render(self, result: Result, context: Context) -> str:
         frames = context.frames(result, moments(result, MOST_PICTURES))
@@ -117,11 +117,10 @@ def write_report(
 ) -> Page:
     """Write the page of one result to `path`.
 
-    `video` is what it plays, by its place relative to the page, or, with `embed`, out of the page
-    itself. `truth`, half-open frame intervals, is drawn along the curve. `index` is the page that it
-    links back to.
+    `video` is played from its path relative to the page or, with `embed`, from the page itself. `truth`, half-open
+    frame intervals, is shown along the curve. The page links to `index`.
 
-    Raises VideoError where the video is too large to embed.
+    Raises VideoError if the video is too large to embed.
     """
     context = Context(path, readable(result.path.name), video, truth, embed, index=index)
     write_whole(path, HTML().render(result, context))
@@ -151,7 +150,7 @@ def index_of(pages: Sequence[Page], path: Path, failures: Sequence[str] = ()) ->
 
 
 def _identity(result: Result, context: Context) -> dict[str, str]:
-    """Names of a video: for people, in labels.csv, and the key of its verdicts, which depends on its place alone."""
+    """Names of a video: displayed, in labels.csv, and as the key of its verdicts, which depends on its path only."""
     key = hashlib.sha256(os.fsencode(result.path.absolute())).hexdigest()[:16]
     return {"name": context.title, "video": readable(context.label or result.path.stem), "key": key}
 

@@ -1,4 +1,4 @@
-"""Events as captions, which players show while an event lasts."""
+"""Events as subtitles, shown during each event."""
 
 from collections.abc import Iterator
 
@@ -7,11 +7,11 @@ from ..media.timecode import subtitle_time
 from ..score import Result
 from .base import Context
 
-NOTHING = 2.0  # seconds for which a caption says that there is no event
+NOTHING = 2.0  # seconds of the caption that says that there is no event
 
 
 class SRT:
-    """SubRip subtitles: one caption per event; one that says so where there is none, as an empty file is no SubRip."""
+    """SubRip subtitles, one caption per event, or one that says there are none: an empty file is not valid SubRip."""
 
     def render(self, result: Result, context: Context) -> str:
         end = subtitle_time(min(result.duration, NOTHING), ",")
@@ -19,14 +19,14 @@ class SRT:
 
 
 class VTT:
-    """WebVTT (https://www.w3.org/TR/webvtt1/): the same, as browsers take it for a <track>."""
+    """WebVTT (https://www.w3.org/TR/webvtt1/): the same as a <track> for browsers."""
 
     def render(self, result: Result, context: Context) -> str:
         return "\n".join(["WEBVTT\n", *_cues(result, ".")])
 
 
 def caption(number: int, event: Event) -> str:
-    """What people read about an event; events count from 1."""
+    """Text of the caption of an event; events are counted from 1."""
     return f"Event {number}, score {event.score:.2f}"
 
 

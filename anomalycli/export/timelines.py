@@ -1,4 +1,4 @@
-"""Events as timelines that editors open."""
+"""Events as timelines for video editors."""
 
 import dataclasses
 from typing import Any
