@@ -1,4 +1,4 @@
-"""Clips of several videos through the network together, and the features of each video as they come."""
+"""Run clips of several videos through the network together, and collect the features of each video."""
 
 import dataclasses
 import tempfile
@@ -17,13 +17,13 @@ from ..version import __version__
 from .spool import NO_ROOM, Rows, beside, no_room
 
 CHECKED = 256  # clips whose features are looked through at once
-WAITING = 4  # batches' worth of clips, of several picture sizes, that may wait for others of their size
+WAITING = 4  # batches of clips, of several picture sizes, that may wait for more clips of their size
 
 Message = DecodedClip | SoundWindows | SoundFacts | VideoFacts
 
 
 def clip_format(extractor: Extractor) -> ClipFormat:
-    """The form in which this extractor takes clips."""
+    """The format of clips for this extractor."""
     return ClipFormat(extractor.kind.clip_length, extractor.size, extractor.multiple, extractor.frames_taken)
 
 
@@ -48,7 +48,7 @@ def decoded(decoder: Decoder, path: Path, extractor: Extractor, skip: int = 0) -
 
 
 class VideoInProgress:
-    """One video on its way to features.
+    """A video whose features are being computed.
 
     The rows that are computed are kept beside `target` until that is written, if it is not a URL: an interrupted run
     may have left some. Raises VideoError if the file is not there.
@@ -76,7 +76,7 @@ class VideoInProgress:
 
     @property
     def share(self) -> float:
-        """How much of it is done, from 0 to 1, as far as its container says how long it is."""
+        """The share that is done, from 0 to 1, by the length that the container states."""
         return min(1.0, len(self.visual) / self.n_clips) if self.n_clips else 0.0
 
     def _rows(self, extractor: Extractor, target: Path) -> Rows:
@@ -132,14 +132,14 @@ class VideoInProgress:
 
 
 class ClipBatches:
-    """Clips on their way through the network: those of one picture size together, whichever video they belong to."""
+    """Batches of clips with the same picture size, from any of the videos."""
 
     def __init__(self, extractor: Extractor):
         self.extractor = extractor
         self.waiting: dict[tuple[int, ...], list[tuple[VideoInProgress, np.ndarray]]] = {}
 
     def take(self, video: VideoInProgress, message: Message) -> None:
-        """Take in one message of a video. Raises StorageError if there is no room for its features."""
+        """Process one message of a video. Raises StorageError if there is no space for its features."""
         if isinstance(message, DecodedClip):
             video.n_clips, video.fps = message.n_clips, message.fps
             video.n_taken += 1
@@ -158,12 +158,12 @@ class ClipBatches:
             video.facts = message
 
     def drop(self, video: VideoInProgress) -> None:
-        """Forget the clips of a video that has failed."""
+        """Discard the clips of a failed video."""
         waiting = {shape: [pair for pair in same if pair[0] is not video] for shape, same in self.waiting.items()}
         self.waiting = {shape: same for shape, same in waiting.items() if same}
 
     def flush(self) -> None:
-        """Run all clips that wait."""
+        """Run all waiting clips."""
         for shape in list(self.waiting):
             self._run(shape)
 

@@ -1,4 +1,4 @@
-"""Video files in, feature files out: which files a run makes, and which it keeps."""
+"""Extract features of videos: decide which files to make and which to keep."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress

@@ -27,7 +27,7 @@ def extract_here(
     settings: ExtractionSettings,
     on_progress: OnProgress | None = None,
 ) -> Generator[ExtractionOutcome, None, None]:
-    """Make the files of `targets` on this machine: the engine of `extract`, which describes it."""
+    """Make the files of `targets` on this machine. An engine for `extract`."""
     decoders = [Decoder(settings.decoder) for _ in range(min(settings.workers, len(targets)))]
 
     def read(decoder: Decoder, item: Input) -> Iterator[VideoInProgress | Message]:

@@ -26,7 +26,7 @@ from .settings import Engine, ExtractionProgress, ExtractionSettings, OnProgress
 CORES = 2  # of a worker without an accelerator
 SOME = 16  # inputs that a worker is given at once, at most
 TRIES = 3  # workers that an input may cost, and starts in a row that may fail
-LOOK = 5.0  # seconds between looks at what the cluster has
+LOOK = 5.0  # seconds between checks of the cluster
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def _check_answer(address: str) -> None:
 
 
 class Worker:
-    """What runs on a node. Its extractor is made there by its first call.
+    """The part that runs on a node. It makes its extractor at its first call.
 
     Raises AnomalyError if that would make features of another kind than `kind`.
     """
@@ -103,7 +103,7 @@ class ClusterEngine:
 
         if not targets:
             return
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster that is started here reports to nobody
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster started here sends no usage statistics
         try:
             ray.init(self.address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
         except (ConnectionError, RuntimeError, ValueError) as error:
@@ -125,7 +125,7 @@ class ClusterEngine:
 
 @dataclass
 class _BusyWorker:
-    """A worker and the inputs that it has; none while it starts."""
+    """A worker and its inputs; none while it starts."""
 
     actor: Any
     items: list[Input]
@@ -232,7 +232,7 @@ class ClusterRun:
 
 
 def _nodes() -> list[dict[str, float]]:
-    """What each node that is alive has."""
+    """Resources of each node that is alive."""
     import ray
 
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]

@@ -1,4 +1,4 @@
-"""What became of each input of a run, and OUTPUT/report.json, which says it."""
+"""Outcomes of the inputs of a run, and OUTPUT/report.json."""
 
 import dataclasses
 import json
@@ -22,7 +22,7 @@ STATUSES = ("done", "skipped", "partial", "failed")
 
 @dataclass(frozen=True)
 class ExtractionOutcome:
-    """What became of one input. status: done, skipped (was there already), partial (damaged), failed.
+    """Outcome of one input. status: done, skipped (was there already), partial (damaged), failed.
 
     reason: why it is not whole; one that was skipped has it, too. note: what else is worth knowing, such
     as missing sound. frames and seconds are those that its features are of.
@@ -38,7 +38,7 @@ class ExtractionOutcome:
 
 @dataclass(frozen=True)
 class Shard:
-    """Part `number` of `of`, from 1: which inputs are in it depends on their names alone."""
+    """Part `number` of `of`, counted from 1. The names of inputs decide which part they belong to."""
 
     number: int = 1
     of: int = 1

@@ -1,4 +1,4 @@
-"""How feature files are made, whichever engine makes them."""
+"""Settings of extraction, common to all engines."""
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ WORKERS = 2  # processes that decode
 
 @dataclass(frozen=True)
 class ExtractionSettings:
-    """What a run writes and how it works.
+    """What a run writes and how.
 
     layout: npz, or what other programs read (features/layouts.py): xd or rtfm. overwrite: whether feature files that
     are there are made again. shard: which part of the inputs is taken. workers: processes that decode while the
@@ -32,7 +32,7 @@ class ExtractionSettings:
 
 @dataclass(frozen=True)
 class ExtractionProgress:
-    """Where a run stands.
+    """Progress of a run.
 
     clips and seconds: of video that went through the network. path: the input that the last clip belongs to. files
     and bytes: of the inputs that there are to do; files_done and bytes_done: of those, the part that is done.

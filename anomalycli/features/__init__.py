@@ -1,4 +1,4 @@
-"""Feature files, and the layouts in which other projects keep features."""
+"""Feature files, and the feature layouts of other projects."""
 
 from .files import FeatureKind, Features, load_features
 

@@ -1,4 +1,4 @@
-"""Reading `.npz` files that may be damaged or crafted: sizes are checked before anything is allocated."""
+"""Read `.npz` files that may be damaged or malicious: sizes are checked before memory is allocated."""
 
 import zipfile
 from collections.abc import Collection
@@ -25,7 +25,7 @@ class Archive:
             self._zip = zipfile.ZipFile(path)
         except FileNotFoundError as error:
             raise FeatureError(f"{path}: there is no such file.") from error
-        except Exception as error:  # zipfile raises a dozen kinds for a damaged file
+        except Exception as error:  # zipfile raises many kinds of exceptions for damaged files
             raise self._broken(cause(error)) from error
         try:
             self._members = {info.filename.removesuffix(".npy"): info for info in self._zip.infolist()}

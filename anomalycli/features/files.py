@@ -21,7 +21,7 @@ from .archive import Archive
 VERSION = 1
 SUFFIX = ".npz"
 ARRAYS = ("visual", "audio", "times", "meta")
-PUBLISHED = "published"  # the backbone of features that do not say what made them
+PUBLISHED = "published"  # the backbone of published features, which do not record theirs
 AUDIO_DIM = 128
 
 Groups = tuple[tuple[str, int], ...]
@@ -29,7 +29,7 @@ Groups = tuple[tuple[str, int], ...]
 
 @dataclass(frozen=True)
 class FeatureKind:
-    """What makes features comparable: a model takes those of one kind and refuses all others."""
+    """Kind of features: everything that must be equal for features to be used together."""
 
     backbone: str
     weights_sha256: str
@@ -46,7 +46,7 @@ class FeatureKind:
 
     @property
     def width(self) -> int:
-        """D of what enters the network: picture and, where it is asked for, sound."""
+        """Width of the network input: visual features and, if used, audio features."""
         return self.dim + (AUDIO_DIM if self.audio else 0)
 
     def difference(self, other: "FeatureKind") -> tuple[str, object, object] | None:
@@ -58,7 +58,7 @@ class FeatureKind:
         return None
 
     def conflict(self, other: "FeatureKind", here: str, there: str) -> str | None:
-        """How the two kinds differ, as a clause, or None where they do not.
+        """How the two kinds differ, as a clause, or None if they are equal.
 
         `here` and `there` are the subject and verb of each side: "the model was trained with", for example.
         """
@@ -72,12 +72,11 @@ class FeatureKind:
 class Features:
     """The features of one video.
 
-    visual: float32 (n_clips, n_crops, D). audio: float32 (n_clips, 128) or None.
-    times: seconds, float64 (n_frames,), or None where frames follow one another at `fps`.
-    n_frames and fps are the video's; source is its name, source_bytes and source_mtime its file's
-    size and time. lost is how many frames damage took (None: unknown), damage what it was. crops are
-    named in their order. sound_track is the track that audio comes from, sound_missing what of it was
-    not there: a clip without sound has zeros.
+    visual: float32 (n_clips, n_crops, D). audio: float32 (n_clips, 128) or None. times: seconds, float64 (n_frames,),
+    or None for a constant frame rate `fps`. n_frames and fps are those of the video; source is its name, source_bytes
+    and source_mtime are size and time of its file. damage describes damage, lost is the number of lost frames (None:
+    unknown). crops lists the crops in order. sound_track is the track of the audio features, sound_missing describes
+    missing sound; clips without sound have zeros.
     """
 
     visual: np.ndarray
@@ -109,7 +108,7 @@ class Features:
 
     @property
     def sound_warning(self) -> str | None:
-        """A sentence about sound that was asked for and was not there."""
+        """A sentence about missing sound, or None."""
         return self.sound_missing and f"{self.source}: {self.sound_missing}; zeros stand in its place."
 
     @property
@@ -118,7 +117,7 @@ class Features:
         return self.n_frames / self.fps
 
     def joined(self) -> np.ndarray:
-        """What enters the network: picture, and behind it sound, clip by clip: float32 (n_clips, n_crops, width)."""
+        """Input of the network, visual and then audio features per clip: float32 (n_clips, n_crops, width)."""
         if self.audio is None:
             return self.visual
         n_clips, n_crops, _ = self.visual.shape
@@ -126,13 +125,13 @@ class Features:
         return np.concatenate((self.visual, audio), axis=2)
 
     def metadata(self) -> str:
-        """All but the arrays, as a JSON object."""
+        """Everything except the arrays, as a JSON object."""
         fields = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
         del fields["visual"], fields["audio"], fields["times"]
         return json.dumps({"version": VERSION} | fields | {"kind": dataclasses.asdict(self.kind)}, sort_keys=True)
 
     def save(self, path: Path) -> None:
-        """Write the file, whole or not at all."""
+        """Write the file atomically."""
         arrays: dict[str, Any] = {"visual": self.visual}
         arrays |= {name: array for name in ("audio", "times") if (array := getattr(self, name)) is not None}
         arrays["meta"] = np.frombuffer(self.metadata().encode(), np.uint8)
@@ -155,14 +154,14 @@ def load_features(path: Path) -> Features:
 def load_metadata(path: Path) -> Features:
     """As `load_features`, without reading the arrays: `visual` is (n_clips, n_crops, 0), `audio` and `times` are None.
 
-    That the arrays are there in their whole size is checked, what is in them is not.
+    Checks that the arrays are complete, not their values.
     """
     with Archive(path, ARRAYS) as archive:
         return _described(archive)
 
 
 def _described(archive: Archive) -> Features:
-    """What a file says of its arrays, held against their shapes."""
+    """Features from metadata, checked against the shapes of the arrays."""
     path = archive.path
     if missing := {"visual", "meta"} - archive.headers.keys():
         raise FeatureError(f"{path}: not a whole feature file (it has no {min(missing)}); extract it again.")

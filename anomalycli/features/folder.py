@@ -1,4 +1,4 @@
-"""Which feature files of a folder belong to which video: our own (.npz) and published arrays (.npy), in any mixture."""
+"""Find the feature files of each video in a folder: our own (.npz) and published arrays (.npy), in any mixture."""
 
 import re
 from collections import defaultdict
@@ -18,7 +18,7 @@ _TWICE = "{} and {} are the same part of one video: name the folder of one of th
 
 @dataclass(frozen=True)
 class FeatureFolder:
-    """A folder of features, and which of them to take.
+    """A folder of features, and which of them to use.
 
     vggish: a folder of NAME__vggish.npy with the sound of published features, where it is not beside them.
     only: a list of the videos to take, one per line, as the data sets' authors publish their splits.
@@ -31,7 +31,7 @@ class FeatureFolder:
 
 @dataclass(frozen=True)
 class Source:
-    """Where the features of one video are: the files of its crops, and of its sound.
+    """The feature files of one video: one or more for its crops, and one for its sound.
 
     crops_first: whether the one file of all crops is (n_crops, n_clips, D).
     """
@@ -47,7 +47,7 @@ class Source:
         return Path(self.name).name
 
     def load(self) -> Features:
-        """Raises FeatureError where a file is not whole or crops and sound do not fit together."""
+        """Read the features. Raises FeatureError if a file is damaged or crops and sound do not fit together."""
         if self.paths[0].suffix.lower() == SUFFIX:
             return load_features(self.paths[0])
         return load_arrays(self.name, self.paths, self.sound, self.crops_first)
@@ -55,7 +55,7 @@ class Source:
 
 @dataclass(frozen=True)
 class FoundFeatures:
-    """The videos of a folder whose features are to be taken, and sentences on what has no match."""
+    """The videos whose features to use, and sentences about names without a match."""
 
     sources: list[Source]
     warnings: tuple[str, ...] = ()
@@ -89,7 +89,7 @@ def find_features(folder: str | Path | FeatureFolder) -> FoundFeatures:
 
 
 def load_all(sources: list[Source]) -> Iterator[tuple[Source, Features]]:
-    """The features of each video. Raises UsageError where two are of different kinds."""
+    """Yield the features of each video. Raises UsageError if two are of different kinds."""
     first = None
     for source in sources:
         features = source.load()

@@ -1,4 +1,4 @@
-"""What the metadata of features must be: types and ranges, checked where a file is read."""
+"""Types and ranges of the metadata of features, checked when a file is read."""
 
 import math
 from collections.abc import Callable
@@ -60,7 +60,7 @@ FEATURES: dict[str, Check] = {
 
 
 def fault(values: Any, checks: dict[str, Check]) -> str | None:
-    """The first thing that is wrong with a JSON object, in words, or None. Missing values are another's business."""
+    """The first error in a JSON object, in words, or None. Missing values are not checked here."""
     if not isinstance(values, dict):
         return f"{type(values).__name__} where an object belongs"
     for name, value in values.items():
