@@ -12,7 +12,7 @@ from ..features.folder import FeatureFolder, find_features, load_all
 from ..matching import some
 from ..segments import pool
 from .datasets import DATASETS, published_lengths
-from .labels import FILE, label_videos
+from .labels import LABELS_FILE, label_videos
 
 CROPS = ("mean", "draw", "all")
 
@@ -82,7 +82,7 @@ def load_bags(
     known = found.by_video
     if missing := [name for name in names if name not in known]:
         raise UsageError(
-            f"{folder.path}: no label for {some(missing)}. Give {folder.path / FILE} with the lines 'video,label' "
+            f"{folder.path}: no label for {some(missing)}. Give {folder.path / LABELS_FILE} with the lines 'video,label' "
             "(1 = abnormal), or folders normal/ and abnormal/."
         )
     if folder.only is None:

@@ -17,7 +17,7 @@ from ..matching import match_names
 from ..storage import whole
 from ..textfiles import read_table
 
-FILE = "labels.csv"
+LABELS_FILE = "labels.csv"
 _FOLDERS = {"normal": 0, "abnormal": 1}
 _XD = re.compile(r"_label_(?P<kinds>[ABG]\d?(?:-[0ABG]\d?)*)(?:__|$)")
 
@@ -41,7 +41,7 @@ def label_videos(names: Collection[str], folder: Path, file: Path | None = None)
     `file` is read instead of the folder's `labels.csv`. Raises UsageError where two sources disagree, or the file
     cannot be understood or names a video that could be several.
     """
-    file = file or folder / FILE
+    file = file or folder / LABELS_FILE
     table = read_labels(file) if os.path.lexists(file) else {}
     matches = match_names(table, names, str(file))
     said = {name: _from_name(name) for name in names}

@@ -10,7 +10,7 @@ import numpy as np
 from ..backbones import Extractor
 from ..backbones.int8 import Judge
 from ..checkpoint import bundled_judge
-from ..data.labels import FILE, label_videos, write_labels
+from ..data.labels import LABELS_FILE, label_videos, write_labels
 from ..errors import FeatureError, StorageError, UsageError, VideoError
 from ..features.files import Features
 from ..features.layouts import check_format, load_made, target
@@ -64,7 +64,7 @@ def extract(
 
     def run() -> Iterator[ExtractionOutcome]:
         if labels:
-            write_labels(output / FILE, labels)
+            write_labels(output / LABELS_FILE, labels)
         with RunReport(output, settings.shard, on_note) as report:
             for item, outcome in kept.items():
                 beside(targets[item]).unlink(missing_ok=True)  # of a run that was killed at the very end

@@ -21,11 +21,11 @@ from ..errors import FeatureError, UsageError, cause
 from ..storage import whole, write_whole
 from .files import PUBLISHED, SUFFIX, FeatureKind, Features, from_metadata, load_metadata
 
-FORMATS = ("npz", "xd", "rtfm")
+LAYOUTS = ("npz", "xd", "rtfm")
 FPS = 25.0  # of videos whose published features do not tell
 TOLERATED = 2  # clips by which sound and crops of one video may differ; they are cut to the shortest
 CROP_COUNTS = (1, 5, 10)  # of published features
-_PART = re.compile(r"(?P<name>.+)__(?P<part>\d+|vggish)", re.IGNORECASE)
+_NAME_AND_PART = re.compile(r"(?P<name>.+)__(?P<part>\d+|vggish)", re.IGNORECASE)
 # what NumPy raises for files that are no arrays, damaged, or promise more than they hold
 _UNREADABLE = (OSError, ValueError, EOFError, SyntaxError, TokenError, struct.error, MemoryError, TypeError, KeyError)
 
@@ -66,7 +66,7 @@ def load_made(path: Path) -> Features:
 def split_name(path: Path) -> tuple[str, str]:
     """A published file's video (with its folders), and which part of it: the number of a crop, or vggish."""
     name = re.sub(r"(?i)\.(npy|npz|mp4|avi)$", "", path.as_posix())
-    if match := _PART.fullmatch(name):
+    if match := _NAME_AND_PART.fullmatch(name):
         return match["name"], match["part"].lower()
     return name.removesuffix("_i3d"), "0"
 
@@ -120,8 +120,8 @@ def load_arrays(
 
 def check_format(layout: str, audio: str | None) -> None:
     """Raises UsageError where there is no such format, or it has no place for sound."""
-    if layout not in FORMATS:
-        raise UsageError(f"There is no format '{layout}'; there are: {', '.join(FORMATS)}.", "layout")
+    if layout not in LAYOUTS:
+        raise UsageError(f"There is no format '{layout}'; there are: {', '.join(LAYOUTS)}.", "layout")
     if layout == "rtfm" and audio:
         raise UsageError(
             "The format rtfm has no place for sound: choose xd, or extract without sound.", "layout", "audio"
