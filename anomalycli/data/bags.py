@@ -82,8 +82,8 @@ def load_bags(
     known = found.by_video
     if missing := [name for name in names if name not in known]:
         raise UsageError(
-            f"{folder.path}: no label for {some(missing)}. Give {folder.path / LABELS_FILE} with the lines 'video,label' "
-            "(1 = abnormal), or folders normal/ and abnormal/."
+            f"{folder.path}: no label for {some(missing)}. Give {folder.path / LABELS_FILE} with the lines "
+            "'video,label' (1 = abnormal), or folders normal/ and abnormal/."
         )
     if folder.only is None:
         _check_split(folder.path, names)
