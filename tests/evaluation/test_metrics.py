@@ -72,7 +72,7 @@ class _Once:
 
 
 def test_scores_that_do_not_fit_the_ground_truth_are_named():
-    with pytest.raises(UsageError, match="a: 3 scores, and ground truth of 4 frames"):
+    with pytest.raises(UsageError, match="a: 3 scores, but ground truth for 4 frames"):
         evaluate(SCORES | {"a": np.zeros(3)}, TRUTH)
     with pytest.raises(UsageError, match="b: there are scores or ground truth"):
         evaluate(SCORES | {"b": np.zeros(3)}, TRUTH)
@@ -133,4 +133,4 @@ def test_published_features_with_sound_go_through_training_and_evaluation(run, t
     run("train", "rgb", *words, "--crop-policy", "draw", *small, "-o", "m")
     told = json.loads(run("evaluate", "m", "rgb", *words, "--ground-truth", "truth.csv", "--json").stdout)
     assert (told["videos"], told["frames"]) == (8, 8 * 185)
-    assert "audio" in run("evaluate", "m", "rgb", "--ground-truth", "truth.csv", code=2).stderr
+    assert "sound" in run("evaluate", "m", "rgb", "--ground-truth", "truth.csv", code=2).stderr

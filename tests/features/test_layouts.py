@@ -33,7 +33,14 @@ def test_xd_is_a_file_a_crop_and_one_of_sound(tmp_path):
     assert (again.kind, again.n_frames, again.source) == (features.kind, 40, "a.b.mp4")
 
 
-@pytest.mark.parametrize(("n_frames", "n_clips"), [(48, 3), (47, 2), (5, 1)])
+@pytest.mark.parametrize(("n_frames", "n_clips"), [(48, 2), (49, 3), (8096, 505), (17, 1), (16, 1), (5, 1)])
+def test_xd_drops_the_last_frame_and_then_the_clip_that_is_not_full(tmp_path, n_frames, n_clips):
+    save(made(n_frames), target(tmp_path, "a", "xd"), "xd")
+    for part in (0, 9, "vggish"):
+        assert len(np.load(tmp_path / f"a__{part}.npy")) == n_clips
+
+
+@pytest.mark.parametrize(("n_frames", "n_clips"), [(48, 3), (49, 4), (47, 3), (5, 1)])
 def test_rtfm_is_one_file_of_all_crops(tmp_path, n_frames, n_clips):
     features = made(n_frames, audio=False)
     save(features, target(tmp_path, "a", "rtfm"), "rtfm")
