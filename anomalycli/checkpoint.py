@@ -1,61 +1,104 @@
-"""Model files: safetensors, with the configuration and what it was trained on in the metadata."""
+"""Checkpoints: a trained method as safetensors, with its settings and its history in the metadata."""
 
 import dataclasses
 import importlib.resources
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from .denet import DENet, DENetConfig
-from .errors import CheckpointError, cause
+from .errors import AnomalyError, CheckpointError, UsageError, cause
 from .events import EventRule
 from .features.files import FeatureKind
+from .inference import score_bags
+from .methods import Method, build_method, find_method
 from .segments import pool
+from .settings import make_settings
 from .storage import write_whole
 
-VERSION = 1
+VERSION = 2
+READ = (1, 2)  # 1: DE-Net alone, its loss among the settings of training
+MOST_MEMBERS = 100  # more are a damaged file
 BUNDLED = "street-fights.safetensors"
 _KEY = "anomalycli"  # safetensors writes several keys in any order; one keeps files the same, bit for bit
 
 
 @dataclass(frozen=True)
-class ModelInfo:
-    """What a model is: its network, the features it knows, its events' defaults, how it was trained."""
+class TrainingRecord:
+    """How a model was trained; what an older file does not say is None.
 
-    config: DENetConfig
+    settings: the trainer's, by name. data: the fingerprint of the features and labels. crops_seen: how many crops a
+    clip was seen in. checkpoint: which state was kept ("last", "best on validation", "best on test"), of which step,
+    and its average precision there. validated_on: frames or videos. recipe: what the recipe chose, in words.
+    video_auc, video_ap: estimates by cross-validation in `folds` folds, with 95% intervals.
+    """
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    data: str | None = None
+    crops_seen: int = 1
+    abnormal_videos: int | None = None
+    normal_videos: int | None = None
+    validation_videos: int | None = None
+    validation_ap: float | None = None
+    validated_on: str | None = None
+    checkpoint: str | None = None
+    checkpoint_step: int | None = None
+    checkpoint_ap: float | None = None
+    tool: str | None = None
+    recipe: str | None = None
+    video_auc: float | None = None
+    video_auc_low: float | None = None
+    video_auc_high: float | None = None
+    video_ap: float | None = None
+    video_ap_low: float | None = None
+    video_ap_high: float | None = None
+    folds: int | None = None
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model is: its method with its settings, the features it knows, its events' defaults, its training.
+
+    standardised: whether the mean and deviation of features are among its tensors. members: networks that vote.
+    """
+
+    settings: Any  # the method's
     kind: FeatureKind
     events: EventRule = EventRule()
-    training: dict = field(default_factory=dict)
+    training: TrainingRecord = TrainingRecord()
+    method: str = "de-net"
+    standardised: bool = False
+    members: int = 1
 
 
-def save_model(path: Path, model: DENet, info: ModelInfo, half: bool = False) -> None:
-    """Write the model; with `half`, its weights as fp16, in half the space."""
-    dtype = torch.float16 if half else torch.float32
-    tensors = {name: tensor.detach().cpu().to(dtype).contiguous() for name, tensor in model.state_dict().items()}
+def save_model(path: Path, model: Any, info: ModelInfo, half: bool = False) -> None:
+    """Write the model, an nn.Module; with `half`, its weights as fp16, in half the space."""
+    tensors = {}
+    for name, tensor in model.state_dict().items():
+        dtype = tensor.dtype if not tensor.is_floating_point() else torch.float16 if half else torch.float32
+        tensors[name] = tensor.detach().cpu().to(dtype).contiguous()
     save_tensors(path, tensors, dataclasses.asdict(info))
 
 
-def load_model(path: Path) -> tuple[DENet, ModelInfo]:
-    """Returns the model in fp32 on the CPU, in eval mode. Raises CheckpointError where it is not one."""
+def load_model(path: Path) -> tuple[Method, ModelInfo]:
+    """The model in fp32 on the CPU, in eval mode, of whatever method. Raises CheckpointError for any other file."""
     tensors, meta = load_tensors(path)
     try:
-        info = ModelInfo(
-            DENetConfig(**meta["config"]), FeatureKind(**meta["kind"]), EventRule(**meta["events"]), meta["training"]
-        )
-        model = DENet(info.config)
-        model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: not a model of this tool ({cause(error)}).") from error
+        info = _read_info(meta)
+        model = _restore(info, tensors)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, UsageError) as error:
+        reason = str(error) if isinstance(error, AnomalyError) else f"{cause(error)}."
+        raise CheckpointError(f"{path}: not a model that this installation can load: {reason}") from error
     return model.eval(), info
 
 
-def load_bundled() -> tuple[DENet, ModelInfo]:
+def load_bundled() -> tuple[Method, ModelInfo]:
     """The model that comes with the installation."""
     with importlib.resources.as_file(importlib.resources.files("anomalycli.bundled") / BUNDLED) as path:
         return load_model(path)
@@ -67,16 +110,13 @@ def bundled_judge(kind: FeatureKind) -> Callable[[np.ndarray], np.ndarray] | Non
     return None if info.kind.difference(kind) else judge_of(model, info)
 
 
-def judge_of(model: DENet, info: ModelInfo) -> Callable[[np.ndarray], np.ndarray]:
+def judge_of(model: Method, info: ModelInfo) -> Callable[[np.ndarray], np.ndarray]:
     """`model` as a function from features (n_clips, n_crops, D), without sound, to scores (n_segments,)."""
 
-    @torch.inference_mode()
     def judge(visual: np.ndarray) -> np.ndarray:
-        segments = torch.from_numpy(pool(visual, info.config.segments)).transpose(0, 1)  # (n_crops, T, D)
-        missing = info.kind.width - info.kind.dim
-        device = next(model.parameters()).device
-        bags = torch.nn.functional.pad(segments, (0, missing)).to(device)  # zeros: a silent video
-        return model(bags)[1].mean(0).cpu().numpy()
+        segments = pool(visual, info.settings.segments).swapaxes(0, 1)  # (n_crops, T, D)
+        silent = np.pad(segments, ((0, 0), (0, 0), (0, info.kind.width - info.kind.dim)))  # zeros: a silent video
+        return score_bags(model, silent[None], next(iter(model.parameters())).device)[0]
 
     return judge
 
@@ -96,6 +136,54 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
         raise CheckpointError(f"{path}: there is no such file.") from error
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise CheckpointError(f"{path}: not a model file of this tool, or not whole ({cause(error)}).") from error
-    if meta.pop("version") != VERSION:
+    if not isinstance(meta, dict) or meta.pop("version", None) not in READ:
         raise CheckpointError(f"{path}: written in a format that this version does not read.")
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise CheckpointError(f"{path}: {name} holds numbers that are not finite.")
     return tensors, meta
+
+
+def _read_info(meta: dict) -> ModelInfo:
+    features = dict(meta["kind"])
+    groups = features.pop("groups", ())
+    kind = dataclasses.replace(make_settings(FeatureKind, features), groups=groups)
+    events = EventRule(**meta["events"])  # it knows its fields' former names
+    if "config" in meta:  # version 1
+        return _read_former(meta, kind, events)
+    method = find_method(meta["method"])
+    settings: Any = make_settings(method.settings, meta["settings"])
+    facts = dict(meta["training"])
+    history = dict(facts.pop("settings"))
+    record = dataclasses.replace(make_settings(TrainingRecord, facts), settings=history)
+    prepared = {name: meta[name] for name in ("standardised", "members") if name in meta}
+    if prepared and not 1 <= prepared["members"] <= MOST_MEMBERS:
+        raise ValueError(f"{prepared['members']} members")
+    return ModelInfo(settings, kind, events, record, method.name, **prepared)
+
+
+def _read_former(meta: dict, kind: FeatureKind, events: EventRule) -> ModelInfo:
+    """Of version 1: a DE-Net, all whose other settings are in one flat object."""
+    method = find_method("de-net")
+    history = dict(meta["training"])
+    loss = {name: history.pop(name) for name in method.names if name in history}
+    known = {each.name for each in dataclasses.fields(TrainingRecord)}
+    facts = {name: history.pop(name) for name in list(history) if name in known}
+    settings: Any = make_settings(method.settings, meta["config"] | loss)
+    record = dataclasses.replace(make_settings(TrainingRecord, facts), settings=history)
+    return ModelInfo(settings, kind, events, record, method.name)
+
+
+def _restore(info: ModelInfo, tensors: Mapping[str, torch.Tensor]) -> Any:
+    """The network of `info` with these tensors; shapes are compared before any memory is taken for it."""
+    with torch.device("meta"):
+        model: Any = build_method(info.method, info.settings, info.standardised, info.members)
+    expected = model.state_dict()
+    if expected.keys() != tensors.keys():
+        odd = min(expected.keys() ^ tensors.keys())
+        raise ValueError(f"its settings and its tensors differ in {odd}")
+    for name, tensor in tensors.items():
+        if tensor.shape != expected[name].shape:
+            raise ValueError(f"{name} has the shape {[*tensor.shape]} where {[*expected[name].shape]} belongs")
+    model.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()}, assign=True)
+    return model

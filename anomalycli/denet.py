@@ -1,8 +1,13 @@
 """DE-Net: multi-scale temporal modelling (MSTM) and a classifier, Sec. 3.1, Eq. 1-5 of the paper.
 
-Shapes: B videos, T segments, D features, S scales. Scale s of the paper is s = 0 ... S-1 here.
+Reads downward: attention, transformer layer, MSTM, DE-Net. Shapes: B videos, T segments, D features, S scales.
+Scale s of the paper is s = 0 ... S-1 here.
+
+The layers are written out because torch's own spend much of a training step on a CPU in dropout and in
+convolutions of this unusual shape. Names of parameters are those of torch's layers.
 """
 
+import copy
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -11,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, linear
 
 from .dropout import Dropout
+
+MOST_LAYERS = 64  # of one transformer: more is a mistake, or a file made to exhaust the memory
 
 
 @dataclass(frozen=True)
@@ -33,18 +40,107 @@ class DENetConfig:
     width: Annotated[int | None, "Project the features to this width first; none keeps their own width."] = None
 
     def __post_init__(self):
-        coarsest = 2 ** (self.scales - 1) if self.scales > 0 else 0
-        if coarsest == 0 or self.segments % max(2, coarsest):
+        for name in ("feature_dim", "segments", "scales", "heads", "layers", "feedforward"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}.")
+        if self.layers > MOST_LAYERS:
+            raise ValueError(f"layers must be {MOST_LAYERS} or fewer, not {self.layers}.")
+        if self.width is not None and self.width < 1:
+            raise ValueError(f"width must be 1 or more, not {self.width}.")
+        for name in ("encoder_dropout", "dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 0 and less than 1, not {getattr(self, name)}.")
+        if self.segments % max(2, 2 ** (self.scales - 1)):
             raise ValueError(
                 f"{self.segments} segments cannot be halved {self.scales - 1} times for {self.scales} scales."
             )
         if self.dim % self.heads:
-            raise ValueError(f"{self.dim} features cannot be shared out among {self.heads} heads.")
+            raise ValueError(f"A width of {self.dim} is not divisible by {self.heads} heads.")
 
     @property
     def dim(self) -> int:
         """D inside the network."""
         return self.width or self.feature_dim
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention: (B, T, D) -> (B, T, D)."""
+
+    def __init__(self, dim: int, heads: int, dropout: float):
+        super().__init__()
+        self.num_heads = heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim))  # query, key and value in one product
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * dim))
+        self.out_proj = nn.Linear(dim, dim)
+        self.drop = Dropout(dropout)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        qkv = linear(x, self.in_proj_weight, self.in_proj_bias)  # (B, T, 3*D)
+        qkv = qkv.unflatten(2, (3, self.num_heads, -1))  # (B, T, 3, heads, D/heads)
+        query, key, value = qkv.transpose(1, 3).unbind(2)  # (B, heads, T, D/heads) each
+        products = query @ key.mT  # (B, heads, T, T)
+        scaled = products * query.shape[3] ** -0.5  # so that their spread does not grow with D
+        weights = self.drop(scaled.softmax(3))  # (B, heads, T, T)
+        attended = weights @ value  # (B, heads, T, D/heads)
+        joined = attended.transpose(1, 2).flatten(2)  # (B, T, D)
+        return self.out_proj(joined)
+
+
+class EncoderLayer(nn.Module):
+    """A transformer layer: attention, then a feed-forward part, each added to its input. (B, T, D) -> (B, T, D)
+
+    Norms come first (pre-norm): the sums then reach MSTM's FC layer without a norm between, and training is stable
+    without a warm-up of the learning rate.
+    """
+
+    def __init__(self, config: DENetConfig):
+        super().__init__()
+        self.self_attn = SelfAttention(config.dim, config.heads, config.encoder_dropout)
+        self.linear1 = nn.Linear(config.dim, config.feedforward)
+        self.linear2 = nn.Linear(config.feedforward, config.dim)
+        self.norm1 = nn.LayerNorm(config.dim)
+        self.norm2 = nn.LayerNorm(config.dim)
+        self.drop = Dropout(config.encoder_dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        attended = self.self_attn(self.norm1(x))  # (B, T, D)
+        x = x + self.drop(attended)
+        wide = gelu(self.linear1(self.norm2(x)))  # (B, T, feedforward)
+        narrow = self.linear2(self.drop(wide))  # (B, T, D)
+        return x + self.drop(narrow)
+
+
+class Encoder(nn.Module):
+    """The transformer of one scale, TransEncoder of Eq. 2: (B, T, D) -> (B, T, D)."""
+
+    def __init__(self, config: DENetConfig):
+        super().__init__()
+        layer = EncoderLayer(config)
+        self.layers = nn.ModuleList(copy.deepcopy(layer) for _ in range(config.layers))  # all start alike, as torch's
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class RunConv(nn.Conv1d):
+    """A convolution over time as wide as its stride, Conv1D of Eq. 1: (B, T, D) -> (B, T/width, D).
+
+    Such windows do not overlap, so it is one matrix product over runs of `width` segments, several times as fast on a
+    CPU as torch's convolution, and needs no transposition to (B, D, T).
+    """
+
+    def __init__(self, dim: int, width: int):
+        super().__init__(dim, dim, kernel_size=width, stride=width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        runs = x.unflatten(1, (-1, self.kernel_size[0]))  # (B, T/width, width, D)
+        flat = runs.flatten(2)  # (B, T/width, width*D)
+        weight = self.weight.transpose(1, 2).flatten(1)  # (D, D, width) -> (D, width*D)
+        return linear(flat, weight, self.bias)
 
 
 class MSTM(nn.Module):
@@ -53,20 +149,38 @@ class MSTM(nn.Module):
     def __init__(self, config: DENetConfig):
         super().__init__()
         dim, scales = config.dim, range(config.scales)
-        self.convs = nn.ModuleList(nn.Conv1d(dim, dim, kernel_size=2**s, stride=2**s) for s in scales)
+        self.convs = nn.ModuleList(RunConv(dim, 2**s) for s in scales)
         self.positions = nn.ParameterList(
             nn.init.trunc_normal_(torch.empty(config.segments // 2**s, dim), std=0.02) for s in scales
         )
-        self.encoders = nn.ModuleList(_encoder(config) for _ in scales)
+        self.encoders = nn.ModuleList(Encoder(config) for _ in scales)
         self.fc = nn.Linear(config.scales * dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         scales = []
         for s, (conv, position, encoder) in enumerate(zip(self.convs, self.positions, self.encoders, strict=True)):
-            local = _convolve(conv, x)  # (B, T/2^s, D)  Eq. 1
+            local = conv(x)  # (B, T/2^s, D)  Eq. 1
             whole = encoder(local + position)  # (B, T/2^s, D)  Eq. 2
-            scales.append(whole.repeat_interleave(2**s, dim=1))  # (B, T, D)  Eq. 3
-        return self.fc(torch.cat(scales, dim=2))  # (B, T, S*D) -> (B, T, D)  Eq. 4
+            repeated = whole.repeat_interleave(2**s, dim=1)  # (B, T, D)  Eq. 3
+            scales.append(repeated)
+        joined = torch.cat(scales, dim=2)  # (B, T, S*D)
+        return self.fc(joined)  # (B, T, D)  Eq. 4
+
+
+def classifier(dim: int, dropout: float) -> nn.Sequential:
+    """Fully connected layers of 512, 32 and 1 units: (..., dim) -> scores (..., 1) in [0, 1].
+
+    DE-Net's f (below Eq. 4), and all of the ranking method that it builds on (Sultani et al. 2018).
+    """
+    return nn.Sequential(
+        nn.Linear(dim, 512),
+        nn.ReLU(),
+        Dropout(dropout),
+        nn.Linear(512, 32),
+        Dropout(dropout),
+        nn.Linear(32, 1),
+        nn.Sigmoid(),
+    )
 
 
 class DENet(nn.Module):
@@ -76,49 +190,12 @@ class DENet(nn.Module):
         super().__init__()
         self.config = config
         self.narrow = nn.Linear(config.feature_dim, config.width) if config.width else nn.Identity()
-        self.mstm = MSTM(config)
-        self.classifier = nn.Sequential(
-            nn.Linear(config.dim, 512),
-            nn.ReLU(),
-            Dropout(config.dropout),
-            nn.Linear(512, 32),
-            Dropout(config.dropout),
-            nn.Linear(32, 1),
-            nn.Sigmoid(),
-        )
+        self.mstm: nn.Module = MSTM(config)
+        self.classifier = classifier(config.dim, config.dropout)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.mstm(self.narrow(x)).float()  # (B, T, D)
-        with torch.autocast(x.device.type, enabled=False):  # scores that differ must not be rounded to equal ones
-            return features, self.classifier(features).squeeze(2)  # (B, T)  Eq. 5
-
-
-class EncoderLayer(nn.TransformerEncoderLayer):
-    """A pre-norm transformer layer, (B, T, D) -> (B, T, D): torch's with its parameters, faster to train on a CPU."""
-
-    def __init__(self, config: DENetConfig):
-        super().__init__(config.dim, config.heads, config.feedforward, batch_first=True, norm_first=True)
-        self.drop = Dropout(config.encoder_dropout)
-
-    def forward(self, x: Tensor, *_: object, **__: object) -> Tensor:
-        x = x + self.drop(self.attend(self.norm1(x)))
-        wide = self.drop(gelu(self.linear1(self.norm2(x))))  # (B, T, feedforward)
-        return x + self.drop(self.linear2(wide))
-
-    def attend(self, x: Tensor) -> Tensor:
-        attention = self.self_attn
-        qkv = linear(x, attention.in_proj_weight, attention.in_proj_bias)  # (B, T, 3*D)
-        query, key, value = qkv.unflatten(2, (3, attention.num_heads, -1)).transpose(1, 3).unbind(2)
-        weights = (query @ key.mT * query.shape[3] ** -0.5).softmax(3)  # (B, heads, T, T), of (B, heads, T, D/heads)
-        return attention.out_proj((self.drop(weights) @ value).transpose(1, 2).flatten(2))
-
-
-def _convolve(conv: nn.Conv1d, x: Tensor) -> Tensor:
-    """A convolution as wide as its stride: a linear map of each run of segments. (B, T, D) -> (B, T/width, D)"""
-    width = conv.kernel_size[0]
-    runs = x.unflatten(1, (-1, width)).flatten(2)  # (B, T/width, width*D)
-    return linear(runs, conv.weight.transpose(1, 2).flatten(1), conv.bias)
-
-
-def _encoder(config: DENetConfig) -> nn.TransformerEncoder:
-    return nn.TransformerEncoder(EncoderLayer(config), config.layers, enable_nested_tensor=False)
+        narrow = self.narrow(x)  # (B, T, D)
+        features = self.mstm(narrow).float()  # (B, T, D)  Eq. 1-4
+        with torch.autocast(x.device.type, enabled=False):  # bf16 would round scores that differ to equal ones
+            scores = self.classifier(features)  # (B, T, 1)  Eq. 5
+        return features, scores.squeeze(2)

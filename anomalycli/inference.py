@@ -1,17 +1,26 @@
 """The forward pass of a trained model: scores of bags, crops averaged."""
 
+from typing import Any, Protocol
+
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor
 
 BATCH = 64  # bags per pass
 
 
+class Network(Protocol):
+    """Maps (B, T, D) to features and scores (B, T); any nn.Module that does."""
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]: ...
+    def eval(self) -> Any: ...
+
+
 @torch.inference_mode()
-def score_bags(model: nn.Module, x: np.ndarray, device: torch.device) -> np.ndarray:
+def score_bags(model: Network, x: np.ndarray, device: torch.device) -> np.ndarray:
     """Scores of segments, the mean over crops: (N, n_crops, T, D) -> float32 (N, T).
 
-    `model` maps (B, T, D) to features and scores (B, T); it is put into eval mode.
+    `model` is put into eval mode.
     """
     model.eval()
     parts = []

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .backbones import Extractor
 from .backbones.base import registered_name
 from .checkpoint import ModelInfo, judge_of, load_bundled, load_model
-from .denet import DENet
 from .device import pick_device
 from .errors import AnomalyError, StorageError, UsageError
 from .events import Event, EventRule, find_events, frame_edges
@@ -89,7 +88,7 @@ class Scorer:
 
     def __init__(
         self,
-        model: DENet,
+        model: Any,
         info: ModelInfo,
         device: str = "auto",
         precision: str = "auto",
@@ -193,7 +192,7 @@ class Scorer:
         """
         check_mode(mode)
         x = features.joined()  # (n_clips, n_crops, D)
-        segments = self.info.config.segments
+        segments = self.info.settings.segments
         if mode == "auto":
             mode = "window" if len(x) > LONG * segments else "video"
         if mode == "video" or len(x) <= segments:
@@ -221,7 +220,7 @@ class Scorer:
                 str(self.device),
                 self.precision,
                 kind.size,
-                crops=self.info.training.get("crops_seen", 1),
+                crops=self.info.training.crops_seen,
                 audio=kind.audio,
                 weights=self.weights,
             )

@@ -19,10 +19,11 @@ import torch
 from sklearn.metrics import average_precision_score
 
 from anomalycli.data.sampling import draw
-from anomalycli.denet import DENet, DENetConfig
 from anomalycli.features.files import load_features
+from anomalycli.methods.de_net import DENetMethod, DENetSettings
 from anomalycli.segments import parts, pool
-from anomalycli.training.trainer import TrainConfig, total_loss
+from anomalycli.training.config import TrainConfig
+from anomalycli.training.loop import make_optimizer
 
 FOLDS, TRAIN_BAGS, HELD_OUT_BAGS = 3, 80, 30  # bags of each label
 
@@ -90,13 +91,13 @@ def main():
         x, _ = bags(kept, TRAIN_BAGS, rng)
         x_held_out, truth = bags(held_out, HELD_OUT_BAGS, rng)
         torch.manual_seed(fold)
-        model = DENet(DENetConfig(x.shape[2], width=args.width))
-        optimizer = torch.optim.Adam(model.parameters(), config.lr, weight_decay=config.weight_decay, fused=True)
+        model = DENetMethod(DENetSettings(x.shape[2], width=args.width))
+        optimizer = make_optimizer(model, config)
         for step in range(1, args.steps + 1):
             model.train()
             x_a = x[draw(np.arange(TRAIN_BAGS), step, config.batch, (fold, 1))]
             x_n = x[draw(np.arange(TRAIN_BAGS, 2 * TRAIN_BAGS), step, config.batch, (fold, 0))]
-            loss, _ = total_loss(model, x_a, x_n, config)
+            loss, _ = model.loss(x_a, x_n)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

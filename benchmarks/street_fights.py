@@ -18,6 +18,7 @@ differences that the paper's Table 4 claims, paired by seed: their mean, standar
 
 import argparse
 import csv
+import dataclasses
 import json
 from collections import defaultdict
 from pathlib import Path
@@ -29,14 +30,12 @@ from bundled_model import FOLDS, clips_of_fold, string
 
 from anomalycli.data.bags import load_bags
 from anomalycli.data.ground_truth import GroundTruthFile
-from anomalycli.data.sampling import Batches
 from anomalycli.evaluation.metrics import evaluate
 from anomalycli.evaluation.protocol import load_evaluation_set
-from anomalycli.experiments.compare import entries
 from anomalycli.features.folder import FeatureFolder
 from anomalycli.inference import score_bags
-from anomalycli.methods import METHODS
-from anomalycli.training.trainer import make_optimizer, steps
+from anomalycli.training.plan import make_plan, setting_names
+from anomalycli.training.trainer import Material, fit
 
 COMPARED = ("mil-rank", "baseline", "rtfm", "mstm", "de-net", "mstm+eo")
 STEPS, EVERY = 80, 20
@@ -114,19 +113,18 @@ def tune(folder, output):
 
 def train(name, settings, bags, judge, seed):
     """(step, AUC, AP) along one run, trained as `anomalycli compare` does."""
-    (row,) = entries([name], bags.dim, settings | {"steps": STEPS})
     cpu, curve = torch.device("cpu"), []
-    config = row.config.on(cpu)
-    torch.manual_seed(seed)
-    method = METHODS[name](row.network, config)
-    batches = Batches(bags.labels, np.arange(len(bags.labels)), 1, config.crops, config.batch, seed)
-    x = torch.from_numpy(bags.x).flatten(0, 1)
-    for step, _, _ in steps(method, method.loss, make_optimizer(method, config), x, batches, config):
-        if step % EVERY == 0:
-            metrics = evaluate(
-                judge.frame_scores(score_bags(method, judge.bags.x, cpu)), judge.truth, resamples=0
-            ).metrics
-            curve.append((step, metrics.auc, metrics.ap))
+    known = {key: value for key, value in settings.items() if key in setting_names(name)}
+    plan = make_plan(name, bags.dim, known | {"steps": STEPS, "seed": seed})
+    plan = dataclasses.replace(plan, config=plan.config.on(cpu))
+
+    def on_progress(now):
+        if now.step % EVERY == 0:
+            scores = judge.frame_scores(score_bags(now.method, judge.bags.x, cpu))
+            metrics = evaluate(scores, judge.truth, resamples=0).metrics
+            curve.append((now.step, metrics.auc, metrics.ap))
+
+    fit(plan, Material(bags, np.arange(len(bags.labels))), cpu, on_progress=on_progress)
     return curve
 
 

@@ -3,7 +3,7 @@
     python benchmarks/train.py                       # D = 1024, T = 64, 32 + 32 videos, with erasing
     python benchmarks/train.py --dim 256 --erasing never
 
-Three figures: the steps a second of `anomalycli.training.trainer.steps`; those of a plain loop, in fp32 with
+Three figures: the steps a second of `anomalycli.training.loop.optimise`; those of a plain loop, in fp32 with
 torch's own transformer layers and dropout, fed by a DataLoader that opens each video's features with
 `np.load`; and the bound, the step's floating-point operations over the rate that this machine multiplies
 matrices of the step's own shapes at, in the step's own precision. The operations are counted by torch
@@ -12,7 +12,6 @@ the three take turns; features are random, for speed does not depend on what the
 """
 
 import argparse
-import dataclasses
 import statistics
 import tempfile
 import time
@@ -24,11 +23,12 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from anomalycli.data.sampling import Batches
-from anomalycli.denet import DENet, DENetConfig
+from anomalycli.data.sampling import BagBatches
 from anomalycli.dropout import Dropout
+from anomalycli.methods.de_net import DENetMethod, DENetSettings
 from anomalycli.segments import pool
-from anomalycli.training.trainer import TrainConfig, make_optimizer, steps, total_loss
+from anomalycli.training.config import TrainConfig
+from anomalycli.training.loop import make_optimizer, optimise
 
 VIDEOS = 64  # of each label
 
@@ -59,23 +59,19 @@ def main():
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
-    config = TrainConfig(steps=args.steps, batch=args.batch, erasing=args.erasing, precision=args.precision)
-    config = config.on(torch.device(args.device))
-    network = DENetConfig(args.dim, segments=args.segments, feedforward=args.feedforward)
-    model = DENet(network).to(args.device)
+    config = TrainConfig(steps=args.steps, batch=args.batch, precision=args.precision).on(torch.device(args.device))
+    settings = DENetSettings(args.dim, segments=args.segments, feedforward=args.feedforward, erasing=args.erasing)
+    model = DENetMethod(settings).to(args.device)
     optimizer = make_optimizer(model, config)
     millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     print(f"D {args.dim}, T {args.segments}, {args.batch} + {args.batch} videos, erasing {args.erasing}")
     print(f"{config.precision}, {millions:.1f} M parameters, {torch.get_num_threads()} threads")
 
-    def loss_of(x_a, x_n):
-        return total_loss(model, x_a, x_n, config)
-
     x = torch.randn(2 * VIDEOS, args.segments, args.dim, device=args.device)
-    batches = Batches(np.repeat([1, 0], VIDEOS), np.arange(2 * VIDEOS), 1, "mean", args.batch, 0)
+    batches = BagBatches(np.repeat([1, 0], VIDEOS), np.arange(2 * VIDEOS), 1, "mean", args.batch, 0)
 
     def ours():
-        for _ in steps(model, loss_of, optimizer, x, batches, config):
+        for _ in optimise(model, optimizer, x, batches, config):
             pass
 
     with tempfile.TemporaryDirectory() as folder:
@@ -84,16 +80,15 @@ def main():
             np.save(path, np.random.default_rng(0).normal(size=(args.clips, args.dim)).astype(np.float32))
         halves = [Files(part, args.segments) for part in (paths[:VIDEOS], paths[VIDEOS:])]
 
-        stock = with_stock_layers(DENet(network)).to(args.device)
+        stock = with_stock_layers(DENetMethod(settings)).to(args.device)
         stock_optimizer = torch.optim.Adam(stock.parameters(), config.lr, weight_decay=config.weight_decay)
-        fp32 = dataclasses.replace(config, precision="fp32")
 
         def plain():
             loaders = [DataLoader(half, args.batch, shuffle=True, drop_last=True) for half in halves]
             done = 0
             while done < args.steps:
                 for x_a, x_n in zip(*loaders):
-                    loss, _ = total_loss(stock, x_a.to(args.device), x_n.to(args.device), fp32)
+                    loss, _ = stock.loss(x_a.to(args.device), x_n.to(args.device))
                     stock_optimizer.zero_grad()
                     loss.backward()
                     stock_optimizer.step()
@@ -102,7 +97,7 @@ def main():
                         break
 
         with FlopCounterMode(display=False) as counter:
-            loss_of(x[: args.batch], x[-args.batch :])[0].backward()
+            model.loss(x[: args.batch], x[-args.batch :])[0].backward()
         flops = counter.get_total_flops()
         products = matrix_products(args, torch.bfloat16 if config.precision == "bf16" else torch.float32, flops)
         ours_seconds, plain_seconds, bound = medians((ours, plain, products), args)

@@ -5,12 +5,15 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from helpers import SHARED, kind
 
+from anomalycli.errors import AnomalyError
 from anomalycli.features.files import Features
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -54,6 +57,23 @@ def run(tmp_path):
         return done
 
     return run
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch):
+    """As `run`, but in this process: for what needs no process of its own, and takes no seconds to start one."""
+    from anomalycli.cli import cli
+
+    def call(*words, code: int = 0) -> SimpleNamespace:
+        monkeypatch.chdir(tmp_path)
+        result = CliRunner().invoke(cli, [str(word) for word in words])
+        error = result.exception
+        known = isinstance(error, AnomalyError)
+        exit_code, message = (error.exit_code, f"Error: {error}\n") if known else (result.exit_code, "")
+        assert exit_code == code, (exit_code, error, result.output, result.exc_info)
+        return SimpleNamespace(stdout=result.stdout, stderr=result.stderr + message)
+
+    return call
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """What tests import: places, and small inputs. Fixtures are in conftest.py."""
 
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -42,3 +43,10 @@ def result_of(spans: list[tuple[int, int]], n_frames: int, fps: float, name="cli
         scores[(start + end) // 2] = 0.9
     rule = EventRule(gap=0, shortest=0)
     return Result(Path(name), scores, float(fps), find_events(scores, fps, rule, times), "video", rule, times=times)
+
+
+def files_of(section: str) -> dict[str, str]:
+    """The files that a section of docs/extending.md says to write."""
+    text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    text = text.split(f"\n## {section}\n")[1].split("\n## ")[0]
+    return {name: body for name, _, body in re.findall(r"^`([\w.]+)`:\n\n```(\w+)\n(.*?)^```", text, re.M | re.S)}

@@ -5,20 +5,20 @@ head at a time, in float64. What is tested runs in float32.
 """
 
 import copy
+import dataclasses
 import math
 
 import pytest
 import torch
 from torch import Tensor
 
-from anomalycli.denet import DENet, DENetConfig
 from anomalycli.dropout import Dropout
 from anomalycli.erasing import completeness, erase, similarity
 from anomalycli.losses import ranking_loss, variation, variation_loss
-from anomalycli.training.trainer import TrainConfig, total_loss
+from anomalycli.methods.de_net import DENetMethod, DENetSettings
 
 TOLERANCE = 1e-5
-CONFIG = DENetConfig(feature_dim=8, segments=8, scales=3, heads=2, feedforward=12)
+CONFIG = DENetSettings(feature_dim=8, segments=8, scales=3, heads=2, feedforward=12)
 
 
 def close(ours: Tensor, reference: Tensor) -> None:
@@ -26,10 +26,10 @@ def close(ours: Tensor, reference: Tensor) -> None:
 
 
 @pytest.fixture
-def model() -> DENet:
+def model() -> DENetMethod:
     """A small network whose every parameter matters: fresh norms and biases would hide mistakes."""
     torch.manual_seed(0)
-    model = DENet(CONFIG).eval()
+    model = DENetMethod(CONFIG).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.3 * torch.randn_like(parameter)
@@ -168,8 +168,10 @@ def test_network_is_equations_1_to_5(model, batch):
 @pytest.mark.parametrize("erasing", ["never", "always", "dynamic"])
 def test_total_loss_and_its_gradients_are_equations_6_to_16(model, batch, erasing):
     threshold = model(batch[0])[1].quantile(0.5).item()  # so that there is something to erase and to keep
-    config = TrainConfig(erasing=erasing, threshold=threshold, alpha1=0.9, alpha2=0.7, lambda1=1.1, lambda2=0.8)
-    loss, erased = total_loss(model, *batch, config)
+    weights = {"alpha1": 0.9, "alpha2": 0.7, "lambda1": 1.1, "lambda2": 0.8}
+    config = dataclasses.replace(CONFIG, erasing=erasing, threshold=threshold, **weights)
+    model.settings = config
+    loss, erased = model.loss(*batch)
     loss.backward()
 
     reference = copy.deepcopy(model).double()
@@ -259,8 +261,8 @@ def test_erasing_leaves_the_video_itself_and_the_gradients_alone():
 
 @pytest.mark.parametrize("erasing", ["always", "dynamic"])
 def test_a_video_erased_whole_gives_finite_losses_and_gradients(model, batch, erasing):
-    config = TrainConfig(erasing=erasing, threshold=-1.0, alpha2=1.0)
-    loss, erased = total_loss(model, *batch, config)
+    model.settings = dataclasses.replace(CONFIG, erasing=erasing, threshold=-1.0, alpha2=1.0)
+    loss, erased = model.loss(*batch)
     loss.backward()
     assert erased.all(1).any()
     assert loss.isfinite()
@@ -293,11 +295,12 @@ def test_dropout_drops_its_share_scales_the_rest_and_passes_no_gradient_where_it
 def test_bf16_rounds_the_products_and_not_the_scores():
     torch.manual_seed(0)
     x_a, x_n = torch.randn(2, 8, 64, 32).unbind()
-    model = DENet(DENetConfig(32, feedforward=64)).eval()
-    losses = [total_loss(model, x_a, x_n, TrainConfig(precision=name))[0] for name in ("fp32", "bf16")]
-    assert losses[0] != losses[1]
-    assert torch.allclose(losses[0], losses[1], rtol=0.02)
+    model = DENetMethod(DENetSettings(32, feedforward=64)).eval()
+    exact = model.loss(x_a, x_n)[0]
     with torch.autocast("cpu", torch.bfloat16):
+        rounded = model.loss(x_a, x_n)[0]
         features, scores = model(x_a)
+    assert exact != rounded
+    assert torch.allclose(exact, rounded, rtol=0.02)
     assert features.dtype == scores.dtype == torch.float32
     assert len(scores.unique()) == scores.numel()

@@ -18,10 +18,10 @@ from helpers import ROOT
 
 from anomalycli.data.datasets import published_lengths
 
-WIDTH = 4
+WIDTH = 8
 ANOMALYCLI = f"""#!{sys.executable}
 import sys
-from anomalycli.training.recipes import PRESETS
+from anomalycli.training.presets import PRESETS
 for name, preset in PRESETS.items():
     preset |= dict(steps=1, batch=2, width=8, heads=2, feedforward=8, layers=1)
     preset["feature_dim"] = {WIDTH} + (128 if name.endswith("audio") else 0)

@@ -135,9 +135,11 @@ def options_of(config: type, sections: Mapping[str, str], names: Mapping[str, st
         kind, description, *choices = get_args(hints[field.name])
         kind = next((part for part in get_args(kind) if part is not type(None)), kind)
         name = names.get(field.name, field.name.replace("_", "-"))
+        flag = f"--{name}/--no-{name}" if kind is bool else f"--{name}"
         options.append(
             Option(
-                [f"--{name}", field.name],
+                [flag, field.name],
+                default=None,
                 type=click.Choice(choices[0]) if choices else kind,
                 show_default="none" if field.default is None else str(field.default),
                 help=description,

@@ -20,7 +20,8 @@ from .options import (
     test_only_option,
     truth_options,
 )
-from .settings import field_of, pair_of, say_warnings, settings_of, value_of
+from .settings import preset_of, say_warnings, settings_of, sweeps_of
+from .sources import Sources
 from .terminal import compare_progress, print_comparison, print_evaluation, say
 
 
@@ -97,7 +98,7 @@ def evaluate(
         scored = read_scores(scores_folder, ground_truth)
     else:
         scorer = Scorer.load(model, device)
-        checkpoint = scorer.info.training.get("checkpoint")
+        checkpoint = scorer.info.training.checkpoint
         scored = score_folder(scorer, features, ground_truth, mode, to_frames)
     say_warnings(scored.warnings)
     drawn = match_names(draw, scored.scores, "--draw")
@@ -140,7 +141,11 @@ def evaluate(
 @click.argument("features", type=PATH)
 @section(
     "Comparison",
-    option("--methods", show_default="all", help="Methods from the list above, separated by commas."),
+    option(
+        "--methods",
+        show_default="all but linear and ms-tct-full",
+        help="Methods from the list above, separated by commas.",
+    ),
     option("--seeds", default=5, show_default=True, help="Number of seeds: 0, 1, 2 and so on."),
     preset_option,
     option(
@@ -149,7 +154,11 @@ def evaluate(
         multiple=True,
         help="Setting of all methods (NAME=VALUE) or of one (METHOD.NAME=VALUE).  [repeatable]",
     ),
-    option("--sweep", multiple=True, help="NAME=V1,V2,...: train DE-Net with each value, as in Fig. 3.  [repeatable]"),
+    option(
+        "--sweep",
+        multiple=True,
+        help="NAME=V1,V2,...: train DE-Net with each value, as in Fig. 3, or METHOD.NAME.  [repeatable]",
+    ),
     option("--test", type=PATH, show_default="videos held out of FEATURES", help="Folder of test features."),
     test_only_option,
     interpolate_option,
@@ -184,70 +193,45 @@ def compare(
     """Train several methods with several seeds on FEATURES, a folder, and evaluate them alike.
 
     \b
-    mil-rank, rtfm                      the peers
+    linear, mil-rank, rtfm              the peers (linear only where named)
     baseline, mstm, mstm+eo, de-net     Table 4 of the paper
     rtfm-mtn, ms-tct                    Table 5: other temporal modules in DE-Net
+    ms-tct-full                         MS-TCT as large as published (only where named)
 
     Finished runs are kept in OUTPUT/runs, so repeating an interrupted command resumes it. Without --test,
     methods are evaluated on videos held out of FEATURES; use that to tune settings. The table names its
     checkpoint: the last, or, with --set keep=validation, the best on held-out videos.
     """
-    from ..data.bags import load_bags
-    from ..data.sampling import read_groups
     from ..device import pick_device
-    from ..evaluation.protocol import load_evaluation_set
+    from ..experiments.choice import USUAL, Choice
     from ..experiments.compare import compare as run
-    from ..experiments.compare import entries, summary, write_table
-    from ..features.folder import FeatureFolder
-    from ..methods import METHODS
+    from ..experiments.table import summary, write_table
 
-    everyone, of_method = settings_of(preset, changes)
-    dim = everyone.pop("feature_dim", None)
-    names = methods.split(",") if methods else [] if sweep else list(METHODS)
-    sweeps = {field_of(name): [value_of(word) for word in values.split(",")] for name, values in map(pair_of, sweep)}
-    segments, crops = everyone.get("segments", 64), everyone.get("crops", "mean")
-    entries(names, 8, everyone, of_method, sweeps)  # mistakes in the settings, before the features are read
-    bags = load_bags(features, segments, crops=crops, labels=labels)
+    defaults, (everyone, of_method) = preset_of(preset), settings_of(changes)
+    dim = defaults.pop("feature_dim", None)
+    names = methods.split(",") if methods else [] if sweep else list(USUAL)
+    choice = Choice(names, everyone, of_method, sweeps_of(sweep), defaults)
+    choice.check()  # mistakes in the settings, before the features are read
+    held_out = replace(ground_truth, incomplete=True) if ground_truth and not test else None
+    sources = Sources(features, labels, groups, held_out, test, test_only, ground_truth)
+    sources.check()
+    bags = sources.load(choice.segments, choice.crops)
     if dim not in (None, bags.dim):
         raise UsageError(
             f"{features.path}: features of width {bags.dim}, and the preset {preset} is for those of {dim}."
         )
-    say_warnings(bags.warnings)
-    rows = entries(names, bags.dim, everyone, of_method, sweeps)
-    if test and ground_truth is None:
-        raise UsageError(f"{test}: the test features need --ground-truth.")
+    rows = choice.rows(bags.dim)
     to_frames = "interpolated" if interpolate else "repeated"
-    judge, truth, of_groups = None, None, None
-    if test:
-        judge = load_evaluation_set(FeatureFolder(test, features.vggish, test_only), segments, ground_truth, to_frames)
-        say_warnings(judge.warnings)
-    elif ground_truth:
-        loaded = replace(ground_truth, incomplete=True).load(bags.lengths)
-        say_warnings(loaded.warnings)
-        truth = loaded.frames
-    if groups:
-        of_groups, warnings = read_groups(groups, bags.names)
-        say_warnings(warnings)
-    outcomes = []
-    with compare_progress(rows, seeds) as (on_step, on_outcome):
-        for outcome in run(
-            rows,
-            range(seeds),
-            bags,
-            output,
-            test=judge,
-            truth=truth,
-            groups=of_groups,
-            to_frames=to_frames,
-            device=pick_device(device),
-            on_step=on_step,
-        ):
-            outcomes.append(outcome)
-            on_outcome(outcome)
-    table = summary(rows, outcomes)
+    data = sources.data(bags, to_frames=to_frames)
+    results = []
+    with compare_progress(rows, seeds) as (on_step, on_result):
+        for result in run(rows, range(seeds), data, output, to_frames, pick_device(device), on_step):
+            results.append(result)
+            on_result(result)
+    table = summary(rows, results)
     words_of_table = (
         f"Trained on {features.path}; evaluated on {test or 'videos held out of it'}, "
-        f"{ground_truth.dataset} ground truth{_counted(judge, ground_truth)}, "
+        f"{ground_truth.dataset} ground truth{_counted(data.test, ground_truth)}, "
         f"scores of segments {to_frames} over frames; mean ± standard deviation over {seeds} seeds."
     )
     write_table(table, output, words_of_table)

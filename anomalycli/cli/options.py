@@ -13,7 +13,7 @@ import click
 
 from ..errors import UsageError, cause
 from ..inputs import expand
-from ..training.recipes import PRESETS
+from ..training.presets import PRESETS
 from ..version import __version__
 from .command import FILE, OUTPUT_FILE, PATH, Command, note_renamed, option, section
 from .terminal import set_up_messages

@@ -6,7 +6,7 @@ from typing import Any
 from rich.markup import escape
 
 from ..errors import UsageError
-from ..training.recipes import PRESETS
+from ..training.presets import PRESETS
 from .command import Option, options_of
 from .terminal import say
 
@@ -16,13 +16,14 @@ VALIDATION = "Validation and the checkpoint to write"
 
 
 def training_options() -> list[Option]:
-    """An option for each setting of the network and of training."""
-    from ..denet import DENetConfig
-    from ..training.trainer import TrainConfig
+    """An option for each setting of DE-Net and of training; --set sets those of other methods."""
+    from ..methods.de_net import DENetSettings
+    from ..training.config import TrainConfig
 
+    loss = dict.fromkeys(("erasing", "threshold", "alpha1", "alpha2", "lambda1", "lambda2"), "Training")
     validation = dict.fromkeys(("validation", "validate_every", "keep"), VALIDATION)
     return [
-        *options_of(DENetConfig, {"": "Network", "feature_dim": ""}, OPTION_NAMES),
+        *options_of(DENetSettings, {"": "Network", "feature_dim": "", **loss}, OPTION_NAMES),
         *options_of(TrainConfig, {"": "Training", **validation}, OPTION_NAMES),
     ]
 
@@ -32,15 +33,37 @@ def preset_of(name: str | None) -> dict[str, Any]:
     return dict(PRESETS[name]) if name else {}
 
 
-def settings_of(preset: str | None, changes: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, dict]]:
-    """Settings of all methods, and those of single ones, from a preset and (METHOD.)NAME=VALUE."""
-    everyone = preset_of(preset)
+def settings_of(changes: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, dict]]:
+    """Settings of all methods, and those of single ones, from (METHOD.)NAME=VALUE."""
+    everyone: dict[str, Any] = {}
     of_method: dict[str, dict] = {}
     for name, value in map(pair_of, changes):
         method, _, setting = name.rpartition(".")
         place = of_method.setdefault(method, {}) if method else everyone
         place[field_of(setting)] = value_of(value)
     return everyone, of_method
+
+
+def settings_for(method: str, preset: str | None, changes: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
+    """Settings of one method: what it has of the preset, then its own, NAME=VALUE, and the options that were given."""
+    from ..methods import find_method
+    from ..training.plan import setting_names
+
+    known = {"feature_dim", *setting_names(method)}
+    settings = {name: value for name, value in preset_of(preset).items() if name in known}
+    settings |= find_method(method).training
+    for name, value in map(pair_of, changes):
+        settings[field_of(name)] = value_of(value)
+    return settings | {name: value for name, value in given.items() if value is not None}
+
+
+def sweeps_of(sweeps: tuple[str, ...]) -> dict[str, list[bool | int | float | str]]:
+    """The values of each swept setting, from (METHOD.)NAME=V1,V2,..."""
+    values: dict[str, list[bool | int | float | str]] = {}
+    for name, words in map(pair_of, sweeps):
+        method, dot, setting = name.rpartition(".")
+        values[f"{method}{dot}{field_of(setting)}"] = [value_of(word) for word in words.split(",")]
+    return values
 
 
 def field_of(option: str) -> str:
@@ -57,8 +80,10 @@ def pair_of(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def value_of(text: str) -> int | float | str:
-    """The number that `text` is, or `text` itself."""
+def value_of(text: str) -> bool | int | float | str:
+    """The number or truth value that `text` is, or `text` itself."""
+    if text in ("true", "false"):
+        return text == "true"
     for kind in (int, float):
         try:
             return kind(text)

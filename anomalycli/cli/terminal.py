@@ -234,6 +234,37 @@ def train_progress(steps: int, n_videos: int) -> Iterator[Callable]:
         yield on_progress
 
 
+@contextmanager
+def recipe_progress(n_videos: int) -> Iterator[Callable]:
+    """Yields `on_progress(RecipeProgress)`: a bar with the time left on a terminal, a line per run elsewhere."""
+    say(f"{n_videos} videos")
+    with _progress(TaskProgressColumn(), TimeRemainingColumn()) as progress:
+        task = progress.add_task("", total=None)
+        doing = ""
+
+        def on_progress(now) -> None:
+            nonlocal doing
+            if now.doing != doing:
+                doing = now.doing
+                log.debug(doing)
+            progress.update(task, description=escape(now.doing), completed=now.done, total=now.total)
+
+        yield on_progress
+
+
+def print_recipe(info, advice: str) -> None:
+    """What the recipe chose, and how good it is on videos that it has not seen."""
+    record = info.training
+    say(escape(f"Chosen: {record.recipe}"))
+    n_videos = record.abnormal_videos + record.normal_videos
+    if record.video_auc is not None:
+        auc, low, high = (f"{value:.2f}" for value in (record.video_auc, record.video_auc_low, record.video_auc_high))
+        measured = f"video AUC {auc} ({low}-{high}) on held-out videos, {record.folds} folds"
+    else:
+        measured = "not measured on held-out videos"
+    say(f"{measured}; {n_videos} videos; {advice}")
+
+
 def print_evaluation(evaluation, report: dict) -> None:
     """A table of the metrics; `report` has what they were measured on."""
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -262,24 +293,24 @@ def print_evaluation(evaluation, report: dict) -> None:
 
 @contextmanager
 def compare_progress(rows, seeds: int) -> Iterator[tuple[Callable, Callable]]:
-    """Yields `on_step(entry, seed, step)`, and `on_outcome(outcome)`, a line a run."""
+    """Yields `on_step(row, seed, step)`, and `on_result(result)`, which prints one line per run."""
     say(f"{len(rows)} rows, {seeds} seeds")
     with _progress(MofNCompleteColumn(), TextColumn("steps")) as progress:
         task = progress.add_task("", total=None)
 
-        def on_step(entry, seed: int, step: int) -> None:
-            text = f"{escape(entry.label)}, seed {seed}"
-            progress.update(task, description=text, completed=step, total=entry.config.steps)
+        def on_step(row, seed: int, step: int) -> None:
+            text = f"{escape(row.label)}, seed {seed}"
+            progress.update(task, description=text, completed=step, total=row.plan.config.steps)
 
-        def on_outcome(outcome) -> None:
-            auc, ap = outcome.metrics["auc"], outcome.metrics["ap"]
-            say(f"{escape(outcome.label)}, seed {outcome.seed}: AUC {auc:.4f}  AP {ap:.4f}  step {outcome.step}")
+        def on_result(result) -> None:
+            auc, ap = result.metrics["auc"], result.metrics["ap"]
+            say(f"{escape(result.label)}, seed {result.seed}: AUC {auc:.4f}  AP {ap:.4f}  step {result.step}")
 
-        yield on_step, on_outcome
+        yield on_step, on_result
 
 
 def print_comparison(table: list[dict]) -> None:
-    from ..experiments.compare import COLUMNS, mean_and_spread
+    from ..experiments.table import COLUMNS, mean_and_spread
 
     grid = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("method", "seeds", "checkpoint"):

@@ -14,7 +14,7 @@ from ..segments import pool
 from .datasets import DATASETS, published_lengths
 from .labels import LABELS_FILE, label_videos
 
-CROPS = ("mean", "draw", "all")
+CROPS = ("mean", "draw", "all", "together")
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ def load_bags(
     """All features of the folder, pooled to `n_segments`, with their labels.
 
     `labels` is a file like labels.csv, or of ground truth, to use instead of the labels in the folder.
-    `crops`: "mean" averages them; "draw" and "all" keep them, so that training picks a random one per batch, or uses
-    each as a video.
+    `crops`: "mean" averages them; "draw", "all" and "together" keep them, so that training picks a random one per
+    batch, uses each as a video, or those of a video together.
 
     Raises FeatureError if there are no files or one is damaged, UsageError if a label is missing, labels contradict
     each other or the files are of different kinds.

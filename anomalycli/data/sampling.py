@@ -66,8 +66,20 @@ def draw(videos: np.ndarray, step: int, batch: int, seed: tuple[int, ...]) -> np
     return np.array([rounds[i // len(videos)][i % len(videos)] for i in at])
 
 
-class Batches:
-    """What step k takes: rows of bags.x.flatten(0, 1), int64 (2, batch): abnormal ones, then normal ones.
+def arranged(x: np.ndarray, crops: str) -> tuple[np.ndarray, int]:
+    """Bags (N, C, T, D) as training takes them by the policy `crops`, and how many rows there are per video.
+
+    Rows are (T, D): the means over crops, or the crops; with "together" they are (C, T, D).
+    """
+    if crops == "together":
+        return x, 1
+    if crops == "mean" and x.shape[1] > 1:
+        return x.mean(1, dtype=np.float32), 1
+    return x.reshape(-1, *x.shape[2:]), x.shape[1]
+
+
+class BagBatches:
+    """The batch of step k: rows of `arranged` bags, int64 (2, batch): abnormal ones, then normal ones.
 
     Of several crops, "all" takes each as a video of its own, "draw" any one each time a video comes.
     """

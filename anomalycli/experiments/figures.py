@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -37,8 +38,11 @@ def plot_erasures(erasures: Sequence[Erasure], path: Path, truth: Mapping[str, n
     """
     truth = truth or {}
     names = sorted({erasure.video for erasure in erasures})
-    figure = _figure(9, 2.6 * len(names) + 0.3)
-    for axes, name in zip(figure.subplots(len(names), 1, squeeze=False)[:, 0], names, strict=True):
+    figure = _figure(9, 2.6 * max(1, len(names)) + 0.3)
+    if not names:
+        figure.text(0.5, 0.5, "No video that was watched came up in training.", ha="center", va="center", color=INK)
+    panels: Any = figure.subplots(len(names), 1, squeeze=False)[:, 0] if names else []
+    for axes, name in zip(panels, names, strict=True):
         rows = [erasure for erasure in erasures if erasure.video == name]
         picture = np.full((max(row.epoch for row in rows), rows[0].n_segments), np.nan)
         for row in rows:

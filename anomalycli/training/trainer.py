@@ -1,294 +1,276 @@
-"""Algorithm 1 of the paper: train DE-Net on bags with video-level labels."""
+"""One trainer for every method: a plan and labelled bags in, a checkpoint out. For DE-Net, it is Algorithm 1."""
 
+import copy
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..checkpoint import ModelInfo, save_model
-from ..data.bags import CROPS, Bags
-from ..data.sampling import Batches, split
-from ..denet import DENet, DENetConfig
-from ..device import pick_precision
-from ..erasing import erase
+from ..checkpoint import ModelInfo, TrainingRecord, save_model
+from ..data.bags import Bags
+from ..data.sampling import BagBatches, arranged, split
 from ..errors import UsageError
 from ..evaluation.protocol import EvaluationSet, evaluation_set
-from ..losses import ranking_loss, variation_loss
+from ..events import EventRule
+from ..methods import Method, find_method
+from ..methods.prepared import standardised
 from ..version import __version__
+from .config import CHECKPOINTS, TrainConfig
 from .erasure_log import Erasure, write_erasures
-from .state import Run, load_state, save_state
+from .loop import Step, make_optimizer, optimise
+from .plan import Plan
+from .state import StateFile, TrainingState
 from .validation import average_precision
 
-ERASING = ("dynamic", "always", "never")
-PRECISIONS = ("auto", "fp32", "bf16")
-CHECKPOINTS = {"last": "last", "validation": "best on validation", "test": "best on test"}
-CHUNK = 64  # steps whose batches are drawn at once, so that a device need not wait for each
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a run learns from.
+
+    groups: group (source, camera) by video; videos of one group are held out together or not at all. truth: bool
+    (n_frames,) by video, if validation is to be on frames. test: scored only to keep the best on it. watch: videos
+    whose erased segments are recorded.
+    """
+
+    bags: Bags
+    groups: Mapping[str, str] | None = None
+    truth: Mapping[str, np.ndarray] | None = None
+    test: EvaluationSet | None = None
+    watch: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """Training settings: the paper's (Sec. 4.1), and ours where the paper gives none.
+class Destination:
+    """Where the checkpoint goes: fp16 with `half`. A run that is there is resumed, overwritten, or an error."""
 
-    Each field is Annotated with its description and, for a fixed set of values, those values; the command line
-    makes its options from them. Raises ValueError for values out of range.
+    path: Path
+    half: bool = False
+    resume: bool = False
+    overwrite: bool = False
+
+    def beside(self, ending: str) -> Path:
+        """A file beside the checkpoint."""
+        return self.path.with_name(self.path.name + ending)
+
+    def check(self) -> None:
+        """Raise UsageError where a checkpoint or the state of an interrupted run would be replaced unasked."""
+        if self.resume or self.overwrite:
+            return
+        state = self.beside(".state")
+        if state.exists():
+            message = f"{state}: an interrupted run left this state. Resume or overwrite it."
+            raise UsageError(message, "resume", "overwrite")
+        if self.path.exists():
+            raise UsageError(f"{self.path} exists. Overwrite it, or name another file.", "overwrite", "output")
+
+
+@dataclass(frozen=True)
+class Material:
+    """The bags of one run: those trained on (`kept`), validated on, and those that pick the state to keep.
+
+    start: a trained network to begin from, which stays as it is; None begins anew.
     """
 
-    steps: Annotated[int, "Batches to train on."] = 1000  # not in the paper
-    batch: Annotated[int, "Abnormal videos per batch, and as many normal ones."] = 32
-    lr: Annotated[float, "Learning rate of Adam."] = 1e-5
-    weight_decay: Annotated[float, "Weight decay of Adam."] = 1e-3
-    erasing: Annotated[str, "Abnormal videos to erase in: by dynamic assessment, always or never.", ERASING] = "dynamic"
-    threshold: Annotated[float, "Delta of Eq. 10: segments that score higher are erased."] = 0.8
-    alpha1: Annotated[float, "Weight of the score loss, Eq. 14-15."] = 1.0
-    alpha2: Annotated[float, "Weight of the feature loss, Eq. 14-15."] = 1e-4
-    lambda1: Annotated[float, "Weight of the loss without erasing, Eq. 16."] = 1.0
-    lambda2: Annotated[float, "Weight of the loss after erasing, Eq. 16."] = 1.0
-    crops: Annotated[
-        str, "Features with several crops: their mean, a random one per batch (draw), or each as a video (all).", CROPS
-    ] = "mean"
-    validation: Annotated[float, "Share of the videos of each label to hold out for validation."] = 0.2
-    validate_every: Annotated[int, "Steps between validations; the training state is saved as often."] = 50
-    keep: Annotated[str, "Checkpoint to write: the last, or the best on validation or test.", tuple(CHECKPOINTS)] = (
-        "last"
-    )
-    precision: Annotated[
-        str, "Of the network's products; auto is bf16 where the device computes it faster.", PRECISIONS
-    ] = "auto"
-    seed: Annotated[int, "Same seed, same model."] = 0
+    bags: Bags
+    kept: np.ndarray
+    validation: EvaluationSet | None = None
+    picker: EvaluationSet | None = None
+    watch: Sequence[str] = ()
+    start: Method | None = None
 
     def __post_init__(self):
-        if self.erasing not in ERASING:
-            raise ValueError(f"Erasing is {', '.join(ERASING)}; not '{self.erasing}'.")
-        if self.crops not in CROPS:
-            raise ValueError(f"Crops are {', '.join(CROPS)}; not '{self.crops}'.")
-        if self.keep not in CHECKPOINTS:
-            raise ValueError(f"What is kept is {', '.join(CHECKPOINTS)}; not '{self.keep}'.")
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"Precision is {', '.join(PRECISIONS)}; not '{self.precision}'.")
-        if min(self.steps, self.batch, self.validate_every) < 1:
-            raise ValueError("Steps, batch and the steps between validations must be 1 or more.")
-        if not 0 <= self.validation < 1:
-            raise ValueError(f"The share held out for validation must be in [0, 1), not {self.validation}.")
-
-    def on(self, device: torch.device) -> "TrainConfig":
-        """These settings with the precision that "auto" comes to on `device`."""
-        precision = pick_precision(self.precision, device)
-        return dataclasses.replace(self, precision="bf16" if precision == "bf16" else "fp32")
+        check_classes(self.bags.labels[self.kept])
 
 
 @dataclass(frozen=True)
-class Progress:
-    """Where training stands after `step` steps.
+class TrainingProgress:
+    """Where training stands after a step, and the method as it is now.
 
-    validation_ap: average precision on what is held out; None where nothing is.
+    validation_ap: average precision on what is held out; None where nothing is, or before it is measured.
     """
 
-    step: int
-    raw_loss: Tensor
-    mask: Tensor  # which abnormal segments of the batch were erased
+    last: Step
     validation_ap: float | None
+    method: Method
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return self.last.number
 
     @property
     def loss(self) -> float:
-        """Asking for it waits for the device."""
-        return self.raw_loss.item()
+        """Reading it waits for the device."""
+        return self.last.loss.item()
 
     @property
     def erased(self) -> float:
-        """Share of the batch's abnormal segments that were erased. Asking for it waits for the device."""
-        return self.mask.float().mean().item()
+        """Share of the batch's abnormal segments that were erased. Reading it waits for the device."""
+        return self.last.erased.float().mean().item()
 
 
 def train(
-    bags: Bags,
-    output: str | Path,
-    model_config: DENetConfig,
-    config: TrainConfig = TrainConfig(),
-    *,
-    groups: Mapping[str, str] | None = None,
-    truth: Mapping[str, np.ndarray] | None = None,
-    test: EvaluationSet | None = None,
-    watch: Sequence[str] = (),
+    plan: Plan,
+    data: TrainingData,
+    destination: Destination,
     device: str | torch.device = "cpu",
-    resume: bool = False,
-    overwrite: bool = False,
-    half: bool = False,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[TrainingProgress], None] | None = None,
 ) -> ModelInfo:
-    """Train and write the network to `output` (safetensors; fp16 with `half`), in the state `config.keep`.
+    """Train and write the checkpoint, in the state that `config.keep` names.
 
-    `groups` (group by video) keeps groups together where videos are held out; `truth`, bool (n_frames,)
-    by video, makes validation a matter of frames. `test` is looked at only to keep the best on it.
-    Of the videos in `watch`, what was erased is written to `output` + ".erasing.csv".
+    Of the videos that are watched, what was erased is written beside it, to NAME.erasing.csv. Every
+    `config.validate_every` steps the whole state goes to NAME.state, from which a resumed run ends in the very result
+    of an uninterrupted one.
 
-    Every `validate_every` steps the whole state goes to `output` + ".state", from which `resume` goes
-    on to the very result of an uninterrupted run: each step draws its videos and its dropout from
-    (seed, step) alone.
-
-    Raises UsageError where there is only one class, where `output` is there already and neither
-    `resume` nor `overwrite` is given, where the run to resume had other settings or data, or where
-    nothing is there to pick the best on.
+    Raises UsageError where there is only one class, where the checkpoint exists and is neither to be resumed nor
+    overwritten, where the run to resume had other settings or data, or where there is nothing to pick the best on.
     """
+    bags, test = data.bags, data.test
     if test and (conflict := test.bags.kind.conflict(bags.kind, "the test features have", "the training features")):
         raise UsageError(f"{conflict}: both need features of the same kind.")
-    output = Path(output)
-    state = output.with_name(output.name + ".state")
     device = torch.device(device)
-    config = config.on(device)
-    if not resume and not overwrite:
-        _refuse_to_replace(output, state)
-    held_out, kept = split(bags.names, bags.labels, config.validation, config.seed, groups)
-    check_classes(bags.labels[kept])
-    validation = evaluation_set(bags[held_out], truth) if len(held_out) else None
-    judge = {"last": None, "validation": validation, "test": test}[config.keep]
-    if config.keep != "last" and judge is None:
-        raise UsageError(f"There is nothing to pick the best state on: no video is set apart for {config.keep}.")
-    if unknown := sorted(set(watch) - set(bags.names)):
-        raise UsageError(f"There is no video '{unknown[0]}' to watch.")
-    identity = {
-        "model": dataclasses.asdict(model_config),
-        "train": {name: value for name, value in dataclasses.asdict(config).items() if name != "steps"},
-        "data": bags.fingerprint(),
-        "held_out": [bags.names[i] for i in held_out],
-        "watch": sorted(watch),
-    }
-
-    with torch.random.fork_rng():
-        torch.manual_seed(config.seed)
-        model = DENet(model_config).to(device)
-        run = Run(model, make_optimizer(model, config))
-        if resume and state.exists():
-            load_state(state, run, identity)
-        batches = Batches(bags.labels, kept, bags.x.shape[1], config.crops, config.batch, config.seed)
-        x = torch.from_numpy(bags.x).flatten(0, 1).to(device)
-
-        def loss_of(x_a: Tensor, x_n: Tensor) -> tuple[Tensor, Tensor]:
-            return total_loss(model, x_a, x_n, config)
-
-        for step, loss, erased in steps(model, loss_of, run.optimizer, x, batches, config, run.step):
-            run.step = step
-            run.erasures += _watched(bags, batches, step, erased, watch)
-            if step % config.validate_every == 0 or step == config.steps:
-                if validation:
-                    run.ap = average_precision(model, validation, device)
-                if run.ap is not None and judge is validation:
-                    run.keep_best(run.ap)
-                elif judge:
-                    run.keep_best(average_precision(model, judge, device))
-                save_state(state, run, identity)
-            if on_progress:
-                on_progress(Progress(step, loss, erased, run.ap))
-
-    if run.best:
-        model.load_state_dict(run.best)
-    info = ModelInfo(
-        model_config,
-        bags.kind,
-        training=dataclasses.asdict(config)
-        | {
-            "data": identity["data"],
-            "crops_seen": bags.seen,
-            "abnormal_videos": int((bags.labels[kept] == 1).sum()),
-            "normal_videos": int((bags.labels[kept] == 0).sum()),
-            "validation_videos": len(held_out),
-            "validation_ap": run.ap,
-            "validated_on": "frames" if truth is not None else "videos",
-            "checkpoint": CHECKPOINTS[config.keep],
-            "checkpoint_step": run.best_step if run.best else run.step,
-            "checkpoint_ap": run.best_ap,
-            "tool": f"anomalycli {__version__}",
-        },
-    )
-    save_model(output, model, info, half)
-    if watch:
-        write_erasures(output.with_name(output.name + ".erasing.csv"), run.erasures)
-    state.unlink(missing_ok=True)
+    plan = dataclasses.replace(plan, config=plan.config.on(device))
+    destination.check()
+    held_out, material = _divide(plan.config, data)
+    state = StateFile(destination.beside(".state"), _identity(plan, data, held_out))
+    if not destination.resume:
+        state.remove()
+    run = fit(plan, material, device, state, on_progress)
+    record = _record(plan, data, material, run)
+    info = ModelInfo(plan.settings, data.bags.kind, EventRule(), record, plan.method, plan.config.standardise)
+    save_model(destination.path, run.method, info, destination.half)
+    if data.watch:
+        write_erasures(destination.beside(".erasing.csv"), run.erasures)
+    state.remove()
     return info
 
 
-def steps(
-    model: nn.Module,
-    loss_of: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
-    optimizer: torch.optim.Optimizer,
-    x: Tensor,
-    batches: Batches,
-    config: TrainConfig,
-    start: int = 0,
-) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Train from step `start` to config.steps, yielding steps done, loss and what was erased after each.
+def fit(
+    plan: Plan,
+    material: Material,
+    device: torch.device,
+    state: StateFile | None = None,
+    on_progress: Callable[[TrainingProgress], None] | None = None,
+) -> TrainingState:
+    """Train to the end; the method returned has the weights to keep. With `state`, save there and resume from it."""
+    config, bags = plan.config, material.bags
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        method = (copy.deepcopy(material.start) if material.start else _build(plan, material)).to(device)
+        run = TrainingState(method, make_optimizer(method, config))
+        if state and state.path.exists():
+            state.load(run)
+        rows, rows_per_video = arranged(bags.x, config.crops)
+        batches = BagBatches(bags.labels, material.kept, rows_per_video, config.crops, config.batch, config.seed)
+        x = torch.from_numpy(rows).to(device)
+        for step in optimise(method, run.optimizer, x, batches, config, run.step):
+            run.step = step.number
+            run.erasures += _watched(material, batches, step)
+            if step.number % config.validate_every == 0 or step.number == config.steps:
+                _validate(run, material, device)
+                if state:
+                    state.save(run)
+            if on_progress:
+                on_progress(TrainingProgress(step, run.ap, method))
+    if run.best:
+        method.load_state_dict(run.best)
+    return run
 
-    x: (N * C, T, D), all bags, on the device of the model. `loss_of` takes abnormal and normal bags,
-    (batch, T, D) each.
-    """
-    for first in range(start, config.steps, CHUNK):
-        chunk = range(first, min(first + CHUNK, config.steps))
-        rows = torch.from_numpy(np.stack([batches(step) for step in chunk])).to(x.device)
-        for step, (abnormal, normal) in zip(chunk, rows, strict=True):
-            torch.manual_seed(_step_seed(config.seed, step))
-            model.train()
-            loss, erased = loss_of(x[abnormal].float(), x[normal].float())
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            yield step + 1, loss.detach(), erased
 
-
-def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    return torch.optim.Adam(model.parameters(), config.lr, weight_decay=config.weight_decay, fused=True)
+def _build(plan: Plan, material: Material) -> Method:
+    method = find_method(plan.method).build(plan.settings)
+    if not plan.config.standardise:
+        return method
+    kind = material.bags.kind
+    groups = [width for _, width in kind.groups] + [kind.width - kind.dim] * bool(kind.audio)
+    return standardised(method, material.bags.x[material.kept], groups, plan.config.balance, plan.config.group_dropout)
 
 
 def check_classes(labels: np.ndarray) -> None:
-    """Raises UsageError where the videos to train on are of one class."""
+    """Raise UsageError where the videos to train on are of one class."""
     if len(set(labels)) < 2:
         only = "abnormal" if labels.any() else "normal"
-        raise UsageError(f"Every training video is {only}: DE-Net learns from the difference, so give both kinds.")
+        raise UsageError(f"Every training video is {only}: training needs normal and abnormal videos.")
 
 
-def total_loss(model: DENet, x_a: Tensor, x_n: Tensor, config: TrainConfig) -> tuple[Tensor, Tensor]:
-    """Eq. 14-16 for a batch of abnormal and normal videos, (B, T, D) each.
+def _divide(config: TrainConfig, data: TrainingData) -> tuple[list[str], Material]:
+    """The videos held out, and the material of the run."""
+    bags = data.bags
+    held_out, kept = split(bags.names, bags.labels, config.validation, config.seed, data.groups)
+    validation = evaluation_set(bags[held_out], data.truth) if len(held_out) else None
+    picker = {"last": None, "validation": validation, "test": data.test}[config.keep]
+    material = Material(bags, kept, validation, picker, data.watch)
+    if config.keep != "last" and picker is None:
+        raise UsageError(
+            f"There is nothing to pick the best state on: no video is set apart for {config.keep}.",
+            "keep",
+            "validation",
+        )
+    trained_on = {bags.names[i]: bags.labels[i] for i in kept}
+    for name in data.watch:
+        if name not in bags.names:
+            raise UsageError(f"There is no video '{name}' to watch.", "watch")
+        if name not in trained_on:
+            raise UsageError(f"'{name}' is held out: only videos that are trained on are erased.", "watch")
+        if trained_on[name] == 0:
+            raise UsageError(f"'{name}' is a normal video: only abnormal ones are erased.", "watch")
+    return [bags.names[i] for i in held_out], material
 
-    Returns the loss, a scalar, and which segments of x_a were erased, bool (B, T).
-    """
-    n = len(x_a)
 
-    def loss(features: Tensor, scores: Tensor) -> Tensor:  # Eq. 14-15
-        score_loss = ranking_loss(scores[:n], scores[n:])
-        return config.alpha1 * score_loss + config.alpha2 * variation_loss(features[:n], features[n:])
-
-    def run(x: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-            return model(x)
-
-    features, scores = run(torch.cat((x_a, x_n)))  # the un-erase step
-    unerased = config.lambda1 * loss(features, scores)
-    if config.erasing == "never":
-        return unerased, torch.zeros_like(scores[:n], dtype=torch.bool)
-    x_e, erased = erase(x_a, scores[:n], x_n, scores[n:], config.threshold, config.erasing == "dynamic")
-    return unerased + config.lambda2 * loss(*run(torch.cat((x_e, x_n)))), erased  # the erase step, Eq. 16
+def _validate(run: TrainingState, material: Material, device: torch.device) -> None:
+    if material.validation:
+        run.ap = average_precision(run.method, material.validation, device)
+    if run.ap is not None and material.picker is material.validation:
+        run.keep_best(run.ap)
+    elif material.picker:
+        run.keep_best(average_precision(run.method, material.picker, device))
 
 
-def _watched(bags: Bags, batches: Batches, step: int, erased: Tensor, watch: Sequence[str]) -> list[Erasure]:
-    if not watch:
+def _identity(plan: Plan, data: TrainingData, held_out: list[str]) -> dict:
+    """What a resumed run must have in common with the one it resumes; more steps are allowed."""
+    return {
+        "method": plan.method,
+        "model": dataclasses.asdict(plan.settings),
+        "train": {name: value for name, value in dataclasses.asdict(plan.config).items() if name != "steps"},
+        "data": data.bags.fingerprint(),
+        "held_out": held_out,
+        "watch": sorted(data.watch),
+    }
+
+
+def _record(plan: Plan, data: TrainingData, material: Material, run: TrainingState) -> TrainingRecord:
+    labels = data.bags.labels[material.kept]
+    return TrainingRecord(
+        settings=dataclasses.asdict(plan.config),
+        data=data.bags.fingerprint(),
+        crops_seen=data.bags.seen,
+        abnormal_videos=int((labels == 1).sum()),
+        normal_videos=int((labels == 0).sum()),
+        validation_videos=len(data.bags.names) - len(labels),
+        validation_ap=run.ap,
+        validated_on="frames" if data.truth is not None else "videos",
+        checkpoint=CHECKPOINTS[plan.config.keep],
+        checkpoint_step=run.kept_step,
+        checkpoint_ap=run.best_ap,
+        tool=f"anomalycli {__version__}",
+    )
+
+
+def _watched(material: Material, batches: BagBatches, step: Step) -> list[Erasure]:
+    if not material.watch:
         return []
-    rows = [(row, bags.names[bag // bags.x.shape[1]]) for row, bag in enumerate(batches(step - 1)[0])]
+    names, n_segments = material.bags.names, material.bags.x.shape[2]
+    rows = [(row, names[bag // batches.n_crops]) for row, bag in enumerate(batches(step.number - 1)[0])]
     return [
-        Erasure(batches.epoch(step - 1, row), step, name, erased.shape[1], tuple(erased[row].nonzero()[:, 0].tolist()))
+        Erasure(batches.epoch(step.number - 1, row), step.number, name, n_segments, _indices(step.erased[row]))
         for row, name in rows
-        if name in watch
+        if name in material.watch
     ]
 
 
-def _step_seed(seed: int, step: int) -> int:
-    return int(np.random.SeedSequence((seed, step)).generate_state(1)[0])
-
-
-def _refuse_to_replace(output: Path, state: Path) -> None:
-    if state.exists():
-        raise UsageError(f"{state}: a run stopped on the way is there. Give --resume to go on, or --overwrite.")
-    if output.exists():
-        raise UsageError(f"{output}: there is a model of this name. Give --overwrite, or another --output.")
+def _indices(mask: Tensor) -> tuple[int, ...]:
+    return tuple(mask.nonzero()[:, 0].tolist())

@@ -1,17 +1,17 @@
-"""How a network in training, or a method in a comparison, does on bags it is not trained on."""
+"""How well a method in training does on bags that it is not trained on."""
 
 import numpy as np
 import torch
 from sklearn.metrics import average_precision_score
-from torch import nn
 
 from ..evaluation.protocol import EvaluationSet
 from ..inference import score_bags
+from ..methods import Method
 
 
-def average_precision(model: nn.Module, held_out: EvaluationSet, device: torch.device) -> float:
+def average_precision(method: Method, held_out: EvaluationSet, device: torch.device) -> float:
     """AP of all frames where there is ground truth, else of the videos, each by its highest score."""
-    scores = score_bags(model, held_out.bags.x, device)
+    scores = score_bags(method, held_out.bags.x, device)
     if held_out.truth is None:
         return float(average_precision_score(held_out.bags.labels, scores.max(1)))
     frames = held_out.frame_scores(scores)

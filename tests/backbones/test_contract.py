@@ -1,14 +1,13 @@
 """Every backbone keeps the contract, and docs/extending.md adds one from a package of its own."""
 
 import os
-import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
-from helpers import ROOT
+from helpers import ROOT, files_of
 
 from anomalycli.backbones import ClipNetwork
 from anomalycli.backbones.base import BUILT_IN, backbone_names, find_backbone
@@ -66,13 +65,6 @@ def test_what_is_no_backbone_is_refused():
         find_backbone("there_is_no_such_module:Net")
     with pytest.raises(UsageError, match="'json:JSONDecoder' is not a backbone: it has no dim"):
         find_backbone("json:JSONDecoder")
-
-
-def files_of(section: str) -> dict[str, str]:
-    """The files that a section of docs/extending.md says to write."""
-    text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-    text = text.split(f"\n## {section}\n")[1].split("\n## ")[0]
-    return {name: body for name, _, body in re.findall(r"^`([\w.]+)`:\n\n```(\w+)\n(.*?)^```", text, re.M | re.S)}
 
 
 def test_a_backbone_is_added_as_the_documentation_says(tmp_path, make_video):

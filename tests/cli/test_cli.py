@@ -31,11 +31,11 @@ def test_every_command_and_option_has_help(command):
 
 
 def test_every_setting_of_training_is_a_flag_with_its_true_default():
-    from anomalycli.denet import DENetConfig
-    from anomalycli.training.trainer import TrainConfig
+    from anomalycli.methods.de_net import DENetSettings
+    from anomalycli.training.config import TrainConfig
 
     flags = {parameter.name: parameter for parameter in cli.commands["train"].params}
-    for field in (*dataclasses.fields(DENetConfig), *dataclasses.fields(TrainConfig)):
+    for field in (*dataclasses.fields(DENetSettings), *dataclasses.fields(TrainConfig)):
         if field.name == "feature_dim":  # it is read from the features
             continue
         assert field.name in flags, field.name

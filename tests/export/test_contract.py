@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from helpers import ROOT, kind
+from helpers import ROOT, files_of, kind
 
 from anomalycli.checkpoint import ModelInfo, save_model
 from anomalycli.denet import DENet, DENetConfig
@@ -59,13 +59,6 @@ def test_what_is_no_format_is_refused():
     with pytest.raises(UsageError, match="no format 'docx': choose from csv, npy"):
         load_writer("docx")
     assert formats()[: len(BUILT_IN)] == tuple(BUILT_IN)
-
-
-def files_of(section: str) -> dict[str, str]:
-    """The files that a section of docs/extending.md says to write."""
-    text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-    text = text.split(f"\n## {section}\n")[1].split("\n## ")[0]
-    return {name: body for name, _, body in re.findall(r"^`([\w.]+)`:\n\n```(\w+)\n(.*?)^```", text, re.M | re.S)}
 
 
 def test_a_format_is_added_as_the_documentation_says(tmp_path, make_features):

@@ -7,11 +7,11 @@ one has won. Measured is the recall of mild segments where 5% of normal segments
 
 import numpy as np
 import torch
+from helpers import kind as features_kind
 
-from anomalycli.data.sampling import Batches
-from anomalycli.denet import DENetConfig
-from anomalycli.methods import METHODS
-from anomalycli.training.trainer import TrainConfig, make_optimizer, steps
+from anomalycli.data.bags import Bags
+from anomalycli.training.plan import make_plan
+from anomalycli.training.trainer import Material, fit
 
 T, D, VIDEOS = 32, 16, 60
 NORMAL, PROMINENT, MILD = 0, 1, 2
@@ -37,14 +37,13 @@ def recall(name, seed):
     rng = np.random.default_rng(seed)
     x, _ = make_videos(rng)
     test, kind = make_videos(rng)
-    config = TrainConfig(steps=150, batch=16, lr=1e-3, seed=seed)
-    network = DENetConfig(D, segments=T, scales=2, heads=2, feedforward=32)
+    values = {"steps": 150, "batch": 16, "lr": 1e-3, "seed": seed, "precision": "fp32"}
+    values |= {"segments": T, "scales": 2, "heads": 2, "feedforward": 32}
     labels = np.repeat([1, 0], VIDEOS)
-    torch.manual_seed(seed)
-    method = METHODS[name](network, config)
-    batches = Batches(labels, np.arange(2 * VIDEOS), 1, "mean", config.batch, seed)
-    for _ in steps(method, method.loss, make_optimizer(method, config), torch.from_numpy(x), batches, config):
-        pass
+    names = tuple(map(str, range(2 * VIDEOS)))
+    bags = Bags(x[:, None], labels, names, features_kind(dim=D), np.full(2 * VIDEOS, 16 * T))
+    material = Material(bags, np.arange(2 * VIDEOS))
+    method = fit(make_plan(name, D, values), material, torch.device("cpu")).method
     with torch.inference_mode():
         scores = method.eval()(torch.from_numpy(test))[1].numpy()
     alarm = np.quantile(scores[kind == NORMAL], 0.95)

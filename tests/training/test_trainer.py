@@ -9,31 +9,35 @@ from safetensors import safe_open
 
 from anomalycli.checkpoint import load_model
 from anomalycli.data.bags import load_bags
-from anomalycli.data.sampling import Batches, draw, split
-from anomalycli.denet import DENetConfig
+from anomalycli.data.sampling import BagBatches, draw, split
 from anomalycli.errors import CheckpointError, UsageError
 from anomalycli.evaluation.protocol import evaluation_set
 from anomalycli.training.erasure_log import read_erasures
-from anomalycli.training.recipes import PRESETS
-from anomalycli.training.trainer import TrainConfig, train
+from anomalycli.training.plan import make_plan
+from anomalycli.training.presets import PRESETS
+from anomalycli.training.trainer import Destination, TrainingData, train
 from anomalycli.training.validation import average_precision
 
 NETWORK = ("--width", "16", "--heads", "2", "--feedforward", "16", "--segments", "8", "--scales", "2")
 SMALL = (*NETWORK, "--batch", "4", "--lr", "1e-3", "--device", "cpu", "--validate-every", "5")
 
 
-def small(**changes):
-    return TrainConfig(**{"batch": 4, "lr": 1e-3, "steps": 12, "validate_every": 5} | changes)
+def plan(**changes):
+    values = {"batch": 4, "lr": 1e-3, "steps": 12, "validate_every": 5}
+    values |= {"segments": 8, "scales": 2, "heads": 2, "feedforward": 16}
+    changes = {**values, **changes}
+    return make_plan("de-net", changes.pop("feature_dim", 32), changes)
 
 
-def network(**changes):
-    return DENetConfig(**{"feature_dim": 32, "segments": 8, "scales": 2, "heads": 2, "feedforward": 16} | changes)
+def go(bags, path, plan, on_progress=None, resume=False, overwrite=False, half=False, **data):
+    destination = Destination(path, half, resume, overwrite)
+    return train(plan, TrainingData(bags, **data), destination, on_progress=on_progress)
 
 
 def test_two_runs_with_one_seed_are_the_same_file_and_another_seed_is_another(make_features, tmp_path):
     bags = load_bags(make_features(), 8)
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        train(bags, tmp_path / name, network(), small(seed=seed))
+        go(bags, tmp_path / name, plan(seed=seed))
     a, b, c = ((tmp_path / name).read_bytes() for name in "abc")
     assert a == b
     assert a != c
@@ -42,7 +46,7 @@ def test_two_runs_with_one_seed_are_the_same_file_and_another_seed_is_another(ma
 def test_it_learns_what_abnormal_means(make_features, tmp_path):
     bags = load_bags(make_features(normal=20, abnormal=20), 8)
     told = []
-    train(bags, tmp_path / "m", network(), small(steps=150), on_progress=told.append)
+    go(bags, tmp_path / "m", plan(steps=150), on_progress=told.append)
     assert told[-1].step == 150
     assert told[-1].loss < 0.5 * told[0].loss
     assert told[-1].validation_ap == 1
@@ -54,7 +58,7 @@ def test_it_learns_what_abnormal_means(make_features, tmp_path):
 def test_erasing_can_be_chosen(make_features, tmp_path, erasing):
     bags = load_bags(make_features(), 8)
     told = []
-    train(bags, tmp_path / "m", network(), small(erasing=erasing, threshold=0.0), on_progress=told.append)
+    go(bags, tmp_path / "m", plan(erasing=erasing, threshold=0.0), on_progress=told.append)
     erased = [now.erased for now in told]
     if erasing == "always":
         assert erased == [1] * 12  # every score is above 0: whole videos are zeroed, and the loss stays finite
@@ -63,10 +67,10 @@ def test_erasing_can_be_chosen(make_features, tmp_path, erasing):
     assert all(np.isfinite(now.loss) for now in told)
 
 
-def test_a_run_killed_at_any_step_and_resumed_ends_in_the_same_file(make_features, run, tmp_path):
+def test_a_run_killed_at_any_step_and_resumed_ends_in_the_same_file(make_features, call, tmp_path):
     make_features()
-    command = ["train", "features", *SMALL, "--steps", "400"]
-    run(*command, "-o", "whole.safetensors")
+    command = ["train", "features", *SMALL, "--steps", "200"]
+    call(*command, "-o", "whole.safetensors")
     state = tmp_path / "killed.safetensors.state"
     rng = np.random.default_rng()
     for extra in ((), ("--resume",)):
@@ -82,9 +86,9 @@ def test_a_run_killed_at_any_step_and_resumed_ends_in_the_same_file(make_feature
         process.send_signal(signal.SIGKILL)
         process.wait()
     if state.exists():
-        told = run(*command, "-o", "killed.safetensors", code=2).stderr
-        assert "--resume" in told
-    run(*command, "-o", "killed.safetensors", "--resume")
+        told = call(*command, "-o", "killed.safetensors", code=2).stderr
+        assert "interrupted run" in told
+    call(*command, "-o", "killed.safetensors", "--resume")
     assert (tmp_path / "killed.safetensors").read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
     assert not state.exists()
 
@@ -99,41 +103,41 @@ def test_a_run_is_not_resumed_with_other_settings_or_data(make_features, tmp_pat
 
     bags = load_bags(make_features(), 8)
     with pytest.raises(Stop):
-        train(bags, tmp_path / "m", network(), small(), on_progress=stop)
+        go(bags, tmp_path / "m", plan(), on_progress=stop)
     with pytest.raises(UsageError, match="other settings"):
-        train(bags, tmp_path / "m", network(), small(lr=1.0), resume=True)
+        go(bags, tmp_path / "m", plan(lr=1.0), resume=True)
     with pytest.raises(UsageError, match="another network"):
-        train(bags, tmp_path / "m", network(scales=1), small(), resume=True)
+        go(bags, tmp_path / "m", plan(scales=1), resume=True)
     with pytest.raises(UsageError, match="other features or labels"):
-        train(load_bags(make_features("more", normal=7), 8), tmp_path / "m", network(), small(), resume=True)
-    with pytest.raises(UsageError, match="--resume"):
-        train(bags, tmp_path / "m", network(), small())
+        go(load_bags(make_features("more", normal=7), 8), tmp_path / "m", plan(), resume=True)
+    with pytest.raises(UsageError, match="interrupted run left this state"):
+        go(bags, tmp_path / "m", plan())
 
 
 def test_a_model_is_not_replaced_unasked(make_features, tmp_path):
     bags = load_bags(make_features(), 8)
-    train(bags, tmp_path / "m", network(), small())
-    with pytest.raises(UsageError, match="--overwrite"):
-        train(bags, tmp_path / "m", network(), small())
-    train(bags, tmp_path / "m", network(), small(), overwrite=True)
+    go(bags, tmp_path / "m", plan())
+    with pytest.raises(UsageError, match="m exists"):
+        go(bags, tmp_path / "m", plan())
+    go(bags, tmp_path / "m", plan(), overwrite=True)
 
 
 def test_the_checkpoint_says_what_it_is(make_features, tmp_path):
     bags = load_bags(make_features(), 8)
-    train(bags, tmp_path / "m", network(width=16), small(), half=True)
+    go(bags, tmp_path / "m", plan(width=16), half=True)
     model, info = load_model(tmp_path / "m")
-    assert (info.config, info.kind) == (network(width=16), bags.kind)
-    assert info.training["steps"] == 12
-    assert info.training["abnormal_videos"] == 5  # one of six is held out
-    assert info.training["validation_videos"] == 2
-    assert info.training["checkpoint"] == "last"
+    assert (info.method, info.settings, info.kind) == ("de-net", plan(width=16).settings, bags.kind)
+    assert info.training.settings["steps"] == 12
+    assert info.training.abnormal_videos == 5  # one of six is held out
+    assert info.training.validation_videos == 2
+    assert info.training.checkpoint == "last"
     assert model.narrow.weight.shape == (16, 32)
     with safe_open(tmp_path / "m", "pt") as file:
         assert {str(file.get_tensor(name).dtype) for name in file.keys()} == {"torch.float16"}  # noqa: SIM118
 
 
 def test_checkpoints_that_are_none_are_refused(make_features, tmp_path):
-    train(load_bags(make_features(), 8), tmp_path / "m", network(), small())
+    go(load_bags(make_features(), 8), tmp_path / "m", plan())
     whole = (tmp_path / "m").read_bytes()
     for name, content in (("cut", whole[: len(whole) // 2]), ("text", b"hello"), ("empty", b"")):
         (tmp_path / name).write_bytes(content)
@@ -151,15 +155,15 @@ def test_every_video_is_drawn_once_before_any_comes_again():
     assert not np.array_equal(drawn[:5], drawn[5:10])
 
 
-def test_bad_training_data_is_named_before_any_work(make_features, run, tmp_path):
+def test_bad_training_data_is_named_before_any_work(make_features, call, tmp_path):
     folder = make_features()
     labels = folder / "labels.csv"
     both = labels.read_text()
 
     def told(code, *extra):
-        text = run("train", folder, *SMALL, "--steps", "5", *extra, code=code).stderr
+        text = call("train", folder, *SMALL, "--steps", "5", *extra, code=code).stderr
         assert "Traceback" not in text
-        assert not (tmp_path / "weights").exists()
+        assert not (tmp_path / "models").exists()
         return text
 
     labels.write_text(both.replace(",0", ",1"))
@@ -169,8 +173,9 @@ def test_bad_training_data_is_named_before_any_work(make_features, run, tmp_path
     labels.write_text(both + "video03,1\n")
     assert "video03 is labelled both" in told(2)
     labels.write_text(both)
-    assert "cannot be shared out among 5 heads" in told(2, "--heads", "5")
-    assert "Erasing is dynamic, always, never" in told(2, "--erasing", "sometimes")
+    assert "not divisible by 5 heads" in told(2, "--heads", "5")
+    assert "'sometimes' is not one of" in told(2, "--erasing", "sometimes")
+    assert "lr must be greater than 0" in told(2, "--lr", "-1")
     (tmp_path / "bad.toml").write_text("stepz = 3\n")
     assert "no setting 'stepz'" in told(2, "--config", "bad.toml")
     half = folder / "video04.npz"
@@ -184,20 +189,20 @@ def test_bad_training_data_is_named_before_any_work(make_features, run, tmp_path
     assert "i3d" in text
     empty = tmp_path / "empty"
     empty.mkdir()
-    assert "no feature file" in run("train", empty, code=1).stderr
-    assert "no feature file" in run("train", "gone", code=1).stderr
+    assert "no feature file" in call("train", empty, code=1).stderr
+    assert "no feature file" in call("train", "gone", code=1).stderr
 
 
-def test_settings_come_from_a_file_and_flags_win(make_features, run, tmp_path):
+def test_settings_come_from_a_file_and_flags_win(make_features, call, tmp_path):
     make_features()
     (tmp_path / "settings.toml").write_text(
         "width = 16\nheads = 2\nfeedforward = 16\nsegments = 8\nscales = 2\nbatch = 4\nsteps = 3\nweight-decay = 0.5\n"
     )
-    told = run("train", "features", "--config", "settings.toml", "--steps", "2", "--device", "cpu").stderr
+    told = call("train", "features", "--config", "settings.toml", "--steps", "2", "--device", "cpu").stderr
     assert "validation AP" in told
-    _, info = load_model(tmp_path / "weights" / "denet.safetensors")
-    assert (info.training["steps"], info.training["weight_decay"], info.training["lr"]) == (2, 0.5, 1e-5)
-    assert info.config == network(width=16)
+    _, info = load_model(tmp_path / "models" / "denet.safetensors")
+    assert [info.training.settings[name] for name in ("steps", "weight_decay", "lr")] == [2, 0.5, 1e-5]
+    assert info.settings == plan(width=16).settings
 
 
 def truth_of(bags):
@@ -211,15 +216,15 @@ def test_the_best_state_is_kept_only_where_asked_for_and_says_so(make_features, 
     bags = load_bags(make_features(normal=10, abnormal=10), 8)
     told = []
     settings = {"steps": 20, "validate_every": 1, "lr": 3e-2, "validation": 0.4}
-    info = train(
-        bags, tmp_path / "m", network(), small(**settings, keep="validation"), truth=truth_of(bags),
+    info = go(
+        bags, tmp_path / "m", plan(**settings, keep="validation"), truth=truth_of(bags),
         on_progress=told.append,
     )  # fmt: skip
     aps = [now.validation_ap for now in told]
-    assert info.training["checkpoint"] == "best on validation"
-    assert info.training["validated_on"] == "frames"
-    assert info.training["checkpoint_ap"] == max(aps)
-    assert info.training["checkpoint_step"] == aps.index(max(aps)) + 1
+    assert info.training.checkpoint == "best on validation"
+    assert info.training.validated_on == "frames"
+    assert info.training.checkpoint_ap == max(aps)
+    assert info.training.checkpoint_step == aps.index(max(aps)) + 1
 
     held_out, _ = split(bags.names, bags.labels, 0.4, 0)
     model, _ = load_model(tmp_path / "m")
@@ -228,17 +233,15 @@ def test_the_best_state_is_kept_only_where_asked_for_and_says_so(make_features, 
     test = evaluation_set(
         load_bags(make_features("test"), 8), truth_of(bags) | truth_of(load_bags(make_features("test"), 8))
     )
-    info = train(bags, tmp_path / "t", network(), small(keep="test"), test=test)
-    assert info.training["checkpoint"] == "best on test"
-    assert average_precision(load_model(tmp_path / "t")[0], test, "cpu") == pytest.approx(
-        info.training["checkpoint_ap"]
-    )
+    info = go(bags, tmp_path / "t", plan(keep="test"), test=test)
+    assert info.training.checkpoint == "best on test"
+    assert average_precision(load_model(tmp_path / "t")[0], test, "cpu") == pytest.approx(info.training.checkpoint_ap)
     for keep, told in (("test", "set apart for test"), ("validation", "set apart for validation")):
         with pytest.raises(UsageError, match=told):
-            train(bags, tmp_path / "n", network(), small(keep=keep, validation=0))
+            go(bags, tmp_path / "n", plan(keep=keep, validation=0))
     few = {name: frames for name, frames in truth_of(bags).items() if name not in bags.names[::2]}
     with pytest.raises(UsageError, match="no ground truth"):
-        train(bags, tmp_path / "n", network(), small(), truth=few)
+        go(bags, tmp_path / "n", plan(), truth=few)
 
 
 def test_a_resumed_run_has_the_same_best_state_and_the_same_record_of_erasing(make_features, tmp_path):
@@ -250,19 +253,18 @@ def test_a_resumed_run_has_the_same_best_state_and_the_same_record_of_erasing(ma
             raise Stop
 
     bags = load_bags(make_features(), 8)
-    config = small(steps=30, keep="validation", lr=1e-2, threshold=0.0, erasing="always", validate_every=4)
+    config = plan(steps=30, keep="validation", lr=1e-2, threshold=0.0, erasing="always", validate_every=4)
     for name in ("whole", "stopped"):
         try:
-            train(
+            go(
                 bags,
                 tmp_path / name,
-                network(),
                 config,
                 watch=["video11"],
                 on_progress=stop if name != "whole" else None,
             )
         except Stop:
-            train(bags, tmp_path / name, network(), config, watch=["video11"], resume=True)
+            go(bags, tmp_path / name, config, watch=["video11"], resume=True)
     for ending in ("", ".erasing.csv"):
         assert (tmp_path / f"whole{ending}").read_bytes() == (tmp_path / f"stopped{ending}").read_bytes()
     record = read_erasures(tmp_path / "whole.erasing.csv")
@@ -277,22 +279,22 @@ def test_crops_are_drawn_or_all_trained_on(tmp_path, crops):
         for crop in range(3):
             np.save(tmp_path / f"{name}__{crop}.npy", np.full((9, 8), value + crop, np.float32))
     bags = load_bags(tmp_path, 8, crops=crops)
-    batches = Batches(bags.labels, np.arange(2), 3, crops, 6, seed=0)
+    batches = BagBatches(bags.labels, np.arange(2), 3, crops, 6, seed=0)
     abnormal = np.concatenate([batches(step)[0] for step in range(20)])
     assert set(abnormal) == {3, 4, 5}
     if crops == "all":
         assert np.bincount(abnormal)[3:].tolist() == [40, 40, 40]
-    info = train(bags, tmp_path / "m", network(feature_dim=8), small(crops=crops))
-    assert info.training["crops"] == crops
+    info = go(bags, tmp_path / "m", plan(feature_dim=8, crops=crops))
+    assert info.training.settings["crops"] == crops
 
 
-def test_presets_are_the_paper_s_and_refuse_other_features(make_features, run, tmp_path):
+def test_presets_are_the_paper_s_and_refuse_other_features(make_features, call, tmp_path):
     make_features()
     assert (
         "width 32, and the preset tad is for those of 2048"
-        in run("train", "features", "--preset", "tad", code=2).stderr
+        in call("train", "features", "--preset", "tad", code=2).stderr
     )
-    assert "no preset 'xd'" in run("train", "features", "--preset", "xd", code=2).stderr
+    assert "'xd' is not one of" in call("train", "features", "--preset", "xd", code=2).stderr
     assert {name: preset["feature_dim"] for name, preset in PRESETS.items()} == {
         "xd-violence": 1024,
         "xd-violence-audio": 1152,
@@ -300,19 +302,29 @@ def test_presets_are_the_paper_s_and_refuse_other_features(make_features, run, t
         "tad": 2048,
     }
     for preset in PRESETS.values():
-        known = {k: v for k, v in preset.items() if k in TrainConfig.__dataclass_fields__}
-        rest = {k: v for k, v in preset.items() if k not in known}
-        config, net = TrainConfig(**known), DENetConfig(**rest)
+        dim = preset["feature_dim"]
+        made = make_plan("de-net", dim, {name: value for name, value in preset.items() if name != "feature_dim"})
+        net, config = made.settings, made.config
         assert (net.segments, net.scales, net.heads, net.layers, net.dropout) == (64, 3, 8, 1, 0.6)
-        assert (config.lr, config.weight_decay, config.batch, config.threshold) == (1e-5, 1e-3, 32, 0.8)
-        assert (config.alpha1, config.alpha2, config.lambda1, config.lambda2) == (1, 1e-4, 1, 1)
+        assert config.validation == 0  # the paper's tables are of models that are trained on all videos
+        assert (config.lr, config.weight_decay, config.batch, net.threshold) == (1e-5, 1e-3, 32, 0.8)
+        assert (net.alpha1, net.alpha2, net.lambda1, net.lambda2) == (1, 1e-4, 1, 1)
 
 
-def test_the_command_records_and_draws_erasing(make_features, run, tmp_path):
+def test_the_command_records_and_draws_erasing(make_features, call, tmp_path):
     make_features()
     small = (*SMALL, "--steps", "6", "--delta", "0", "--erasing", "always", "--validation", "0")
-    run("train", "features", *small, "--watch", "video11", "--watch", "video07", "-o", "m")
+    call("train", "features", *small, "--watch", "video11", "--watch", "video07", "-o", "m")
     record = read_erasures(tmp_path / "m.erasing.csv")
     assert {row.video for row in record} == {"video07", "video11"}
     assert (tmp_path / "m.erasing.png").read_bytes()[:4] == b"\x89PNG"
-    assert "no video 'video99'" in run("train", "features", *small, "--watch", "video99", "-o", "n", code=2).stderr
+    assert "no video 'video99'" in call("train", "features", *small, "--watch", "video99", "-o", "n", code=2).stderr
+    assert (
+        "'video00' is a normal video"
+        in call("train", "features", *small, "--watch", "video00", "-o", "n", code=2).stderr
+    )
+    quiet = (*SMALL, "--steps", "1", "--batch", "1", "--erasing", "never", "--validation", "0")
+    for name in ("video06", "video07"):  # of a batch of one, one of them never comes up
+        call("train", "features", *quiet, "--watch", name, "-o", name)
+        assert (tmp_path / f"{name}.erasing.png").read_bytes()[:4] == b"\x89PNG"
+        assert not any(row.segments for row in read_erasures(tmp_path / f"{name}.erasing.csv"))

@@ -1,6 +1,7 @@
 """The paper's settings for each of its data sets (Sec. 4.1).
 
-Not in the paper: `steps`, about 50 epochs of XD-Violence's 1,905 abnormal videos, and `crops`.
+Not in the paper: `steps`, about 50 epochs of XD-Violence's 1,905 abnormal videos, and `crops`. All training videos are
+trained on: none is held out for validation.
 """
 
 _PAPER = {

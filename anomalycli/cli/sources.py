@@ -1,0 +1,59 @@
+"""The files and folders that training reads, loaded with their warnings printed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError
+from .settings import say_warnings
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What to learn from and to evaluate on.
+
+    features: a FeatureFolder. ground_truth: a GroundTruthFile, of the folder `test`. validation: one of the training
+    videos, for those that are held out.
+    """
+
+    features: Any
+    labels: Path | None = None
+    groups: Path | None = None
+    validation: Any = None
+    test: Path | None = None
+    test_only: Path | None = None
+    ground_truth: Any = None
+
+    def check(self) -> None:
+        """Raise UsageError where test features have no ground truth."""
+        if self.test and self.ground_truth is None:
+            raise UsageError(f"{self.test}: the test features need --ground-truth.")
+
+    def load(self, n_segments: int, crops: str = "mean") -> Any:
+        """The bags to train on."""
+        from ..data.bags import load_bags
+
+        bags = load_bags(self.features, n_segments, crops=crops, labels=self.labels)
+        say_warnings(bags.warnings)
+        return bags
+
+    def data(self, bags: Any, watch: tuple[str, ...] = (), to_frames: str = "repeated") -> Any:
+        """The bags with their groups and ground truth, and the test set: TrainingData."""
+        from ..data.sampling import read_groups
+        from ..evaluation.protocol import load_evaluation_set
+        from ..features.folder import FeatureFolder
+        from ..training.trainer import TrainingData
+
+        groups, truth, test = None, None, None
+        if self.groups:
+            groups, warnings = read_groups(self.groups, bags.names)
+            say_warnings(warnings)
+        if self.validation:
+            loaded = self.validation.load(bags.lengths)
+            say_warnings(loaded.warnings)
+            truth = loaded.frames
+        if self.test:
+            folder = FeatureFolder(self.test, self.features.vggish, self.test_only)
+            test = load_evaluation_set(folder, bags.x.shape[2], self.ground_truth, to_frames)
+            say_warnings(test.warnings)
+        return TrainingData(bags, groups, truth, test, watch)

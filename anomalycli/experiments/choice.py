@@ -1,0 +1,101 @@
+"""What a comparison compares: rows of methods with their settings."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import UsageError
+from ..methods import find_method
+from ..settings import unknown_setting
+from ..training.plan import Plan, make_plan, setting_names, split_settings
+
+# those of the paper's tables, and its peers; ms-tct-full takes several times as long as all of them
+USUAL = ("mil-rank", "rtfm", "baseline", "mstm", "mstm+eo", "de-net", "rtfm-mtn", "ms-tct")
+
+
+@dataclass(frozen=True)
+class ComparisonRow:
+    """A row of the table: a plan. `setting` and `value` where it is one of a sweep."""
+
+    label: str
+    plan: Plan
+    setting: str | None = None
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is compared. Settings are named as in the methods' settings and in TrainConfig.
+
+    defaults: of every method that has them, below what its authors use for it (a preset). settings: of every method
+    that has them. of_method: of single methods. sweeps: a row for each value of a setting,
+    "NAME" of DE-Net (Fig. 3) or "METHOD.NAME".
+    """
+
+    methods: Sequence[str]
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    of_method: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    sweeps: Mapping[str, Sequence] = dataclasses.field(default_factory=dict)
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def crops(self) -> str:
+        """How the features are to be read: with their crops, if any row needs them."""
+        policies = {values.get("crops", "mean") for _, _, values, _, _ in self._rows()}
+        return policies.pop() if len(policies) == 1 else "all"
+
+    @property
+    def segments(self) -> int:
+        """The number of segments of every row. Raises UsageError where they differ."""
+        counts = {find_method(method).segments(values) for _, method, values, _, _ in self._rows()}
+        if len(counts) > 1:
+            raise UsageError("All methods must have the same number of segments: they see the same bags.", "segments")
+        return counts.pop()
+
+    def check(self) -> None:
+        """Raise UsageError for a method or setting that does not exist, or a value of another type."""
+        for name in self.of_method:
+            find_method(name)
+        for label, method, values, _, _ in self._rows():
+            try:
+                split_settings(method, values)
+            except UsageError as error:
+                raise UsageError(f"{label}: {error}", *error.settings) from error
+            if values.get("keep") == "test":
+                raise UsageError(f"{label}: a comparison never picks the best on test.", "keep")
+            if "seed" in values:
+                raise UsageError(f"{label}: a comparison takes its seeds one after another; it has no setting seed.")
+        if not self.methods and not self.sweeps:
+            raise UsageError("There is no method to compare.", "methods")
+        _ = self.segments
+
+    def rows(self, feature_dim: int) -> list[ComparisonRow]:
+        """The rows, for features of this width. Raises UsageError where settings do not fit together."""
+        self.check()
+        rows = []
+        for label, method, values, setting, value in self._rows():
+            try:
+                rows.append(ComparisonRow(label, make_plan(method, feature_dim, values), setting, value))
+            except UsageError as error:
+                raise UsageError(f"{label}: these settings do not fit together: {error}", *error.settings) from error
+        return rows
+
+    def _rows(self) -> list[tuple[str, str, dict[str, Any], str | None, Any]]:
+        """Label, method and settings of each row, and the setting that it sweeps with its value."""
+        rows: list[tuple[str, str, dict[str, Any], str | None, Any]] = []
+        rows += [(method, method, {}, None, None) for method in self.methods]
+        for swept, values in self.sweeps.items():
+            method, _, name = swept.rpartition(".")
+            rows += [(f"{swept}={value}", method or "de-net", {name: value}, swept, value) for value in values]
+        known: set[str] = set()
+        made = []
+        for label, method, own, setting, value in rows:
+            kind, has = find_method(method), setting_names(method)
+            known.update(has)
+            shared = {name: each for name, each in self.defaults.items() if name in has} | dict(kind.training)
+            shared |= {name: each for name, each in self.settings.items() if name in has}
+            made.append((label, method, shared | dict(self.of_method.get(method, {})) | own, setting, value))
+        if unknown := sorted(self.settings.keys() - known):
+            raise UsageError(f"{unknown_setting(unknown[0], sorted(known))} None of these methods has it.", unknown[0])
+        return made

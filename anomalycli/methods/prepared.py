@@ -1,0 +1,90 @@
+"""Around any method: standardised features, dropout of whole groups of features, several networks that vote."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .base import Method
+
+EPSILON = 1e-6  # below this deviation a feature is constant
+
+
+class Prepared(nn.Module):
+    """A method on standardised features: (x - mean) / deviation, both (D,) and kept with the weights.
+
+    groups: widths of the parts of D that differ in kind; in training each part of each video is dropped (set to its
+    mean) with probability `dropout`, so that no part drowns the others.
+    """
+
+    def __init__(self, method: Any, mean: Tensor, deviation: Tensor, groups: Sequence[int] = (), dropout: float = 0.0):
+        super().__init__()
+        self.method = method
+        self.register_buffer("mean", mean)
+        self.register_buffer("deviation", deviation)
+        self.groups, self.dropout = tuple(groups), dropout
+        self.settings = method.settings
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.method(self.prepare(x))
+
+    def loss(self, x_a: Tensor, x_n: Tensor) -> tuple[Tensor, Tensor]:
+        return self.method.loss(self.drop(self.prepare(x_a)), self.drop(self.prepare(x_n)))
+
+    def prepare(self, x: Tensor) -> Tensor:
+        """(..., D) -> (..., D), mean 0 and deviation 1 on the training videos."""
+        return (x - self.mean) / self.deviation
+
+    def drop(self, x: Tensor) -> Tensor:
+        """(B, ..., D) -> the same with groups of some videos at 0, and the others larger for it."""
+        if not self.training or not self.dropout or len(self.groups) < 2:
+            return x
+        kept = torch.rand(len(x), len(self.groups), device=x.device) >= self.dropout
+        widths = torch.tensor(self.groups, device=x.device)
+        mask = kept.repeat_interleave(widths, dim=1).to(x.dtype) / (1 - self.dropout)  # (B, D)
+        return x * mask.view(len(x), *[1] * (x.dim() - 2), x.shape[-1])
+
+
+class Ensemble(nn.Module):
+    """Networks of one method, trained from different seeds: the mean of their scores."""
+
+    def __init__(self, members: Sequence[Any]):
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.settings = members[0].settings
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        features, scores = zip(*(member(x) for member in self.members), strict=True)
+        return torch.stack(features).mean(0), torch.stack(scores).mean(0)
+
+    def loss(self, x_a: Tensor, x_n: Tensor) -> tuple[Tensor, Tensor]:
+        members: Any = self.members
+        losses, erased = zip(*(member.loss(x_a, x_n) for member in members), strict=True)
+        return torch.stack(losses).sum(), torch.stack(erased).any(0)
+
+
+def standardised(
+    method: Method, x: np.ndarray, groups: Sequence[int] = (), balance: bool = False, dropout: float = 0.0
+) -> Prepared:
+    """`method` on features standardised by the mean and deviation of x (..., D).
+
+    With `balance`, groups are scaled to the same sum of variances: one of 40 features counts as much as one of 1280.
+    """
+    mean, square = _moments(x)
+    deviation = np.sqrt(np.maximum(square - mean**2, 0))
+    deviation[deviation < EPSILON] = 1
+    if balance and len(groups) > 1:
+        deviation *= np.sqrt(np.repeat(groups, groups) * len(groups) / len(mean))
+    mean, deviation = mean.astype(np.float32), deviation.astype(np.float32)
+    return Prepared(method, torch.from_numpy(mean), torch.from_numpy(deviation), groups, dropout)
+
+
+def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means of features and of their squares, float64 (D,); video by video, for x may fill half the memory."""
+    sums = np.zeros((2, x.shape[-1]))
+    for video in x.reshape(len(x), -1, x.shape[-1]):
+        wide = video.astype(np.float64)
+        sums += wide.mean(0), (wide**2).mean(0)
+    return sums[0] / len(x), sums[1] / len(x)

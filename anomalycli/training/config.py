@@ -1,0 +1,68 @@
+"""How to train: settings that every method shares."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+
+from ..data.bags import CROPS
+from ..device import pick_precision
+
+PRECISIONS = ("auto", "fp32", "bf16")
+CHECKPOINTS = {"last": "last", "validation": "best on validation", "test": "best on test"}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Training settings: the paper's (Sec. 4.1), and ours where the paper gives none.
+
+    Each field is Annotated with its description and, for a fixed set of values, those values; the command line
+    makes its options from them. Raises ValueError for values out of range.
+    """
+
+    steps: Annotated[int, "Batches to train on."] = 1000  # not in the paper
+    batch: Annotated[int, "Abnormal videos per batch, and as many normal ones."] = 32
+    lr: Annotated[float, "Learning rate of Adam."] = 1e-5
+    weight_decay: Annotated[float, "Weight decay of Adam."] = 1e-3
+    crops: Annotated[
+        str,
+        "Features with several crops: their mean, a random one per batch (draw), each as a video (all), or those of a "
+        "video together, for methods that take them so (rtfm).",
+        CROPS,
+    ] = "mean"
+    standardise: Annotated[bool, "Standardise features by the training videos' mean and deviation."] = False
+    balance: Annotated[
+        bool, "With standardise: give all groups of features the same weight, whatever their widths."
+    ] = False
+    group_dropout: Annotated[float, "With standardise: drop whole groups of features this often, in training."] = 0.0
+    validation: Annotated[float, "Share of the videos of each label to hold out for validation."] = 0.2
+    validate_every: Annotated[int, "Steps between validations; the training state is saved as often."] = 50
+    keep: Annotated[str, "Checkpoint to write: the last, or the best on validation or test.", tuple(CHECKPOINTS)] = (
+        "last"
+    )
+    precision: Annotated[
+        str, "Of the network's products; auto is bf16 where the device computes it faster.", PRECISIONS
+    ] = "auto"
+    seed: Annotated[int, "Same seed, same model."] = 0
+
+    def __post_init__(self):
+        for name, allowed in (("crops", CROPS), ("keep", CHECKPOINTS), ("precision", PRECISIONS)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}; not '{getattr(self, name)}'.")
+        for name in ("steps", "batch", "validate_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}.")
+        for name in ("weight_decay", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}.")
+        if not self.lr > 0:
+            raise ValueError(f"lr must be greater than 0, not {self.lr}.")
+        for name in ("validation", "group_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 0 and less than 1, not {getattr(self, name)}.")
+
+    def on(self, device: torch.device) -> "TrainConfig":
+        """These settings with the precision that "auto" means on `device`."""
+        precision = pick_precision(self.precision, device)
+        return dataclasses.replace(self, precision="bf16" if precision == "bf16" else "fp32")

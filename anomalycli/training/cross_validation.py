@@ -1,0 +1,195 @@
+"""Cross-validation of plans on video labels: which one, how many steps, and how good it is on videos it never saw."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..data.bags import Bags
+from ..inference import score_bags
+from .plan import Plan
+from .trainer import Material, TrainingProgress, fit
+
+RESAMPLES = 1000  # of videos, for the intervals
+SPLICES = 4  # normal videos that each abnormal one is spliced with
+
+
+@dataclass(frozen=True)
+class FoldScores:
+    """What a plan made of one fold's held-out videos after some steps.
+
+    scores: the highest of each video, in the order of the fold. place: how often, in a video spliced of an abnormal and
+    a normal one, the highest score lies in the abnormal half: networks that smear a video's label over all its segments
+    tell videos apart and lose this.
+    """
+
+    scores: tuple[float, ...]
+    place: float
+
+
+Scores = dict[int, FoldScores]  # by steps
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of videos that were held out: AUC and AP within folds, each with its 95% interval (bootstrap over videos)."""
+
+    auc: float
+    auc_interval: tuple[float, float]
+    ap: float
+    ap_interval: tuple[float, float]
+    folds: int
+
+
+def make_folds(bags: Bags, most: int, seed: int, groups: Mapping[str, str] | None = None) -> list[np.ndarray]:
+    """Indices of the videos of each fold, at most `most` folds, groups whole, both labels in each.
+
+    An empty list where there are fewer than two groups of a label.
+    """
+    members: dict[str, list[int]] = {}
+    for i, name in enumerate(bags.names):
+        members.setdefault((groups or {}).get(name, name), []).append(i)
+    strata = [[videos for videos in members.values() if bags.labels[videos].max() == label] for label in (0, 1)]
+    n_folds = min(most, *map(len, strata))
+    if n_folds < 2:
+        return []
+    folds: list[list[int]] = [[] for _ in range(n_folds)]
+    for label, stratum in enumerate(strata):
+        counts = [0] * n_folds
+        order = np.random.default_rng((seed, label)).permutation(len(stratum))
+        for i in sorted(order, key=lambda i: -len(stratum[i])):  # the largest groups first, for equal folds
+            fold = counts.index(min(counts))
+            folds[fold] += stratum[i]
+            counts[fold] += len(stratum[i])
+    return [np.sort(fold) for fold in folds]
+
+
+def run_fold(
+    plan: Plan,
+    material: Material,
+    held_out: np.ndarray,
+    checkpoints: Sequence[int],
+    device: torch.device,
+    on_step: Callable[[int], None] | None = None,
+) -> Scores:
+    """Train on all but `held_out`, and score those after each number of steps in `checkpoints`."""
+    bags = material.bags
+    material = dataclasses.replace(material, kept=np.setdiff1d(material.kept, held_out))
+    config = dataclasses.replace(plan.config, steps=max(checkpoints), validate_every=max(checkpoints), validation=0.0)
+    spliced = splices(bags[held_out])
+    found: Scores = {}
+
+    def on_progress(now: TrainingProgress) -> None:
+        if now.step in checkpoints:
+            scores = score_bags(now.method, bags.x[held_out], device).max(1)
+            found[now.step] = FoldScores(tuple(map(float, scores)), _place(score_bags(now.method, spliced, device)))
+        if on_step:
+            on_step(now.step)
+
+    fit(dataclasses.replace(plan, config=config), material, device, on_progress=on_progress)
+    return found
+
+
+def splices(bags: Bags) -> np.ndarray:
+    """Bags of an abnormal and a normal video, every other segment of each: float32 (n, C, T, D).
+
+    The abnormal half comes first in the first half of them, and last in the others.
+    """
+    abnormal, normal = (np.flatnonzero(bags.labels == label) for label in (1, 0))
+    rng = np.random.default_rng(0)
+    pairs = [(a, n) for a in abnormal for n in rng.permutation(normal)[:SPLICES]]
+    a, n = (bags.x[[pair[side] for pair in pairs], :, ::2] for side in (0, 1))
+    return np.concatenate((np.concatenate((a, n), 2), np.concatenate((n, a), 2)))
+
+
+def criterion(fold: FoldScores, labels: np.ndarray) -> float:
+    """What plans are chosen by: the mean of the AUC of videos and of `place`."""
+    return (pair_auc(np.array(fold.scores), labels) + fold.place) / 2
+
+
+def choose(table: Mapping[str, Sequence[Scores]], labels: Sequence[np.ndarray]) -> tuple[str, int]:
+    """The plan and the number of steps of the highest criterion, mean over folds weighted by their pairs.
+
+    table: by plan, the scores of each fold. labels: of each fold's videos. Of equal ones, the first.
+    """
+    weights = np.array([(fold == 1).sum() * (fold == 0).sum() for fold in labels], float)
+    best, chosen = -1.0, ("", 0)
+    for name, folds in table.items():
+        for steps in folds[0]:
+            values = [criterion(scores[steps], fold) for scores, fold in zip(folds, labels, strict=True)]
+            value = float(np.average(values, weights=weights))
+            if value > best + 1e-9:
+                best, chosen = value, (name, steps)
+    return chosen
+
+
+def estimate(table: Mapping[str, Sequence[Scores]], labels: Sequence[np.ndarray], seed: int = 0) -> Estimate:
+    """How good what `choose` picks is: each fold is scored by what the other folds would have picked."""
+    n = len(labels)
+    picked = []
+    for k in range(n):
+        others = [i for i in range(n) if i != k]
+        name, steps = choose(
+            {key: [folds[i] for i in others] for key, folds in table.items()}, [labels[i] for i in others]
+        )
+        picked.append(np.array(table[name][k][steps].scores))
+    rng = np.random.default_rng(seed)
+    draws = [np.ones((1, len(fold))) for fold in labels]
+    drawn = [rng.multinomial(len(fold), np.full(len(fold), 1 / len(fold)), RESAMPLES) for fold in labels]
+    auc, ap = (_within_folds(measure, picked, labels, draws)[0] for measure in (_auc, _ap))
+    intervals = [_interval(_within_folds(measure, picked, labels, drawn)) for measure in (_auc, _ap)]
+    return Estimate(float(auc), intervals[0], float(ap), intervals[1], n)
+
+
+def pair_auc(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Share of the pairs of an abnormal and a normal video in which the abnormal one scores higher; ties are halves."""
+    return float(_auc(scores, labels, np.ones((1, len(scores))))[0][0])
+
+
+def _place(scores: np.ndarray) -> float:
+    """Of splices, scores (n, T): how often the highest lies in the abnormal half."""
+    half = scores.shape[1] // 2
+    first, last = scores[:, :half].max(1), scores[:, half:].max(1)
+    gain = np.where(np.arange(len(scores)) < len(scores) // 2, first - last, last - first)
+    return float(np.mean((gain > 0) + (gain == 0) / 2))
+
+
+def _auc(scores: np.ndarray, labels: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """AUC with video i counted counts[b, i] times, and the number of pairs: (B,) each."""
+    abnormal, normal = labels == 1, labels == 0
+    gain = np.sign(scores[abnormal][:, None] - scores[normal][None])
+    wins = (gain + 1) / 2
+    pairs = counts[:, abnormal].sum(1) * counts[:, normal].sum(1)
+    won = ((counts[:, abnormal] @ wins) * counts[:, normal]).sum(1)
+    return np.divide(won, pairs, out=np.full(len(counts), 0.5), where=pairs > 0), pairs
+
+
+def _ap(scores: np.ndarray, labels: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Average precision with video i counted counts[b, i] times, and its weight, the abnormal videos: (B,) each."""
+    order = np.argsort(-scores, kind="stable")
+    weights = counts[:, order].astype(float)
+    positive = weights * (labels[order] == 1)
+    found, all_ = positive.cumsum(1), weights.cumsum(1)
+    precision = np.divide(found, all_, out=np.ones_like(found), where=all_ > 0)
+    total = positive.sum(1)
+    return np.divide((positive * precision).sum(1), total, out=np.zeros(len(counts)), where=total > 0), total
+
+
+def _within_folds(
+    measure: Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
+    scores: Sequence[np.ndarray],
+    labels: Sequence[np.ndarray],
+    counts: Sequence[np.ndarray],
+) -> np.ndarray:
+    """The mean over folds of a measure within each: scores of different networks are not compared. (B,)"""
+    parts = [measure(*fold) for fold in zip(scores, labels, counts, strict=True)]
+    values, weights = (np.array(part) for part in zip(*parts, strict=True))
+    return np.average(values, axis=0, weights=np.maximum(weights, 1e-9))
+
+
+def _interval(values: Any) -> tuple[float, float]:
+    low, high = np.percentile(values, (2.5, 97.5))
+    return float(low), float(high)

@@ -1,0 +1,168 @@
+"""The recipe beside settings given by hand, MIL-Rank and logistic regression, on sets of several sizes.
+
+    python benchmarks/recipe.py run TRAIN OUTPUT.csv --test TEST --ground-truth TRUTH.csv [--labels LABELS.csv]
+    python benchmarks/recipe.py run TRAIN OUTPUT.csv --folds 4
+    python benchmarks/recipe.py table OUTPUT.csv
+
+`run` trains each of ROWS with each seed on each number of videos (half of each label, drawn by the seed; 0 is all) and
+appends frame AUC and AP on the test set, the AUC of its videos by their highest score, and seconds; what is in the
+file is not run again. With `--folds`, for sets without a test set, it is the AUC of held-out videos alone. `table`
+prints means and standard deviations over seeds. All scores are per segment, under the same evaluation.
+"""
+
+import argparse
+import csv
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from anomalycli.checkpoint import load_model
+from anomalycli.data.bags import load_bags
+from anomalycli.data.ground_truth import GroundTruthFile
+from anomalycli.evaluation.metrics import evaluate
+from anomalycli.evaluation.protocol import load_evaluation_set
+from anomalycli.features.folder import FeatureFolder
+from anomalycli.inference import score_bags
+from anomalycli.training.candidates import segments_for
+from anomalycli.training.cross_validation import make_folds
+from anomalycli.training.plan import make_plan
+from anomalycli.training.recipe import Recipe, train_by_recipe
+from anomalycli.training.trainer import Destination, TrainingData, train
+
+CPU = torch.device("cpu")
+BY_HAND = {
+    "readme": ("de-net", {"width": 256, "lr": 1e-4, "steps": 300}),
+    "paper": ("de-net", {"steps": 1000}),
+    "mil-rank": ("mil-rank", {"lr": 1e-4, "steps": 300}),
+}
+ROWS = ("recipe", "quick", *BY_HAND, "regression on means", "regression on maxima")
+
+
+def fit(row, bags, seed):
+    """A function from bags (N, C, T, D) to scores (N, T)."""
+    if row.startswith("regression"):
+        return regression(bags, "mean" if row.endswith("means") else "max")
+    with tempfile.TemporaryDirectory() as folder:
+        data, destination = TrainingData(bags), Destination(Path(folder) / "model")
+        if row in BY_HAND:
+            method, values = BY_HAND[row]
+            values = values | {"segments": bags.x.shape[2], "validation": 0.0, "seed": seed}
+            train(make_plan(method, bags.dim, values), data, destination)
+        else:
+            info = train_by_recipe(data, destination, CPU, Recipe(seed, search=row == "recipe"))
+            print(f"  {info.training.recipe}; video AUC {info.training.video_auc}", flush=True)
+        model, _ = load_model(destination.path)
+    return lambda x: score_bags(model, x, CPU)
+
+
+def regression(bags, how):
+    """Logistic regression on the mean or the maximum of a video's segments, applied to each segment."""
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
+    model.fit(getattr(bags.x.mean(1), how)(1), bags.labels)
+    return lambda x: model.predict_proba(x.mean(1).reshape(-1, x.shape[3]))[:, 1].reshape(len(x), -1)
+
+
+def subset(bags, n, seed):
+    if not n or n >= len(bags.names):
+        return bags
+    rng = np.random.default_rng(seed)
+    halves = [rng.permutation(np.flatnonzero(bags.labels == label))[: n // 2] for label in (0, 1)]
+    return bags[np.sort(np.concatenate(halves))]
+
+
+def measure(row, bags, test, seed):
+    """Frame AUC and AP, video AUC, seconds."""
+    begin = time.perf_counter()
+    scores = fit(row, bags, seed)(test.bags.x)
+    seconds = time.perf_counter() - begin
+    metrics = evaluate(test.frame_scores(scores), test.truth, resamples=0).metrics
+    return metrics.auc, metrics.ap, roc_auc_score(test.bags.labels, scores.max(1)), seconds
+
+
+def measure_folds(row, bags, n_folds, seed):
+    """No frames; AUC of the held-out videos, mean over folds; seconds of all folds."""
+    begin, values = time.perf_counter(), []
+    for held_out in make_folds(bags, n_folds, seed):
+        kept = np.setdiff1d(np.arange(len(bags.names)), held_out)
+        scores = fit(row, bags[kept], seed)(bags.x[held_out])
+        values.append(roc_auc_score(bags.labels[held_out], scores.max(1)))
+    return "", "", np.mean(values), time.perf_counter() - begin
+
+
+def run(args):
+    bags = load_bags(args.train, 64, labels=args.labels)
+    if (segments := segments_for(bags)) != 64:
+        bags = load_bags(args.train, segments, labels=args.labels)
+    test = None
+    if args.test:
+        test = load_evaluation_set(FeatureFolder(args.test), segments, GroundTruthFile(args.ground_truth))
+    before = read(args.output) if args.output.exists() else []
+    done = {(line["row"], int(line["videos"]), int(line["seed"])) for line in before}
+    with open(args.output, "a", newline="") as file:
+        writer = csv.writer(file)
+        if not before:
+            writer.writerow(("row", "videos", "seed", "auc", "ap", "video_auc", "seconds"))
+        for seed in range(args.seeds):
+            for n in args.videos:
+                part = subset(bags, n, seed)
+                for row in args.rows:
+                    if (row, n, seed) not in done:
+                        values = measure(row, part, test, seed) if test else measure_folds(row, part, args.folds, seed)
+                        writer.writerow((row, n, seed, *values))
+                        file.flush()
+                        print(row, n, seed, *values, flush=True)
+
+
+def read(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def table(args):
+    lines = defaultdict(list)
+    for line in read(args.output):
+        lines[int(line["videos"]), line["row"]].append(line)
+    print("| videos | trained by | seeds | frame AUC | frame AP | video AUC | seconds |\n" + "|---" * 7 + "|")
+    for (n, row), mine in sorted(lines.items(), key=lambda item: (item[0][0] or 10**9, ROWS.index(item[0][1]))):
+        cells = [spread([float(line[name]) for line in mine if line[name]]) for name in ("auc", "ap", "video_auc")]
+        seconds = np.mean([float(line["seconds"]) for line in mine])
+        print(f"| {n or 'all'} | {row} | {len(mine)} | " + " | ".join(cells) + f" | {seconds:.0f} |")
+
+
+def spread(values):
+    if not values:
+        return "-"
+    return f"{np.mean(values):.3f}" + (f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else "")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    command = commands.add_parser("run")
+    command.add_argument("train", type=Path)
+    command.add_argument("output", type=Path)
+    command.add_argument("--labels", type=Path)
+    command.add_argument("--test", type=Path)
+    command.add_argument("--ground-truth", type=Path)
+    command.add_argument("--folds", type=int, default=4)
+    command.add_argument("--videos", type=int, nargs="+", default=[0])
+    command.add_argument("--seeds", type=int, default=5)
+    command.add_argument("--rows", nargs="+", choices=ROWS, default=[row for row in ROWS if row != "paper"])
+    command.set_defaults(do=run)
+    command = commands.add_parser("table")
+    command.add_argument("output", type=Path)
+    command.set_defaults(do=table)
+    args = parser.parse_args()
+    args.do(args)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Every method keeps the contract, and docs/extending.md adds one from a package of its own."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from helpers import ROOT, files_of
+
+from anomalycli.errors import UsageError
+from anomalycli.methods import METHODS, find_method, method_names
+from anomalycli.methods.base import MethodType
+from anomalycli.methods.contract import check_method
+from anomalycli.methods.mil_rank import MILRank, MILRankSettings
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_built_in_methods_keep_the_contract(name):
+    check_method(name)
+
+
+class Neighbourly(MILRank):
+    """Breaks the contract: a video's scores depend on the videos beside it."""
+
+    def forward(self, x):
+        x, scores = super().forward(x)
+        return x, scores / scores.max()
+
+
+class Idle(MILRank):
+    """Breaks the contract: a layer that the loss does not depend on."""
+
+    def __init__(self, settings):
+        super().__init__(settings)
+        self.idle = torch.nn.Linear(2, 2)
+
+
+@pytest.mark.parametrize(("build", "told"), [(Neighbourly, "whatever videos are beside it"), (Idle, "idle.weight")])
+def test_the_check_finds_what_breaks_the_contract(build, told, monkeypatch):
+    monkeypatch.setitem(METHODS, "broken", MethodType("broken", build, MILRankSettings))
+    with pytest.raises(AssertionError, match=told):
+        check_method("broken")
+
+
+def test_what_is_no_method_is_refused():
+    with pytest.raises(UsageError, match="no method 'denet'; there are linear, mil-rank, rtfm"):
+        find_method("denet")
+
+
+def test_a_method_is_added_as_the_documentation_says(tmp_path, make_features):
+    package, site = tmp_path / "package", tmp_path / "site"
+    package.mkdir()
+    files = files_of("A method")
+    assert sorted(files) == ["pyproject.toml", "test_topmean.py", "topmean.py"]
+    for name, text in files.items():
+        (package / name).write_text(text, encoding="utf-8")
+
+    def python(*words, code=0):
+        paths = os.pathsep.join(map(str, (site, ROOT)))
+        env = os.environ | {"PYTHONPATH": paths, "PYTHONSAFEPATH": "1", "COLUMNS": "200"}
+        done = subprocess.run([sys.executable, *words], cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done
+
+    python("-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--target", site, package)
+    python("-m", "pytest", "-q", "-p", "no:cacheprovider", package / "test_topmean.py")
+    make_features()
+    rows = [f"video{i:02},155," + ("48,80" if i >= 6 else ",") for i in range(12)]
+    (tmp_path / "truth.csv").write_text("\n".join(["video,n_frames,start,end", *rows]) + "\n")
+    short = ("--set", "steps=3", "--set", "batch=2", "--set", "segments=8")
+    python("-m", "anomalycli", "train", "features", "--method", "top-mean", "--set", "k=2", *short, "-o", "m")
+    assert "video06" in python("-m", "anomalycli", "score", "features/video06.npz", "--model", "m").stdout
+    compare = (
+        "compare",
+        "features",
+        "--methods",
+        "de-net,top-mean",
+        "--sweep",
+        "top-mean.k=1,4",
+        "--seeds",
+        "1",
+        *short,
+    )
+    small = ("--set", "heads=2", "--set", "feedforward=8", "--set", "scales=2", "--set", "validation=0.4")
+    told = python("-m", "anomalycli", *compare, *small, "--ground-truth", "truth.csv", "-o", "out")
+    assert "top-mean.k=4" in told.stdout
+    told = python("-m", "anomalycli", "train", "features", "--method", "top-mean", "--set", "k=9", *short, code=2)
+    assert "k must be from 1 to the 8 segments, not 9" in told.stderr
+    assert "top-mean" not in method_names()  # here it is not installed

@@ -1,0 +1,248 @@
+"""Training without settings: what is chosen, what is estimated, and that it can be interrupted."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from anomalycli.checkpoint import load_model
+from anomalycli.data.bags import load_bags
+from anomalycli.errors import UsageError
+from anomalycli.inference import score_bags
+from anomalycli.methods.prepared import Ensemble, Prepared, standardised
+from anomalycli.training import candidates, cross_validation
+from anomalycli.training.cross_validation import FoldScores, choose, estimate, make_folds, pair_auc, splices
+from anomalycli.training.plan import make_plan
+from anomalycli.training.recipe import Recipe, Start, advice, train_by_recipe
+from anomalycli.training.trainer import Destination, Material, TrainingData, fit
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    """A few steps are enough here."""
+    monkeypatch.setattr(candidates, "MOST_STEPS", 32)
+
+
+@pytest.fixture
+def bags(make_features):
+    return load_bags(make_features(normal=7, abnormal=6), 8)
+
+
+def test_what_is_learnt_is_estimated_and_saved(bags, tmp_path):
+    told = []
+    info = train_by_recipe(TrainingData(bags), Destination(tmp_path / "m"), CPU, on_progress=told.append)
+    record = info.training
+    assert record.video_auc > 0.9
+    assert record.video_auc_low <= record.video_auc <= record.video_auc_high <= 1
+    assert (record.folds, record.abnormal_videos, record.normal_videos) == (5, 6, 7)
+    assert str(record.checkpoint_step) in record.recipe
+    assert "4 more abnormal ones and 3 more normal ones would help most" in advice(bags, record)
+    assert all(now.done <= now.total for now in told)
+    assert len({now.total for now in told}) == 1
+    assert [now.done for now in told] == sorted(now.done for now in told)
+    model, loaded = load_model(tmp_path / "m")
+    assert loaded == info
+    assert loaded.members == 3
+    assert isinstance(model, Ensemble)
+    scores = score_bags(model, bags.x, CPU)
+    each = [score_bags(member, bags.x, CPU) for member in model.members]
+    np.testing.assert_allclose(scores, np.mean(each, 0), atol=1e-6)
+    assert roc_auc_score(bags.labels, scores.max(1)) == 1
+
+
+def test_labels_that_mean_nothing_are_told_to_be_chance(bags, tmp_path):
+    mixed = dataclasses.replace(bags, labels=np.arange(13) % 2, x=np.random.default_rng(0).normal(size=bags.x.shape))
+    mixed = dataclasses.replace(mixed, x=mixed.x.astype(np.float32))
+    twice = dataclasses.replace(
+        mixed,
+        x=np.concatenate((mixed.x, mixed.x[::-1])),
+        labels=np.tile([0, 1], 13),
+        names=tuple(map(str, range(26))),
+        n_frames=np.full(26, 155),
+    )
+    record = train_by_recipe(TrainingData(twice), Destination(tmp_path / "m"), CPU).training
+    assert record.video_auc_low <= 0.5
+    assert "may be chance" in advice(twice, record)
+
+
+def test_a_recipe_that_is_interrupted_resumes_to_the_same_file(bags, tmp_path):
+    class Stop(Exception):
+        pass
+
+    data, count = TrainingData(bags), 0
+    train_by_recipe(data, Destination(tmp_path / "whole"), CPU, Recipe(3), on_progress=lambda now: None)
+
+    def stop(at):
+        def on_progress(now):
+            nonlocal count
+            count += 1
+            if count == at:
+                raise Stop
+
+        return on_progress
+
+    steps = 16 * 8 * 5  # of the search
+    for resume, at in ((False, 100), (True, 100), (True, steps + 40)):
+        count = 0
+        with pytest.raises(Stop):
+            destination = Destination(tmp_path / "stopped", resume=resume)
+            train_by_recipe(data, destination, CPU, Recipe(3), on_progress=stop(min(at, steps // 2)))
+    assert (tmp_path / "stopped.search").exists()
+    with pytest.raises(UsageError, match="interrupted run left this state"):
+        train_by_recipe(data, Destination(tmp_path / "stopped"), CPU, Recipe(3))
+    with pytest.raises(UsageError, match="another seed"):
+        train_by_recipe(data, Destination(tmp_path / "stopped", resume=True), CPU, Recipe(4))
+    train_by_recipe(data, Destination(tmp_path / "stopped", resume=True), CPU, Recipe(3))
+    assert (tmp_path / "stopped").read_bytes() == (tmp_path / "whole").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("stopped")) == ["stopped"]
+    train_by_recipe(data, Destination(tmp_path / "whole", overwrite=True), CPU, Recipe(5))
+    assert (tmp_path / "stopped").read_bytes() != (tmp_path / "whole").read_bytes()
+
+
+def test_quick_and_too_few_videos_are_not_estimated(bags, tmp_path):
+    info = train_by_recipe(TrainingData(bags), Destination(tmp_path / "quick"), CPU, Recipe(search=False))
+    assert (info.training.video_auc, info.training.folds) == (None, None)
+    few = bags[np.array([0, 1, 2, 12])]  # one abnormal video cannot be held out
+    record = train_by_recipe(TrainingData(few), Destination(tmp_path / "few"), CPU).training
+    assert record.video_auc is None
+    assert "9 more abnormal ones and 7 more normal ones" in advice(few, record)
+    with pytest.raises(UsageError, match="Every training video is normal"):
+        train_by_recipe(TrainingData(bags[:7]), Destination(tmp_path / "n"), CPU)
+
+
+def test_folds_keep_groups_whole_and_hold_both_labels(bags):
+    groups = {name: f"camera{i % 5}" for i, name in enumerate(bags.names)}
+    mixed = dataclasses.replace(bags, labels=np.array([0, 1, 0, 1, 0] * 2 + [0, 1, 0]))
+    folds = make_folds(mixed, 5, 0, groups)
+    assert sorted(np.concatenate(folds)) == list(range(13))
+    assert len(folds) == 2  # two cameras have abnormal videos
+    for fold in folds:
+        assert set(mixed.labels[fold]) == {0, 1}
+        inside = {groups[mixed.names[i]] for i in fold}
+        assert inside.isdisjoint(groups[mixed.names[i]] for other in folds if other is not fold for i in other)
+    assert make_folds(mixed, 5, 0, dict.fromkeys(bags.names, "one")) == []
+
+
+def test_a_plan_is_chosen_on_other_folds_than_it_is_judged_on():
+    labels = [np.array([0, 0, 1, 1])] * 3
+    good, bad = FoldScores((0.1, 0.2, 0.8, 0.9), 1.0), FoldScores((0.9, 0.8, 0.2, 0.1), 0.0)
+    table = {"a": [{5: good}, {5: bad}, {5: bad}], "b": [{5: bad}, {5: good}, {5: good}]}
+    assert choose(table, labels) == ("b", 5)
+    found = estimate(table, labels)
+    # fold 0 is judged by b, which won on 1 and 2; of folds 1 and 2, a and b won one of the others each: the first, a
+    assert found.auc == 0
+    assert estimate({"b": table["b"]}, labels).auc == pytest.approx(2 / 3)
+    smeared = FoldScores((0.1, 0.2, 0.8, 0.9), 0.5)
+    assert choose({"smears": [{5: smeared}] * 3, "places": [{5: good}] * 3}, labels) == ("places", 5)
+
+
+def test_auc_and_ap_are_those_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    scores, labels = rng.normal(size=30).round(1), rng.integers(0, 2, 30)
+    assert pair_auc(scores, labels) == pytest.approx(roc_auc_score(labels, scores))
+    counts = rng.integers(0, 3, (5, 30))
+    distinct = scores + np.arange(30) * 1e-6
+    for measure, reference in ((cross_validation._auc, roc_auc_score), (cross_validation._ap, average_precision_score)):
+        values, _ = measure(distinct, labels, counts)
+        for value, count in zip(values, counts, strict=True):
+            assert value == pytest.approx(reference(np.repeat(labels, count), np.repeat(distinct, count)))
+
+
+def test_splices_are_half_of_an_abnormal_and_half_of_a_normal_video(bags):
+    marked = dataclasses.replace(
+        bags, x=np.broadcast_to(bags.labels[:, None, None, None], bags.x.shape).astype(np.float32)
+    )
+    spliced = splices(marked)
+    assert spliced.shape == (2 * 6 * 4, 1, 8, 32)
+    halves = spliced[:, 0, :, 0].reshape(2, 24, 2, 4).mean((1, 3))
+    assert halves.tolist() == [[1, 0], [0, 1]]
+
+
+def test_standardised_features_have_mean_0_and_deviation_1_and_constants_do_no_harm():
+    x = np.random.default_rng(0).normal(3, 5, size=(4, 2, 6, 3)).astype(np.float32)
+    x[..., 2] = 7
+    plan = make_plan("linear", 3, {"segments": 6})
+    prepared = standardised(make_plan_method(plan), x)
+    y = prepared.prepare(torch.from_numpy(x)).numpy().reshape(-1, 3)
+    np.testing.assert_allclose(y.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(y.std(0), [1, 1, 0], atol=1e-5)
+
+
+def test_balanced_groups_count_alike_whatever_their_widths():
+    x = np.random.default_rng(0).normal(size=(50, 1, 6, 12)).astype(np.float32)
+    x[..., :2] *= 9
+    method = make_plan_method(make_plan("linear", 12, {"segments": 6}))
+    y = standardised(method, x, (2, 10), balance=True).prepare(torch.from_numpy(x)).numpy()
+    assert (y[..., :2] ** 2).sum(-1).mean() == pytest.approx(6, rel=0.01)
+    assert (y[..., 2:] ** 2).sum(-1).mean() == pytest.approx(6, rel=0.01)
+
+
+def make_plan_method(plan):
+    from anomalycli.methods import find_method
+
+    return find_method(plan.method).build(plan.settings)
+
+
+def test_groups_are_dropped_whole_in_training_only():
+    torch.manual_seed(0)
+    method = make_plan_method(make_plan("linear", 5, {"segments": 6}))
+    prepared = Prepared(method, torch.zeros(5), torch.ones(5), (2, 3), 0.5)
+    x = torch.ones(200, 6, 5)
+    dropped = prepared.train().drop(x)
+    for video in dropped:
+        assert (video == video[0]).all()
+        assert video[0, 0] == video[0, 1]
+        assert video[0, 2] == video[0, 3] == video[0, 4]
+    assert set(dropped.unique().tolist()) == {0.0, 2.0}
+    assert 0.4 < (dropped[:, 0, 0] == 0).float().mean() < 0.6
+    assert torch.equal(prepared.eval().drop(x), x)
+
+
+def test_standardising_is_a_setting_of_any_method_and_travels_with_the_checkpoint(bags, tmp_path):
+    from anomalycli.training.trainer import train
+
+    shifted = dataclasses.replace(bags, x=bags.x * 1000 + 5000)
+    values = {"segments": 8, "steps": 4, "batch": 4, "standardise": True}
+    plan = make_plan("mil-rank", 32, values)
+    train(plan, TrainingData(shifted), Destination(tmp_path / "m"))
+    model, info = load_model(tmp_path / "m")
+    assert info.standardised
+    held = fit(plan, Material(shifted, np.arange(13)), CPU).method
+    assert held.mean.mean() == pytest.approx(5000, rel=0.1)
+    assert score_bags(model, shifted.x, CPU).std() > 1e-3
+    assert score_bags(model, bags.x, CPU).std() < score_bags(model, shifted.x, CPU).std()
+
+
+def test_a_model_goes_on_learning_from_new_videos_and_refuses_other_features(bags, make_features, tmp_path):
+    train_by_recipe(TrainingData(bags), Destination(tmp_path / "first"), CPU)
+    start = Start(*load_model(tmp_path / "first"))
+    before = score_bags(start.model, bags.x, CPU)
+    moved = dataclasses.replace(bags, labels=1 - bags.labels)  # what was abnormal is normal now
+    info = train_by_recipe(TrainingData(moved), Destination(tmp_path / "second"), CPU, Recipe(start=start))
+    assert (info.method, info.settings, info.members) == (start.info.method, start.info.settings, start.info.members)
+    assert info.standardised == start.info.standardised
+    model, _ = load_model(tmp_path / "second")
+    after = score_bags(model, bags.x, CPU).max(1)
+    assert roc_auc_score(moved.labels, after) > roc_auc_score(moved.labels, before.max(1))
+    np.testing.assert_array_equal(score_bags(start.model, bags.x, CPU), before)  # it is left as it was
+    other = load_bags(make_features("other", backbone="i3d"), 8)
+    with pytest.raises(UsageError, match="the model was trained with backbone mc3"):
+        train_by_recipe(TrainingData(other), Destination(tmp_path / "third"), CPU, Recipe(start=start))
+
+
+def test_the_command_chooses_and_says_what_to_expect(make_features, call, tmp_path):
+    make_features()
+    told = call("train", "features", "--device", "cpu", "-o", "m").stderr
+    assert "on held-out videos, 5 folds; 12 videos; too few videos: 4 more abnormal ones" in told
+    told = call("train", "features", "--quick", "--device", "cpu", "-o", "q").stderr
+    assert "not measured on held-out videos; 12 videos" in told
+    call("train", "features", "--from", "q", "--quick", "--device", "cpu", "-o", "tuned")
+    assert load_model(tmp_path / "tuned")[1].settings == load_model(tmp_path / "q")[1].settings
+    assert "nothing is searched" in call("train", "features", "--quick", "--lr", "1e-3", "-o", "n", code=2).stderr
+    for name, words in (("a", ["--standardise"]), ("b", ["--set", "standardise=true"]), ("c", ["--no-standardise"])):
+        call("train", "features", "--method", "linear", "--set", "steps=2", "--segments", "8", *words, "-o", name)
+        assert load_model(tmp_path / name)[1].standardised == (name != "c")
