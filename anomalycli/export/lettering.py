@@ -1,11 +1,16 @@
 """Fonts for titles: names of files may be in any script."""
 
+import logging
 from functools import cache
 
 from matplotlib import font_manager, ft2font
 
 DEFAULT = "DejaVu Sans"  # comes with matplotlib
 WEIGHT = "bold"  # of titles
+PLACEHOLDERS = "Last Resort"  # fonts that have a box for every letter
+
+# It warns of each font that has no bold letters; another weight is used, which is well.
+logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
 
 
 def lettered(text: str) -> tuple[str, dict]:
@@ -30,7 +35,8 @@ def lettered(text: str) -> tuple[str, dict]:
 def _installed() -> list[str]:
     """Families of the fonts on this machine that a PDF can embed."""
     fonts = font_manager.fontManager.ttflist
-    return sorted({font.name for font in fonts if font.fname.lower().endswith((".ttf", ".ttc"))})
+    embeddable = {font.name for font in fonts if font.fname.lower().endswith((".ttf", ".ttc"))}
+    return sorted(name for name in embeddable if not name.startswith(PLACEHOLDERS))
 
 
 @cache
