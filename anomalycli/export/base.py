@@ -6,6 +6,7 @@ This module imports nothing heavy, so that the command line can name the formats
 import importlib
 import re
 from collections.abc import Collection, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -18,6 +19,7 @@ from ..storage import write_whole
 if TYPE_CHECKING:
     import numpy as np
 
+    from ..media.decoder import Decoder
     from ..score import Result
 
 GROUP = "anomalycli.writers"  # entry points of other packages: NAME = package.module:Class
@@ -50,7 +52,7 @@ class Context:
     path: the file to write. title: the displayed name of the video. video: the file that pages and plots show, or
     None. truth: ground truth to show, or None if unknown. embed: store the video in its page. label: the name of the
     video in labels.csv, if that is not its file name without suffix. index: the page of all videos. failure: why frames
-    could not be read, once they were requested.
+    could not be read, once they were requested. decoder: the process that reads them; a new one if None.
     """
 
     path: Path
@@ -61,6 +63,7 @@ class Context:
     label: str = ""
     index: Path | None = None
     failure: str = ""
+    decoder: "Decoder | None" = None
     _frames: "dict[int, np.ndarray]" = field(default_factory=dict, repr=False)
 
     def frames(self, result: "Result", numbers: Collection[int]) -> "dict[int, np.ndarray]":
@@ -77,7 +80,8 @@ class Context:
 
             missing |= set(moments(result, MOST_PICTURES))
             try:
-                with Decoder() as decoder:
+                with ExitStack() as stack:
+                    decoder = self.decoder or stack.enter_context(Decoder())
                     self._frames.update(decoder.grab(self.video, missing, SHORT_SIDE))
             except VideoError as error:
                 self.failure = f"No pictures of the video can be shown: {error}"

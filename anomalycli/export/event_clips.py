@@ -1,7 +1,7 @@
 """Cut events out of a video, one file per event."""
 
 import secrets
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,12 @@ from .records import Record
 
 
 def cut_events(
-    result: Result, base: Path, margin: float = 1.0, record: Record | None = None, exact: bool = False
+    result: Result,
+    base: Path,
+    margin: float = 1.0,
+    record: Record | None = None,
+    exact: bool = False,
+    decoder: Decoder | None = None,
 ) -> list[Path]:
     """Write each event, with `margin` seconds before and after, to `base`.event1.mp4 and so on; return the paths.
 
@@ -32,7 +37,8 @@ def cut_events(
     at = base
     try:
         base.parent.mkdir(parents=True, exist_ok=True)
-        with Decoder() as decoder:
+        with ExitStack() as stack:
+            decoder = decoder or stack.enter_context(Decoder())
             suffixes = decoder.cut(result.path, _pieces(result, margin, partials), exact)
         for number, (partial, suffix) in enumerate(zip(partials, suffixes, strict=True), 1):
             at = clip_path(base, number, suffix)

@@ -56,6 +56,7 @@ class ScoreRun:
     """
 
     def __init__(self, inputs: Iterable[Input], scorer: "Scorer", outputs: Outputs, how: "Scoring"):
+        from ..media.decoder import Decoder
         from ..score import check_mode
 
         check_mode(how.mode)
@@ -78,6 +79,7 @@ class ScoreRun:
         self.shared_failures: list[str] = []
         self._pages: list[Page] = []
         self._curves: list[Curve] = []
+        self._decoder = Decoder()
         self._work = self._score_all()
 
     def __iter__(self) -> Iterator[Scored]:
@@ -87,6 +89,11 @@ class ScoreRun:
         return next(self._work)
 
     def _score_all(self) -> Iterator[Scored]:
+        with self._decoder:
+            yield from self._score_each()
+        self._write_shared()
+
+    def _score_each(self) -> Iterator[Scored]:
         for item in self.inputs:
             scored = Scored(_title(item), self.outputs.truths.get(item.name))
             try:
@@ -98,7 +105,6 @@ class ScoreRun:
                 self._write(scored, item)
             self.failures += [text for text in (scored.failure, scored.result and scored.result.warning) if text]
             yield scored
-        self._write_shared()
 
     def _cache(self, item: Input) -> Path | None:
         """Path of the stored features of an input, beside its output files; None if it has no output files."""
@@ -116,7 +122,9 @@ class ScoreRun:
         result, base = scored.result, self.outputs.base(item.name)
         assert result
         video = item.path if _is_video(item) else None
-        context = Context(base, scored.title, video, scored.truth, self.outputs.embed, item.name, self.index)
+        context = Context(
+            base, scored.title, video, scored.truth, self.outputs.embed, item.name, self.index, decoder=self._decoder
+        )
         failures = []
         for name, writer in self.writers.items():
             context.path = output_path(base, name)
@@ -160,7 +168,7 @@ class ScoreRun:
 
         record: Record = self.plan.records[base]
         before = [path for path in former_clips(base) if record.owns(path)]
-        made = cut_events(result, base, self.outputs.margin or 0.0, record, self.outputs.exact)
+        made = cut_events(result, base, self.outputs.margin or 0.0, record, self.outputs.exact, self._decoder)
         for path in before:
             if path not in made:
                 record.remove(path)
