@@ -51,7 +51,8 @@ class Backbone(Protocol):
     def load(self, path: Path | None = None, on_bytes: OnBytes | None = None) -> "Backbone":
         """Required. Read the weights at `path`, or the published ones; set `sha256`; return self.
 
-        `on_bytes` is told of the progress of a download. Raises AnomalyError if the weights are missing or do not fit.
+        `on_bytes` is called with the progress of a download. Raises AnomalyError if the weights are missing or do not
+        fit.
         """
 
     def maps(self, view: Tensor) -> Sequence[Tensor]:

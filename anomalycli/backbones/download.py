@@ -37,7 +37,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 def download(name: str, address: str, part: Path, size: int | None, on_bytes: OnBytes | None) -> None:
     """Fetch `address` into `part`, from where `part` ends. `size` is the published one, in bytes, if there is one.
 
-    `on_bytes` is told the progress of `name`. Raises DownloadError after the last attempt.
+    `on_bytes` is called with the progress of `name`. Raises DownloadError after the last attempt.
     """
     if urllib.parse.urlsplit(address).scheme not in ("https", "http"):
         raise DownloadError("addresses begin with https:// or, for a mirror, http://")

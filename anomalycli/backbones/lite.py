@@ -50,7 +50,7 @@ class Same(nn.Conv2d):
 
 
 class Block(nn.Module):
-    """Widen, convolve each channel by itself, narrow; the input is added where the shape stays."""
+    """Expand, depth-wise convolution, project; the input is added if the shape is unchanged."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expand: int):
         super().__init__()

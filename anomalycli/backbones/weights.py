@@ -217,7 +217,7 @@ def load_weights(net: "nn.Module", path: Path, sha256: str = "", *, unused: str 
 
 
 def _bring(item: Published, on_bytes: OnBytes | None) -> None:
-    part = item.path.with_name(item.path.name + ".part")  # one name for every run: the next goes on with it
+    part = item.path.with_name(item.path.name + ".part")  # the same name for every run, so that the next resumes it
     try:
         download(item.name, item.address, part, item.size, on_bytes)
     except DownloadError as error:

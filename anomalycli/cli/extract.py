@@ -11,7 +11,7 @@ from ..errors import UsageError
 from .command import Command, note_renamed, option, section
 from .exits import finish
 from .options import device_options, talk_options, videos_argument, weights_option
-from .terminal import byte_progress, complain, extract_progress, print_account, say, shown
+from .terminal import byte_progress, complain, extract_progress, print_counts, say, shown
 
 if TYPE_CHECKING:
     from ..extraction.run_report import ExtractionOutcome
@@ -141,7 +141,7 @@ def extract(videos, output, layout, overwrite, shard, workers, stall, memory, re
             print_outcome(outcome)
             failed += outcome.reason is not None
             done += outcome.status != "failed"
-    print_account(place(output) / part.report)
+    print_counts(place(output) / part.report)
     finish(failed, done)
 
 

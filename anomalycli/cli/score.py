@@ -66,7 +66,7 @@ MARGIN = 1.0  # seconds
         help="Seconds before and after an event in --clips.",
     ),
     option("--exact", is_flag=True, help="Encode event clips again, so that they begin and end at the exact frame."),
-    option("--embed", is_flag=True, help="Store the video in its page, so that the page is complete by itself."),
+    option("--embed", is_flag=True, help="Store the video in its page."),
     option("--sheet", type=OUTPUT_FILE, help="Plot all curves into one .png, .svg or .pdf file."),
     option(
         "--ground-truth",

@@ -192,14 +192,14 @@ def extract_progress() -> Iterator[Callable]:
         yield on_progress
 
 
-def print_account(report: Path) -> None:
+def print_counts(report: Path) -> None:
     """Print the counts of a run's report.json."""
-    told = json.loads(report.read_text(encoding="utf-8"))
-    counts = ", ".join(f"{n} {status}" for status, n in told["counts"].items() if n) or "nothing to do"
-    speed = f"; {clock(told['video_seconds'])} of video in {clock(told['wall_seconds'])}"
-    say(f"{escape(str(report.parent))}: {counts}" + (speed if told["video_seconds"] else ""))
-    if told["video_seconds"]:
-        say(f"{told['times_real_time']:.1f} times real time; what became of each is in {escape(str(report))}")
+    content = json.loads(report.read_text(encoding="utf-8"))
+    counts = ", ".join(f"{n} {status}" for status, n in content["counts"].items() if n) or "nothing to do"
+    speed = f"; {clock(content['video_seconds'])} of video in {clock(content['wall_seconds'])}"
+    say(f"{escape(str(report.parent))}: {counts}" + (speed if content["video_seconds"] else ""))
+    if content["video_seconds"]:
+        say(f"{content['times_real_time']:.1f} times real time; the outcome of each video is in {escape(str(report))}")
 
 
 @contextmanager

@@ -42,7 +42,7 @@ def extract(
     """Write OUTPUT/name.npz for each video in `paths` (files and folders); returns an iterator over their outcomes.
 
     OUTPUT is a folder, or a URL as `place` knows them. Labels that lie beside the videos are copied to
-    OUTPUT/labels.csv; OUTPUT/report.json says what became of each input. A feature file of the same source and
+    OUTPUT/labels.csv; OUTPUT/report.json lists the outcome of each input. A feature file of the same source and
     settings is kept. `engine` makes the others: `extract_here` does it in this process, `ray_engine.engine` on a
     cluster. `on_note` is told the result of calibrating, at int8, and of
     reports of other parts of the run that cannot be read.

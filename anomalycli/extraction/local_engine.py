@@ -153,7 +153,7 @@ def outcome_of(item: Input, features: Features, status: str, n_before: int = 0) 
 
 
 def size_of(path: Path) -> int:
-    """The size of a file in bytes; 0 if it cannot be told."""
+    """The size of a file in bytes, 0 if unknown."""
     try:
         return path.stat().st_size
     except OSError:

@@ -219,7 +219,7 @@ class ClusterRun:
         """Put back what a lost worker had; what has cost too many of them has failed."""
         import ray
 
-        ray.kill(worker.actor)  # one that is only out of reach would go on
+        ray.kill(worker.actor)  # one that is only unreachable would continue
         self.why = why
         self.bad_starts += not worker.has_started
         log.debug("A worker was lost (%s); %d of its files go to others", why, len(worker.items))

@@ -63,7 +63,8 @@ class Shard:
 class RunReport:
     """Collects outcomes, and writes the report when the run ends, however it ends.
 
-    The reports of all shards, once they are there, are merged into one. `on_note` is told of one that cannot be read.
+    When the reports of all shards exist, they are merged into one. `on_note` is called with a sentence about a report
+    that cannot be read.
     """
 
     def __init__(self, output: Path, shard: Shard = Shard(), on_note: Callable[[str], None] | None = None):
@@ -86,7 +87,7 @@ class RunReport:
             write_whole(self.output / self.shard.report, json.dumps(report, indent=1) + "\n")
             self._merge()
         except OSError:
-            if kind is None:  # else what ended the run is told
+            if kind is None:  # otherwise the error that ended the run is reported
                 raise
 
     def _merge(self) -> None:

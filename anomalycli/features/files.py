@@ -109,7 +109,7 @@ class Features:
     @property
     def sound_warning(self) -> str | None:
         """A sentence about missing sound, or None."""
-        return self.sound_missing and f"{self.source}: {self.sound_missing}; zeros stand in its place."
+        return self.sound_missing and f"{self.source}: {self.sound_missing}; its features are zeros."
 
     @property
     def duration(self) -> float:

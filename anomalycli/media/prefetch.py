@@ -1,4 +1,4 @@
-"""Several decoders at work while the network is: what they read comes as one stream, in bounded memory."""
+"""Run several decoders in parallel with the network, and merge their messages into one stream, in bounded memory."""
 
 import queue
 import threading
@@ -18,8 +18,8 @@ def feed(
 ) -> Generator[tuple[Item, Any], None, None]:
     """Yield (item, message) for each message of `read(decoder, item)`, each decoder at another item.
 
-    Messages of one item keep their order, those of several mix. A VideoError is the last message of its
-    item; any other exception is raised. Closing the generator stops the decoders.
+    Messages of one item keep their order; messages of different items are interleaved. A VideoError is the last message
+    of its item; any other exception is raised. Closing the generator stops the decoders.
     """
     messages: queue.Queue[tuple[Item | None, Any]] = queue.Queue(AHEAD * len(decoders))
     waiting, lock, stopped = iter(items), threading.Lock(), threading.Event()

@@ -1,8 +1,8 @@
-"""Seconds as people, subtitles and SMPTE time codes (SMPTE ST 12-1) write them."""
+"""Format seconds as times for people, for subtitles, and as SMPTE time codes (SMPTE ST 12-1)."""
 
 from fractions import Fraction
 
-# Rates that editors know, frames a second.
+# Rates of editing programs, frames per second.
 RATES = tuple(
     Fraction(*rate)
     for rate in ((24000, 1001), (24, 1), (25, 1), (30000, 1001), (30, 1), (50, 1), (60000, 1001), (60, 1))
@@ -17,7 +17,7 @@ def clock(seconds: float) -> str:
 
 
 def timeline_rate(fps: float) -> Fraction:
-    """The rate of a timeline that holds a video of `fps`: the one of RATES that is nearest."""
+    """The rate of a timeline for a video of `fps`: the nearest of RATES."""
     return min(RATES, key=lambda rate: abs(rate - fps))
 
 

@@ -1,4 +1,4 @@
-"""A record of what erasing does in training: which segments of a video, epoch by epoch (Fig. 4)."""
+"""A record of erasing during training: the erased segments of a video in each epoch (Fig. 4)."""
 
 import csv
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from ..storage import whole
 
 @dataclass(frozen=True)
 class Erasure:
-    """In `epoch` (from 1: how often the video has come) `segments` of the n_segments were erased."""
+    """Erased `segments` of the n_segments of a video in `epoch`, its number of occurrences so far, from 1."""
 
     epoch: int
     step: int
@@ -21,7 +21,7 @@ class Erasure:
 
 
 def write_erasures(path: Path, erasures: Iterable[Erasure]) -> None:
-    """A line a time that a video came; its segments are joined by spaces."""
+    """Write one line per occurrence of a video in training; segment numbers are separated by spaces."""
     with whole(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("epoch", "step", "video", "n_segments", "segments"))
@@ -30,7 +30,7 @@ def write_erasures(path: Path, erasures: Iterable[Erasure]) -> None:
 
 
 def read_erasures(path: Path) -> list[Erasure]:
-    """What `write_erasures` wrote. Raises UsageError where it did not."""
+    """Read a file from `write_erasures`. Raises UsageError if it is not one."""
     try:
         with open(path, newline="", encoding="utf-8") as file:
             return [

@@ -414,7 +414,7 @@ if (video) {
     if (!video.paused) requestAnimationFrame(follow);
   };
   video.addEventListener("play", () => {
-    if (range && video.currentTime >= range.to) range = null; // play was pressed at the end of the event: go on
+    if (range && video.currentTime >= range.to) range = null; // play was pressed at the end of the event: continue after it
     follow();
   });
   video.addEventListener("pause", remember);
