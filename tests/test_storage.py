@@ -78,7 +78,7 @@ WRITERS = {
     "erasures": lambda path: write_erasures(path, []),
     "table": lambda path: write_table(summary(Choice(["de-net"]).rows(32), []), path.parent, "words"),
     "videos": lambda path: write_videos([], path),
-    "figure": lambda path: plot_table([("x", 0.5, 0.1)], "AP", path.with_suffix(".png")),
+    "figure": lambda path: plot_table([("x", [0.5, 0.6])], "AP", path),
     "plot": lambda path: plot_result(RESULT, path.with_suffix(".png")),
     "page": lambda path: write_report(RESULT, path),
     "srt": lambda path: write_output(RESULT, path, "srt"),

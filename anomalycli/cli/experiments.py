@@ -118,21 +118,27 @@ def evaluate(
     } | evaluation.as_dict()
     if output:
         from ..experiments.figures import plot_curves
+        from ..export.base import PICTURES
         from ..export.plot import curve_of_frames, plot_sheet
 
         write_videos(evaluation.videos, output / "videos.csv")
         write_whole(output / "metrics.json", json.dumps(report, indent=1) + "\n")
-        plot_curves(evaluation, output / "curves.png")
+        plot_curves(evaluation, output / "curves")
         if draw:
             names = drawn.found.values()
             curves = [curve_of_frames(name, scored.scores[name], scored.truth[name]) for name in names]
-            plot_sheet(curves, output / "sheet.png")
+            for kind in PICTURES:
+                plot_sheet(curves, output / f"sheet.{kind}")
     if as_json:
         click.echo(json.dumps(report))
     else:
         print_evaluation(evaluation, report)
     if output:
-        say(f"Written: {output}/videos.csv, metrics.json, curves.png" + (", sheet.png" if draw else ""))
+        say(
+            f"Written: {output}/videos.csv, metrics.json, curves"
+            + (" and sheet" if draw else "")
+            + " as .png, .svg, .pdf"
+        )
 
 
 @click.command(
@@ -235,7 +241,7 @@ def compare(
         f"scores of segments {to_frames} over frames; mean ± standard deviation over {seeds} seeds."
     )
     write_table(table, output, words_of_table)
-    plot_comparison(rows, table, output)
+    plot_comparison(rows, results, output)
     if as_json:
         click.echo(json.dumps({"on": words_of_table, "rows": table}))
     else:
@@ -252,14 +258,18 @@ def _counted(judge, ground_truth) -> str:
     return f" {ground_truth.interval}, {len(judge.truth)} videos, {n_frames:,} frames{total}"
 
 
-def plot_comparison(rows, table: list[dict], output: Path) -> None:
+def plot_comparison(rows, results, output: Path) -> None:
     from ..experiments.figures import plot_sweep, plot_table
 
     for metric, title in (("auc", "AUC"), ("ap", "AP")):
-        known = [(line, entry) for line, entry in zip(table, rows, strict=True) if line[metric] is not None]
-        spread = f"{metric}_std"
-        if methods := [(e.label, line[metric], line[spread] or 0.0) for line, e in known if e.setting is None]:
-            plot_table(methods, title, output / f"{metric}.png")
+        seeds: dict[str, list[float]] = {entry.label: [] for entry in rows}
+        for result in results:
+            if result.metrics[metric] is not None:
+                seeds[result.label].append(result.metrics[metric])
+        known = [entry for entry in rows if seeds[entry.label]]
+        if methods := [(entry.label, seeds[entry.label]) for entry in known if entry.setting is None]:
+            plot_table(methods, title, output / metric)
         for setting in {entry.setting for entry in rows} - {None}:
-            curve = [(e.value, line[metric], line[spread] or 0.0) for line, e in known if e.setting == setting]
-            plot_sweep(setting, curve, title, output / f"{setting}-{metric}.png")
+            curve = [(entry.value, seeds[entry.label]) for entry in known if entry.setting == setting]
+            if curve:
+                plot_sweep(setting, curve, title, output / f"{setting}-{metric}")

@@ -144,8 +144,8 @@ def train_with_settings(method: str, preset: str | None, settings: dict, sources
         from ..training.erasure_log import read_erasures
 
         table = destination.beside(".erasing.csv")
-        plot_erasures(read_erasures(table), table.with_suffix(".png"), data.truth)
-        say(f"{table}, .png: what was erased")
+        plot_erasures(read_erasures(table), table.with_suffix(""), data.truth)
+        say(f"{table}, .png, .svg, .pdf: what was erased")
 
 
 def train_without_settings(sources: Sources, destination, device, seed: int, quick: bool, start: Path | None) -> None:

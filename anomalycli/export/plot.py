@@ -1,10 +1,12 @@
 """Plots of scores: curve, threshold, events, and a video frame at each peak."""
 
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 import matplotlib
 import numpy as np
@@ -86,7 +88,7 @@ class Picture:
             _draw_glimpses(figure.add_subplot(grid[0]), axes, glimpses, result)
         title, font = lettered(curve.title)
         figure.suptitle(title, x=0.01, ha="left", color=INK, fontsize=13, fontweight="bold", parse_math=False, **font)
-        return drawn(figure, self.kind, curve.title, _described(curve))
+        return drawn(figure, self.kind, curve.title, described(curve))
 
 
 PNG, SVG, PDF = (partial(Picture, kind) for kind in PICTURES)
@@ -101,56 +103,82 @@ def plot_result(result: Result, path: Path, video: Path | None = None, truth: In
     write_whole(path, Picture(path.suffix[1:].lower()).render(result, context))
 
 
-def plot_sheet(curves: Sequence[Curve], path: Path) -> None:
+def plot_sheet(curves: Sequence[Curve], path: Path, shared: bool = False) -> None:
     """Draw several curves on one sheet: PNG, SVG or PDF, by the suffix of `path`."""
-    write_whole(path, sheet_of(curves, path.suffix[1:].lower()))
+    write_whole(path, sheet_of(curves, path.suffix[1:].lower(), shared))
 
 
-def sheet_of(curves: Sequence[Curve], kind: str) -> bytes:
-    """A picture of this kind, one of PICTURES, of several curves: two side by side, in their order (Fig. 5)."""
+def sheet_of(curves: Sequence[Curve], kind: str, shared: bool = False) -> bytes:
+    """A picture of this kind, one of PICTURES, of several curves, two side by side, in the order of titles (Fig. 5).
+
+    `shared`: all curves have the same axis, as long as the longest needs.
+    """
+    curves = sorted(curves, key=lambda curve: _natural(curve.title))
     columns = min(2, len(curves))
     rows = -(-len(curves) // columns)
     figure = Figure(figsize=(5.5 * columns, 0.4 + 1.9 * rows), dpi=150, layout="constrained")
+    longest = max(curve.length for curve in curves)
     for number, curve in enumerate(curves):
         axes = figure.add_subplot(rows, columns, number + 1)
-        _draw_curve(axes, curve, labels=6)
+        _draw_curve(axes, curve, 6, longest if shared else curve.length)
         title, font = lettered(curve.title)
         axes.set_title(title, loc="left", color=INK, fontsize=10, fontweight="bold", parse_math=False, **font)
         if number < len(curves) - columns:
             axes.set(xlabel="")
         if number % columns:
             axes.set(ylabel="")
-    return drawn(figure, kind, f"Anomaly scores of {len(curves)} videos", " ".join(map(_described, curves)))
+    words = "\n".join(f"{curve.title}: {described(curve)}" for curve in curves)
+    return drawn(figure, kind, f"Anomaly scores of {len(curves)} videos", words)
 
 
-def save(figure: Figure, path: Path) -> None:
+def described(curve: Curve) -> str:
+    """A description of the curve for readers who cannot see it."""
+    at = clock if curve.unit == "time" else "{:.0f}".format
+    peak = int(curve.high.argmax())
+    unit = " frames" if curve.unit == "frame" else ""
+    highest = f"highest {curve.high[peak]:.2f} at {at(curve.begin[peak])}"
+    words = [f"Anomaly score from 0 to 1 over {at(curve.length)}{unit}, {highest}."]
+    for name, intervals in (("Events", curve.events), ("Ground truth", curve.truth)):
+        if intervals:
+            words.append(f"{name}: {', '.join(f'{at(start)} to {at(end)}' for start, end in intervals)}.")
+    return " ".join(words)
+
+
+def save(figure: Figure, path: Path, title: str, description: str) -> None:
     """Write the figure atomically, in the format of the path's suffix."""
-    write_whole(path, drawn(figure, path.suffix[1:].lower()))
+    write_whole(path, drawn(figure, path.suffix[1:].lower(), title, description))
 
 
-def drawn(figure: Figure, kind: str, title: str = "", description: str = "") -> bytes:
+def drawn(figure: Figure, kind: str, title: str, description: str) -> bytes:
     """The figure as a file of this kind, one of PICTURES: the same bytes for the same figure.
 
-    PDF uses TrueType fonts, which journals require, and SVG keeps text as text. The metadata contain the title and the
-    description.
+    PDF has TrueType fonts, which journals ask for; SVG has text as text, and a title and a description that screen
+    readers find. Title and description are in the metadata of all kinds.
     """
     file = io.BytesIO()
-    metadata: dict[str, str | None] = {"Title": title, ("Subject" if kind == "pdf" else "Description"): description}
-    metadata |= {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind, {})
+    metadata: dict[str, dict] = {
+        "png": {"Title": title, "Description": description},
+        "svg": {"Title": title, "Description": description, "Date": None},
+        "pdf": {"Title": title, "Subject": description, "CreationDate": None},
+    }
     with matplotlib.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "anomalycli"}):
-        figure.savefig(file, format=kind, metadata={key: text for key, text in metadata.items() if text != ""})
-    return file.getvalue()
+        figure.savefig(file, format=kind, metadata=metadata[kind])
+    content = file.getvalue()
+    if kind == "svg":
+        content = content.replace(b"<svg ", b'<svg role="img" ', 1)
+        content = content.replace(b"</title>", f"</title>\n <desc>{escape(description)}</desc>".encode(), 1)
+    return content
 
 
-def _described(curve: Curve) -> str:
-    """A description of the curve for readers who cannot see it."""
-    place = f"at {clock(curve.begin[curve.high.argmax()])}" if curve.unit == "time" else ""
-    length = clock(curve.length) if curve.unit == "time" else f"{curve.length:g} frames"
-    events = ", ".join(f"{clock(start)} to {clock(end)}" for start, end in curve.events)
-    return f"{curve.title}: highest score {curve.high.max():.2f} {place} of {length}. Events: {events or 'none'}."
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A key that sorts names as people do: 2 before 10."""
+    parts = re.split(r"([0-9]+)", name.casefold())
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]
 
 
-def _draw_curve(axes, curve: Curve, labels: int = 12) -> None:
+def _draw_curve(axes, curve: Curve, labels: int = 12, length: float | None = None) -> None:
+    """`labels`: most of them along the axis, which is `length` long; None: as the curve."""
+    length = length or curve.length
     for start, end in curve.events:
         axes.axvspan(start, end, color=EVENT, alpha=0.16, lw=0)
     if curve.truth is not None:
@@ -159,10 +187,14 @@ def _draw_curve(axes, curve: Curve, labels: int = 12) -> None:
             for start, end in curve.truth:
                 axes.axvspan(start, end, color=TRUTH, alpha=0.1, lw=0)
         _annotate(axes, "ground truth" if curve.truth else "truth: normal", 1.06, TRUTH)
-    axes.fill_between(curve.begin, curve.high, color=CURVE, alpha=0.18, lw=0)
+    begin, low, high = (
+        np.append(values, last)  # the last column reaches to the end
+        for values, last in ((curve.begin, curve.length), (curve.low, curve.low[-1]), (curve.high, curve.high[-1]))
+    )
+    axes.fill_between(begin, high, color=CURVE, alpha=0.18, lw=0)
     axes.plot(
-        np.repeat(curve.begin, 2),
-        np.stack((curve.low, curve.high), 1).ravel(),
+        np.repeat(begin, 2),
+        np.stack((low, high), 1).ravel(),
         color=CURVE,
         lw=1.6 if len(curve.begin) < COLUMNS else 0.8,
         solid_joinstyle="round",
@@ -170,10 +202,10 @@ def _draw_curve(axes, curve: Curve, labels: int = 12) -> None:
     if curve.threshold is not None:
         axes.axhline(curve.threshold, color=EVENT, lw=1, ls=(0, (5, 4)))
         _annotate(axes, f"threshold {curve.threshold:g}", curve.threshold, EVENT)
-    axes.set(xlim=(0, curve.length), ylim=(-0.02, 1.04 if curve.truth is None else 1.09))
+    axes.set(xlim=(0, length), ylim=(-0.03, 1.04 if curve.truth is None else 1.09))  # a curve at 0 stays in sight
     axes.set(xlabel=curve.unit, ylabel="anomaly score", yticks=np.linspace(0, 1, 6))
     if curve.unit == "time":
-        step = next((step for step in STEPS if step * labels >= curve.length), curve.length / labels)
+        step = next((step for step in STEPS if step * labels >= length), length / labels)
         axes.xaxis.set_major_locator(MultipleLocator(step))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds + 1e-6)))
     else:

@@ -1,6 +1,11 @@
 """Plots: what is drawn can be read back from the file."""
 
+import os
+import subprocess
+import sys
+import time
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import matplotlib
 import matplotlib.image
@@ -11,7 +16,7 @@ from helpers import result_of, write_video
 from anomalycli.export.base import write_output
 from anomalycli.export.envelope import min_max, sparkline
 from anomalycli.export.lettering import lettered
-from anomalycli.export.plot import curve_of, curve_of_frames, plot_result, plot_sheet
+from anomalycli.export.plot import Curve, curve_of, curve_of_frames, plot_result, plot_sheet
 
 
 def test_the_suffix_chooses_the_format(tmp_path):
@@ -22,6 +27,44 @@ def test_the_suffix_chooses_the_format(tmp_path):
     assert matplotlib.image.imread(tmp_path / "a.png").shape[1] > 1000
     assert ElementTree.parse(tmp_path / "a.svg").getroot().tag.endswith("svg")
     assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_an_svg_is_described_for_screen_readers(tmp_path):
+    plot_result(result_of([(10, 35)], 100, 25, "a <b> & c.mp4"), tmp_path / "a.svg")
+    root = ElementTree.parse(tmp_path / "a.svg").getroot()
+    svg = "{http://www.w3.org/2000/svg}"
+    assert root.get("role") == "img"
+    assert root.find(f"{svg}title").text == "a <b> & c.mp4   1 event"
+    assert root.find(f"{svg}desc").text == (
+        "Anomaly score from 0 to 1 over 0:04, highest 0.90 at 0:01. Events: 0:00 to 0:01."
+    )
+
+
+def test_pictures_are_equal_between_runs(tmp_path):
+    program = (
+        "import sys, time; sys.path[:0] = [sys.argv[2]]\n"
+        "from pathlib import Path\n"
+        "from helpers import result_of\n"
+        "from anomalycli.export.plot import plot_result\n"
+        "for kind in ('png', 'svg', 'pdf'):\n"
+        "    plot_result(result_of([(10, 35)], 100, 25), Path(sys.argv[1] + '.' + kind))\n"
+    )
+    for name, seed in (("a", "1"), ("b", "2")):
+        words = [sys.executable, "-c", program, tmp_path / name, Path(__file__).parents[1]]
+        subprocess.run(words, check=True, env=os.environ | {"PYTHONHASHSEED": seed})
+        time.sleep(1.1)  # a second is what times in files are made of
+    for kind in ("png", "svg", "pdf"):
+        assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes(), kind
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_a_flat_curve_is_seen(tmp_path, level):
+    flat = Curve("flat", np.array([0.0]), np.array([level]), np.array([level]), 10.0)
+    plot_sheet([flat], tmp_path / "flat.png")
+    picture = matplotlib.image.imread(tmp_path / "flat.png")[..., :3]
+    blue = np.abs(picture - np.array([0x25, 0x63, 0xA8]) / 255).max(2) < 0.1
+    assert blue.any(0).sum() > 0.7 * picture.shape[1]  # along the whole axis
+    assert blue.sum(0).max() >= 3  # not half of it cut off
 
 
 def test_ground_truth_is_drawn_where_it_lies(tmp_path):
@@ -76,6 +119,19 @@ def test_a_sheet_grows_with_its_videos(tmp_path):
     assert heights[1] > 2 * heights[0]
 
 
+def test_a_sheet_is_in_the_order_of_names_and_shares_its_axis_when_asked(tmp_path):
+    curves = [Curve(name, np.arange(9.0), np.zeros(9), np.ones(9), length) for name, length in (("v10", 9), ("v2", 90))]
+    plot_sheet(curves, tmp_path / "own.svg")
+    plot_sheet(curves, tmp_path / "shared.svg", shared=True)
+
+    def texts(name: str) -> list[str]:
+        return [text.text for text in ElementTree.parse(tmp_path / name).iter("{http://www.w3.org/2000/svg}text")]
+
+    titles = [text for text in texts("own.svg") if text.startswith("v")]
+    assert titles == ["v2", "v10"]
+    assert texts("own.svg").count("1:30") == 1 and texts("shared.svg").count("1:30") == 2
+
+
 def test_a_curve_over_frames_has_its_truth_in_frames():
     truth = np.zeros(5000, bool)
     truth[100:200] = truth[4000:] = True
@@ -126,12 +182,3 @@ def test_titles_in_any_script_are_drawn_without_a_warning(tmp_path, name):
 def test_letters_that_no_font_has_become_code_points(monkeypatch):
     monkeypatch.setattr("anomalycli.export.lettering._installed", list)
     assert lettered("視 ü.mp4") == ("[U+8996] ü.mp4", {"fontfamily": ["DejaVu Sans"]})
-
-
-def test_a_flat_curve_at_zero_can_be_seen(tmp_path):
-    result = result_of([], 100, 25)
-    result.scores[:] = 0
-    plot_result(result, tmp_path / "a.png")
-    picture = matplotlib.image.imread(tmp_path / "a.png")[..., :3]
-    curve = np.abs(picture - np.array([0x25, 0x63, 0xA8]) / 255).max(2) < 0.05
-    assert curve.sum(1).max() > 800  # a line across the axes, in its own colour

@@ -15,6 +15,7 @@ from anomalycli.errors import VideoError
 from anomalycli.events import EventRule, find_events
 from anomalycli.export.base import Context
 from anomalycli.export.report import EMBED_LIMIT, page_of, write_index, write_report
+from anomalycli.media.timecode import clock
 from anomalycli.score import Result
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -199,9 +200,10 @@ def test_the_curve_is_a_slider(page):
 
 
 def test_the_clock_keeps_its_carry(page):
-    shown = "return [59.97, 59.999, 3599.99, 0.05, 61.2].map(seconds => clock(seconds, 1))"
-    assert page.execute_script(shown) == ["0:59.9", "0:59.9", "59:59.9", "0:00.0", "1:01.2"]
-    assert page.execute_script("return [59.97, 60, 3600].map(seconds => clock(seconds))") == ["0:59", "1:00", "1:00:00"]
+    shown = "return [59.97, 59.94, 3599.99, 0.04, 61.2].map(seconds => clock(seconds, 1))"
+    assert page.execute_script(shown) == ["1:00.0", "0:59.9", "1:00:00.0", "0:00.0", "1:01.2"]
+    seconds = [0.4, 0.5, 59.4, 59.97, 60, 3599.5, 3600]
+    assert page.execute_script("return arguments[0].map(s => clock(s))", seconds) == list(map(clock, seconds))
 
 
 def test_a_moment_can_be_sent_and_a_reload_keeps_what_is_shown(page, folder):

@@ -7,9 +7,9 @@ const say = (text) => ($("announce").textContent = text);
 const plural = (count, word) => `${count || "no"} ${word}${count === 1 ? "" : "s"}`;
 const capital = (text) => text[0].toUpperCase() + text.slice(1);
 
-// Times are cut off, not rounded, as players show them; the small term absorbs rounding of quotients.
+// Rounded to `digits` first, so that the carry is not lost.
 function clock(seconds, digits = 0) {
-  const unit = 10 ** digits, total = Math.floor(seconds * unit + 1e-3);
+  const unit = 10 ** digits, total = Math.floor(seconds * unit + 0.5);
   const pad = (value, width = 2) => String(value).padStart(width, "0");
   const whole = Math.floor(total / unit), tail = digits ? `.${pad(total % unit, digits)}` : "";
   const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
