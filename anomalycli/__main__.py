@@ -1,5 +1,12 @@
 """`python -m anomalycli`."""
 
+import os
+import sys
+
+# Python puts the current folder first: modules are not looked for beside the user's videos.
+if sys.path and not getattr(sys.flags, "safe_path", False) and sys.path[0] in ("", os.getcwd()):
+    del sys.path[0]
+
 from .cli import main
 
 main()

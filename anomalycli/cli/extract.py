@@ -10,7 +10,7 @@ from ..backbones import DEFAULT
 from ..errors import UsageError
 from .command import Command, note_renamed, option, section
 from .exits import finish
-from .options import device_options, talk_options, videos_argument, weights_option
+from .options import device_options, talk_options, use_reader, videos_argument, weights_option
 from .terminal import byte_progress, complain, extract_progress, print_counts, say, shown
 
 if TYPE_CHECKING:
@@ -97,13 +97,6 @@ if TYPE_CHECKING:
         show_default=True,
         help="Memory limit of a decoder in MB; a video that needs more fails.",
     ),
-    option(
-        "--reader",
-        type=click.Choice(["auto", "decord", "pyav"]),
-        default="auto",
-        show_default=True,
-        help="Library that decodes. auto: decord for small MP4, Matroska and AVI files, PyAV for all others.",
-    ),
 )
 @device_options
 @talk_options
@@ -129,7 +122,8 @@ def extract(videos, output, layout, overwrite, shard, workers, stall, memory, re
     from ..storage import place
 
     part = Shard.parse(shard) if shard else Shard()
-    settings = ExtractionSettings(layout, overwrite, part, workers, DecoderSettings(stall, memory, reader))
+    use_reader(reader)
+    settings = ExtractionSettings(layout, overwrite, part, workers, DecoderSettings(stall, memory))
     network = network_of(options)
     engine = engine_of(options["engine"], options["address"], network)
     with byte_progress() as on_bytes:

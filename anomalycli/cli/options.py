@@ -3,6 +3,7 @@
 import difflib
 import functools
 import importlib.metadata
+import os
 import platform
 import sys
 from collections.abc import Callable
@@ -74,6 +75,15 @@ def print_version(ctx: click.Context, _parameter: click.Parameter, asked: bool) 
         except importlib.metadata.PackageNotFoundError:
             click.echo(f"{package} is not installed")
     ctx.exit()
+
+
+def use_reader(reader: str | None) -> None:
+    """Have all decoders of this command read with `reader`. Raises UsageError if it is not installed."""
+    from ..media.decoder import READER, DecoderSettings
+
+    if reader:
+        os.environ[READER] = reader
+    DecoderSettings()
 
 
 def _set_up(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
@@ -191,6 +201,12 @@ device_options = section(
         default="auto",
         show_default=True,
         help="Precision of the backbone; int8 is for CPUs and needs the extra: pip install 'anomalycli[fast]'.",
+    ),
+    option(
+        "--reader",
+        type=click.Choice(("auto", "decord", "pyav")),
+        show_default="auto",
+        help="Library that decodes. auto: decord for small MP4, Matroska and AVI files, PyAV for all others.",
     ),
 )
 talk_options = section(

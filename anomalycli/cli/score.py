@@ -13,7 +13,7 @@ from ..export.outputs import Outputs, ScoreRun, score_inputs
 from ..inputs import Input, find_inputs
 from .command import FILE, OUTPUT_FILE, PATH, Command, option, section
 from .exits import finish
-from .options import device_options, mode_option, talk_options, videos_argument, weights_option
+from .options import device_options, mode_option, talk_options, use_reader, videos_argument, weights_option
 from .terminal import clip_progress, complain, print_summary, say, shown, summary_row
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ MARGIN = 1.0  # seconds
 )
 @device_options
 @talk_options
-def score(videos, sample, model, weights, mode, as_json, device, precision, **options) -> None:
+def score(videos, sample, model, weights, mode, as_json, device, precision, reader, **options) -> None:
     """Score every frame of VIDEOS and find the events.
 
     \b
@@ -99,6 +99,7 @@ def score(videos, sample, model, weights, mode, as_json, device, precision, **op
 
     VIDEOS are files, folders, feature files (.npz), patterns, - (a list on stdin) or @list.txt.
     """
+    use_reader(reader)
     inputs = inputs_of(videos, sample)
     outputs = outputs_of(options, inputs)
     from ..score import Scorer
@@ -121,7 +122,7 @@ def score(videos, sample, model, weights, mode, as_json, device, precision, **op
 def inputs_of(videos: list[Path], sample: bool) -> list[Input]:
     """The files to score. Raises UsageError where none is named, AnomalyError where folders contain none."""
     from ..features.files import SUFFIX
-    from ..media.video import SUFFIXES
+    from ..media.video import VIDEO_SUFFIXES
 
     if sample:
         from ..sample import sample_clip
@@ -129,7 +130,7 @@ def inputs_of(videos: list[Path], sample: bool) -> list[Input]:
         videos = [*videos, sample_clip()]
     if not videos:
         raise UsageError("Name a video, a folder or a feature file, or give --sample.")
-    inputs = find_inputs(videos, SUFFIXES | {SUFFIX})
+    inputs = find_inputs(videos, VIDEO_SUFFIXES | {SUFFIX})
     if not inputs:
         raise AnomalyError(f"{', '.join(map(str, videos))}: there is no video in it.")
     return inputs

@@ -17,7 +17,7 @@ from ..features.layouts import check_format, load_made, target
 from ..inputs import Input, find_inputs
 from ..media.decoder import Decoder
 from ..media.messages import DecodedClip
-from ..media.video import SUFFIXES
+from ..media.video import VIDEO_SUFFIXES
 from ..storage import check_writable, place
 from .batching import clip_format
 from .local_engine import extract_here, outcome_of
@@ -52,7 +52,7 @@ def extract(
     While the iterator runs: StorageError if OUTPUT has no room left.
     """
     folders, output = [Path(path) for path in paths], place(output)
-    every = find_inputs(folders, SUFFIXES)
+    every = find_inputs(folders, VIDEO_SUFFIXES)
     if not every:
         raise VideoError(f"{', '.join(map(str, folders))}: there is no video in it.")
     targets = _targets(every, output, extractor, settings)

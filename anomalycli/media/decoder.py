@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +26,7 @@ from ..errors import UsageError, VideoError
 from .messages import ALIVE, ClipFormat, DecodedClip, Piece, SoundFacts, SoundWindows, VideoFacts
 
 READERS = ("auto", "decord", "pyav")
+READER = "ANOMALYCLI_READER"  # the environment variable that names the reader of all decoders
 TRIES = 3  # decoders that a file may cost; the frames do not depend on which reads them
 PACKAGE = __name__.split(".")[0]
 
@@ -46,12 +47,12 @@ class DecoderSettings:
     """How a decoder reads, and what its process may take.
 
     stall: seconds without progress after which it counts as hung. memory: MB. reader: one of READERS, as `Video` has
-    them.
+    them; the one that ANOMALYCLI_READER names, or auto.
     """
 
     stall: float = 120.0
     memory: int = 4096
-    reader: str = "auto"
+    reader: str = field(default_factory=lambda: os.environ.get(READER) or "auto")
 
     def __post_init__(self) -> None:
         """Raises UsageError where there is no such reader."""

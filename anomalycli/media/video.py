@@ -23,7 +23,7 @@ from .containers import clock_zero, declared_frames, has_timestamps, open_contai
 from .demuxer import Demuxer
 from .picture import Scaler, scaled_size, swaps_sides, turning
 
-SUFFIXES = frozenset(
+VIDEO_SUFFIXES = frozenset(
     (".3gp", ".asf", ".avi", ".dav", ".flv", ".h264", ".h265", ".m2ts", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4")
     + (".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv")
 )
