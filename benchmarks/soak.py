@@ -2,12 +2,17 @@
 
     python benchmarks/soak.py street-fights/clips robustness --work soak/
 
-500 videos, one in ten damaged in one of the ways of damage.py, with fixed seeds. One run of `anomalycli extract` is not
-disturbed; its result is kept for later. Another is killed with SIGKILL at three random moments, its decoders at ten,
-and restarted each time. Both must give the same result: identical features of every intact video, the same outcome and
-reason in report.json for every damaged one, and no other files or processes. The exit code is 0 only if all of this
-holds. (What a decoder returns for missing pieces can depend on what its process read before, so differing features of
-damaged videos are only counted.)
+    python benchmarks/soak.py street-fights/clips robustness --work soak-score/ --command score --files 60
+
+500 videos, one in ten of them broken in one of the ways of damage.py, with fixed seeds. One run goes over them in
+peace; it is kept and used again. Another one is killed, by SIGKILL, at three random moments, its decoding processes at
+ten, and is started again each time. Both must end the same.
+
+extract: the features of every good video byte for byte, every broken one with the same fate and its reason in
+report.json. score (with --html --plot --clips): every page, plot and event clip of a good video byte for byte, and a
+page of every broken one in both runs or in none. Nothing else on disk or among the processes. Exit code 0 only if all
+held. (What a decoder makes of pieces that are missing can depend on what its process read before, so broken videos are
+only counted where their features differ.)
 """
 
 import argparse
@@ -53,15 +58,24 @@ def make_videos(folder: Path, clips: Path, robustness: Path, files: int, seed: i
     return made
 
 
-class Run:
-    """`anomalycli extract` over `videos`, in processes that can be identified."""
+COMMANDS = {  # what comes after the videos and the output; what each video's last output ends with
+    "extract": ([], ".npz"),
+    "score": (["--html", "--plot", "--clips"], ".html"),
+}
 
-    def __init__(self, videos: Path, output: Path, size: int, scratch: Path):
+
+class Run:
+    """A command over `videos`, in processes that can be told from all others."""
+
+    def __init__(self, command: str, videos: Path, output: Path, size: int, scratch: Path):
         self.output, self.log = output, output.with_suffix(".log")
-        self.words = [sys.executable, "-m", "anomalycli", "extract", videos, "-o", output, "--size", str(size)]
+        more, self.suffix = COMMANDS[command]
+        if command == "extract":
+            more = ["--size", str(size)]
+        self.words = [sys.executable, "-m", "anomalycli", command, videos, "-o", output, *more]
         scratch.mkdir(parents=True, exist_ok=True)
         self.scratch, self.mark = scratch, f"{os.getpid()}-{output.name}"
-        self.env = os.environ | {MARK: self.mark, "TMPDIR": str(scratch)}
+        self.env = os.environ | {MARK: self.mark, "TMPDIR": str(scratch), "MPLCONFIGDIR": str(scratch.with_name("mpl"))}
         self.env["TORCHINDUCTOR_CACHE_DIR"] = str(scratch.with_name("torch"))  # torch's own, made by its import
         self.start()
 
@@ -76,8 +90,8 @@ class Run:
     def workers(self) -> list[int]:
         return [pid for pid in self.processes() if WORKER in " ".join(read(pid, "cmdline"))]
 
-    def n_features(self) -> int:
-        return sum(1 for _ in self.output.rglob("*.npz"))
+    def n_done(self) -> int:
+        return sum(1 for _ in self.output.glob(f"*{self.suffix}"))
 
     def wait(self) -> int:
         return self.process.wait()
@@ -104,7 +118,7 @@ def batter(run: Run, expected: int, kills: int, worker_kills: int, seed: int) ->
     moments = sorted((rng.uniform(0, 0.8) * expected, what) for what in ["main"] * kills + ["worker"] * worker_kills)
     killed = Counter()
     for moment, what in moments:
-        while run.n_features() < moment and run.process.poll() is None:
+        while run.n_done() < moment and run.process.poll() is None:
             time.sleep(0.01)
         time.sleep(rng.uniform(0, 0.2))
         if what == "main" and run.process.poll() is None:
@@ -168,9 +182,31 @@ def differences(made: dict, clean: Path, battered: Path) -> list[str]:
     return found
 
 
+def outputs(folder: Path) -> dict[str, bytes]:
+    """What `score` wrote for people, by name; its records are its own."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def differing_outputs(made: dict, clean: Path, battered: Path) -> list[str]:
+    """What two runs of `score` do not agree in, as sentences."""
+    alone, killed = outputs(clean), outputs(battered)
+    found = []
+    for name, way in made.items():
+        stem = Path(name).stem
+        pages = [f"{stem}.html" in files for files in (alone, killed)]
+        if pages[0] != pages[1] or (way is None and not pages[0]):
+            found.append(f"{name}: a page when left alone: {pages[0]}; when killed: {pages[1]}.")
+        if way is None:
+            of_video = {other for files in (alone, killed) for other in files if other.startswith(f"{stem}.")}
+            found += [f"{other}: differs." for other in sorted(of_video) if alone.get(other) != killed.get(other)]
+    return found
+
+
 def leftovers(run: Run) -> list[str]:
-    """Files and processes that a finished run left behind."""
-    found = [str(path) for path in run.output.rglob("*") if path.suffix != ".npz" and path.name not in OTHER_FILES] + [
+    """Files and processes that a finished run should not have left."""
+    kept = {".npz"} if run.suffix == ".npz" else {".html", ".png", ".mp4", ".mkv", ".json", ".npz"}
+    found = [path for path in run.output.rglob("*") if path.is_file() and path.suffix not in kept]
+    found = [str(path) for path in found if path.name not in OTHER_FILES] + [
         str(path) for path in run.scratch.rglob("*")
     ]
     time.sleep(1)
@@ -182,6 +218,7 @@ def main():
     parser.add_argument("clips", type=Path, help="folder of real clips, .mp4")
     parser.add_argument("robustness", type=Path, help="folder of odd videos")
     parser.add_argument("--work", type=Path, required=True, help="folder to work in; its clean run is used again")
+    parser.add_argument("--command", choices=COMMANDS, default="extract")
     parser.add_argument("--files", type=int, default=500)
     parser.add_argument("--kills", type=int, default=3)
     parser.add_argument("--worker-kills", type=int, default=10)
@@ -189,49 +226,59 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     videos, clean = args.work / "videos", args.work / "clean"
-    made_of = f"{args.files} files, size {args.size}, seed {args.seed}"
+    made_of = f"{args.command}, {args.files} files, size {args.size}, seed {args.seed}"
     note = args.work / "clean.txt"
     if not (note.exists() and note.read_text() == made_of):
         made = make_videos(videos, args.clips, args.robustness, args.files, args.seed)
         shutil.rmtree(clean, ignore_errors=True)
-        run = Run(videos, clean, args.size, args.work / "scratch")
+        run = Run(args.command, videos, clean, args.size, args.work / "scratch")
         code = run.wait()
         if left := leftovers(run):
             sys.exit("The run left alone left behind: " + ", ".join(left))
-        print(f"left alone: exit code {code}, {run.n_features()} feature files")
+        print(f"left alone: exit code {code}, {run.n_done()} videos done")
         note.write_text(made_of)
     made = {path.name: None if path.name.split()[1] == "good" else path.name.split()[1] for path in videos.iterdir()}
-    expected = sum(1 for _ in clean.rglob("*.npz"))
+    expected = sum(1 for _ in clean.glob(f"*{COMMANDS[args.command][1]}"))
 
     battered = args.work / "battered"
     shutil.rmtree(battered, ignore_errors=True)
     begin = time.perf_counter()
-    run = Run(videos, battered, args.size, args.work / "scratch")
+    run = Run(args.command, videos, battered, args.size, args.work / "scratch")
     killed = batter(run, expected, args.kills, args.worker_kills, args.seed)
     code = run.wait()
     seconds = time.perf_counter() - begin
-    found = differences(made, clean, battered)
+    found = (differences if args.command == "extract" else differing_outputs)(made, clean, battered)
     found += [f"left behind: {what}" for what in leftovers(run)]
     if killed != Counter(main=args.kills, worker=args.worker_kills):
         found.append(f"only {dict(killed)} were killed: the run was too short.")
     broken = {name for name, way in made.items() if way}
+    print(
+        f"{made_of}: {len(made) - len(broken)} good, {len(broken)} broken in {len({made[name] for name in broken})} ways"
+    )
+    if args.command == "extract":
+        found += of_extraction(broken, code, clean, battered)
+    elif code not in (0, 3):
+        found.append(f"exit code {code}")
+    else:
+        print(f"{run.n_done()} pages, {len(outputs(battered))} files in all")
+    print(f"killed: the run {killed['main']} times, its workers {killed['worker']} times")
+    print(f"{seconds:.0f} s, exit code {code}")
+    print(*found or ["everything of good videos equal, nothing left behind"], sep="\n")
+    sys.exit(1 if found else 0)
+
+
+def of_extraction(broken: set[str], code: int, clean: Path, battered: Path) -> list[str]:
+    """Print what became of the videos; returns what is wrong with the exit code."""
     report = json.loads((clean / "report.json").read_text())
     of_good, of_broken = (
         Counter(entry["status"] for entry in report["files"] if (Path(entry["path"]).name in broken) == side)
         for side in (False, True)
     )
-    if code != (3 if of_broken["failed"] + of_broken["partial"] else 0):
-        found.append(f"exit code {code}")
     in_part = [Path(name).stem + ".npz" for name in broken if (clean / f"{Path(name).stem}.npz").exists()]
     n_unlike = sum(not equal(clean / name, battered / name) for name in in_part if (battered / name).exists())
-    ways = {made[name] for name in broken}
-    print(f"{made_of}: {len(made) - len(broken)} good, {len(broken)} broken in {len(ways)} ways")
-    print(f"good, left alone: {dict(of_good)}; broken: {dict(of_broken)}")
-    print(f"killed: the run {killed['main']} times, its workers {killed['worker']} times")
-    print(f"{seconds:.0f} s, exit code {code}; left alone {report['wall_seconds']:.0f} s")
+    print(f"good, left alone: {dict(of_good)}; broken: {dict(of_broken)}; left alone {report['wall_seconds']:.0f} s")
     print(f"of {len(in_part)} broken videos with features, {n_unlike} have other ones than when left alone")
-    print(*found or ["all features of good videos equal, every failure named, nothing left behind"], sep="\n")
-    sys.exit(1 if found else 0)
+    return [] if code == (3 if of_broken["failed"] + of_broken["partial"] else 0) else [f"exit code {code}"]
 
 
 if __name__ == "__main__":
