@@ -252,9 +252,8 @@ def main():
     if killed != Counter(main=args.kills, worker=args.worker_kills):
         found.append(f"only {dict(killed)} were killed: the run was too short.")
     broken = {name for name, way in made.items() if way}
-    print(
-        f"{made_of}: {len(made) - len(broken)} good, {len(broken)} broken in {len({made[name] for name in broken})} ways"
-    )
+    ways = {made[name] for name in broken}
+    print(f"{made_of}: {len(made) - len(broken)} good, {len(broken)} broken in {len(ways)} ways")
     if args.command == "extract":
         found += of_extraction(broken, code, clean, battered)
     elif code not in (0, 3):
