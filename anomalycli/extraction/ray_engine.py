@@ -10,7 +10,8 @@ import os
 import platform
 import socket
 from collections import Counter, deque
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -105,7 +106,8 @@ class ClusterEngine:
             return
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster started here sends no usage statistics
         try:
-            ray.init(self.address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+            with _elsewhere():
+                ray.init(self.address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise AnomalyError(f"{self.address or 'Ray'}: no Ray cluster can be reached ({cause(error)}).") from error
         files, done, clips, seconds = 0, 0, 0, 0.0
@@ -229,6 +231,17 @@ class ClusterRun:
                 self.waiting.appendleft(item)
             else:
                 yield ExtractionOutcome(item.path, "failed", f"{item.path}: {TRIES} workers were lost over it ({why}).")
+
+
+@contextmanager
+def _elsewhere() -> Iterator[None]:
+    """In the root folder: where Ray is started, its workers look for modules."""
+    here = os.getcwd()  # noqa: PTH109
+    os.chdir(os.path.abspath(os.sep))  # noqa: PTH100
+    try:
+        yield
+    finally:
+        os.chdir(here)
 
 
 def _nodes() -> list[dict[str, float]]:

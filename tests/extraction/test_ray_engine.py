@@ -105,6 +105,8 @@ def test_a_lost_nodes_files_are_made_elsewhere(cluster, videos, run, start, tmp_
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
 def test_ctrl_c_ends_a_cluster_run_at_once_and_the_same_command_goes_on(cluster, videos, run, start, tmp_path):
+    for name in ("av", "torchvision", "anomalycli_backbones", "queue"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'a').write(__name__)\n")
     line = ("extract", videos, "-o", "out", "--size", "32", "--engine", "ray", "--address", cluster.address)
     going = start(*line)
     wait_for(lambda: len(contents(tmp_path / "out")) > 2, going)
@@ -119,6 +121,7 @@ def test_ctrl_c_ends_a_cluster_run_at_once_and_the_same_command_goes_on(cluster,
     while decoders_below(raylet(cluster.head_node)):
         assert time.monotonic() < end
         time.sleep(0.1)
+    assert not (tmp_path / "executed").exists()  # modules beside the videos are nobody's
     there = len(contents(tmp_path / "out"))
     assert f"{8 - there} done, {there} skipped, 1 failed" in run(*line, code=3).stderr
 
