@@ -8,6 +8,7 @@ from av.container import InputContainer
 
 DISCONTINUOUS = 0x0200  # FFmpeg's AVFMT_TS_DISCONT: formats whose clock may jump
 BACK = Fraction(1, 10)  # seconds; timestamps that jump back further begin a new part of a joined recording
+BEGINNING = 1  # seconds; in other formats they jump back to the beginning, or are damaged
 AHEAD = 10  # seconds; in broadcast formats, a jump ahead further than that is no pause but a new clock
 
 
@@ -20,22 +21,24 @@ class PacketClock:
     """
 
     def __init__(self, container: InputContainer):
-        self.restarts = container.format.name in ("mpegts", "mpeg", "flv")
-        self.jumps_ahead = bool(container.format.flags & DISCONTINUOUS)
+        self.jumps = bool(container.format.flags & DISCONTINUOUS)
         self.shift = Fraction(0)  # seconds
+        self.first: dict[int, Fraction] = {}  # of each stream, as the file has it
         self.last: dict[int, Fraction] = {}  # of each stream, corrected
         self.next: dict[int, Fraction] = {}
 
     def correct(self, packet: Any) -> None:
         """Move the timestamps of `packet` to where they belong."""
-        if packet.dts is None or not self.restarts:
+        if packet.dts is None:
             return
         base = packet.time_base
-        time = packet.dts * base + self.shift
+        read = packet.dts * base
+        time = read + self.shift
         expected = self.next.get(packet.stream_index)
+        is_beginning = read - self.first.setdefault(packet.stream_index, read) < BEGINNING
         if expected is not None:
-            back = time + BACK < self.last[packet.stream_index]
-            if back or (self.jumps_ahead and abs(time - expected) > AHEAD):
+            back = time + BACK < self.last[packet.stream_index] and (self.jumps or is_beginning)
+            if back or (self.jumps and abs(time - expected) > AHEAD):
                 self.shift += expected - time
                 time = expected
         self.last[packet.stream_index] = time

@@ -33,9 +33,10 @@ def test_a_joined_recording_lasts_as_long_as_its_parts(tmp_path, suffix, reader)
     assert np.diff(video.clip_ends(10)) == pytest.approx(np.full(12, 0.4), abs=0.05)
 
 
-def test_the_sound_of_a_joined_recording_goes_with_its_picture(tmp_path):
-    part = encode(tmp_path / "part.ts", 50, sound=2.0).read_bytes()
-    joined = tmp_path / "joined.ts"
+@pytest.mark.parametrize("suffix", ["ts", "flv", "mkv"])
+def test_the_sound_of_a_joined_recording_goes_with_its_picture(tmp_path, suffix):
+    part = encode(tmp_path / f"part.{suffix}", 50, sound=2.0).read_bytes()
+    joined = tmp_path / f"joined.{suffix}"
     joined.write_bytes(part + part)
     video = Video(joined)
     assert sum(1 for _ in video.frames()) == 100
