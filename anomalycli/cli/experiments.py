@@ -3,8 +3,10 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+from rich.markup import escape
 
 from ..errors import UsageError
 from ..storage import write_whole
@@ -20,9 +22,17 @@ from .options import (
     test_only_option,
     truth_options,
 )
+from .progress import compare_progress
 from .settings import preset_of, say_warnings, settings_of, sweeps_of
-from .sources import Sources
-from .terminal import compare_progress, print_comparison, print_evaluation, say
+from .sources import Sources, check_width
+from .tables import print_comparison, print_evaluation
+from .terminal import say
+
+if TYPE_CHECKING:
+    from ..data.ground_truth import GroundTruthFile
+    from ..evaluation.metrics import Evaluation
+    from ..evaluation.protocol import EvaluationSet, ScoredSet
+    from ..experiments.choice import Choice
 
 
 @click.command(cls=Command, no_args_is_help=True)
@@ -44,30 +54,18 @@ from .terminal import compare_progress, print_comparison, print_evaluation, say
 )
 @section(
     "Results",
-    option("-o", "--output", type=PATH, help="Folder for videos.csv, curves.png (PR and ROC) and metrics.json."),
+    option("-o", "--output", type=PATH, help="Folder for videos.csv, metrics.json, and PR and ROC curves."),
     option(
         "--draw",
         former="--sheet",
         multiple=True,
-        help="Video whose scores and ground truth to plot into sheet.png.  [repeatable]",
+        help="Video whose scores and ground truth to plot on a sheet.  [repeatable]",
     ),
     option("--json", "as_json", is_flag=True, help="Print one JSON object, not the table."),
 )
 @device_option
 @talk_options
-def evaluate(
-    model,
-    features,
-    ground_truth,
-    scores_folder,
-    mode,
-    interpolate,
-    resamples,
-    output,
-    draw,
-    as_json,
-    device,
-) -> None:
+def evaluate(model, features, scores_folder, ground_truth, mode, interpolate, resamples, device, **results) -> None:
     """Evaluate MODEL on FEATURES, a folder, against frame-level ground truth.
 
     Frame-level ROC AUC, AP and auc(recall, precision), over all videos and over the abnormal ones
@@ -78,67 +76,81 @@ def evaluate(
       anomalycli evaluate model.safetensors features/ --ground-truth truth.csv
       anomalycli evaluate --scores scores/ --dataset ucf-crime --ground-truth annotation.txt
     """
-    from ..evaluation.metrics import evaluate as run
-    from ..evaluation.metrics import write_videos
-    from ..evaluation.protocol import read_scores, score_folder
-    from ..matching import match_names
-    from ..score import Scorer
-
     if ground_truth is None:
         raise UsageError("Give --ground-truth: the data set's annotation file, or a CSV of video,n_frames,start,end.")
     if (scores_folder is None) == (features is None):
         raise UsageError("Give MODEL and FEATURES, or --scores and neither of them.")
     if scores_folder and (model or interpolate):
         raise UsageError("With --scores, give no MODEL and no --interpolate.")
-    if draw and output is None:
+    if results["draw"] and results["output"] is None:
         raise UsageError("--draw needs --output, the folder to draw into.")
+    from ..evaluation.metrics import evaluate as run
+    from ..evaluation.protocol import read_scores, score_folder
+    from ..score import Scorer
+
     to_frames = "interpolated" if interpolate else "repeated"
-    checkpoint = None
+    about = {"model": str(scores_folder or model), "checkpoint": None, "span": None, "scores_to_frames": to_frames}
     if scores_folder:
         scored = read_scores(scores_folder, ground_truth)
     else:
         scorer = Scorer.load(model, device)
-        checkpoint = scorer.info.training.checkpoint
         scored = score_folder(scorer, features, ground_truth, mode, to_frames)
+        about |= {"checkpoint": scorer.info.training.checkpoint, "span": mode}
     say_warnings(scored.warnings)
-    drawn = match_names(draw, scored.scores, "--draw")
-    if drawn.unknown:
-        raise UsageError(f"{scores_folder or features.path}: there is no video '{drawn.unknown[0]}' to draw.")
+    drawn = videos_to_draw(results["draw"], scored, scores_folder or features.path)
     evaluation = run(scored.scores, scored.truth, resamples=resamples)
-    report = {
-        "model": str(scores_folder or model),
-        "checkpoint": checkpoint,
+    report = report_of(evaluation, scored, ground_truth, about)
+    if results["output"]:
+        write_evaluation(results["output"], evaluation, report, scored, drawn)
+    if results["as_json"]:
+        click.echo(json.dumps(report))
+    else:
+        print_evaluation(evaluation, report)
+    if results["output"]:
+        pictures = "curves and sheet" if drawn else "curves"
+        say(escape(f"Written: {results['output']}/videos.csv, metrics.json, {pictures} as .png, .svg, .pdf"))
+
+
+def videos_to_draw(names: tuple[str, ...], scored: "ScoredSet", folder: Path) -> list[str]:
+    """The videos that --draw names. Raises UsageError for a name that is none of them."""
+    from ..matching import match_names
+
+    found = match_names(names, scored.scores, "--draw")
+    if found.unknown:
+        raise UsageError(f"{folder}: there is no video '{found.unknown[0]}' to draw.", "draw")
+    return list(found.found.values())
+
+
+def report_of(
+    evaluation: "Evaluation", scored: "ScoredSet", ground_truth: "GroundTruthFile", about: dict[str, Any]
+) -> dict[str, Any]:
+    """What was evaluated, on what, and the metrics, as a JSON object."""
+    data = {
         "dataset": ground_truth.dataset,
         "last_frame": ground_truth.last_frame,
         "annotated_interval": ground_truth.interval,
         "total": scored.total,
         "test_videos": scored.n_videos,
-        "span": None if scores_folder else mode,
-        "scores_to_frames": to_frames,
-    } | evaluation.as_dict()
-    if output:
-        from ..experiments.figures import plot_curves
-        from ..export.base import PICTURES
-        from ..export.plot import curve_of_frames, plot_sheet
+    }
+    return about | data | evaluation.as_dict()
 
-        write_videos(evaluation.videos, output / "videos.csv")
-        write_whole(output / "metrics.json", json.dumps(report, indent=1) + "\n")
-        plot_curves(evaluation, output / "curves")
-        if draw:
-            names = drawn.found.values()
-            curves = [curve_of_frames(name, scored.scores[name], scored.truth[name]) for name in names]
-            for kind in PICTURES:
-                plot_sheet(curves, output / f"sheet.{kind}")
-    if as_json:
-        click.echo(json.dumps(report))
-    else:
-        print_evaluation(evaluation, report)
-    if output:
-        say(
-            f"Written: {output}/videos.csv, metrics.json, curves"
-            + (" and sheet" if draw else "")
-            + " as .png, .svg, .pdf"
-        )
+
+def write_evaluation(
+    output: Path, evaluation: "Evaluation", report: dict[str, Any], scored: "ScoredSet", drawn: list[str]
+) -> None:
+    """Write videos.csv, metrics.json and pictures: curves and, if videos are to be drawn, a sheet."""
+    from ..evaluation.metrics import write_videos
+    from ..experiments.figures import plot_curves
+    from ..export.base import PICTURES
+    from ..export.plot import curve_of_frames, plot_sheet
+
+    write_videos(evaluation.videos, output / "videos.csv")
+    write_whole(output / "metrics.json", json.dumps(report, indent=1) + "\n")
+    plot_curves(evaluation, output / "curves")
+    if drawn:
+        curves = [curve_of_frames(name, scored.scores[name], scored.truth[name]) for name in drawn]
+        for kind in PICTURES:
+            plot_sheet(curves, output / f"sheet.{kind}")
 
 
 @click.command(
@@ -179,23 +191,7 @@ def evaluate(
 )
 @device_option
 @talk_options
-def compare(
-    features,
-    test,
-    test_only,
-    interpolate,
-    ground_truth,
-    labels,
-    groups,
-    methods,
-    seeds,
-    preset,
-    changes,
-    sweep,
-    output,
-    as_json,
-    device,
-) -> None:
+def compare(features, test, test_only, interpolate, ground_truth, labels, groups, seeds, device, **options) -> None:
     """Train several methods with several seeds on FEATURES, a folder, and evaluate them alike.
 
     \b
@@ -209,56 +205,63 @@ def compare(
     checkpoint: the last, or, with --set keep=validation, the best on held-out videos.
     """
     from ..device import pick_device
-    from ..experiments.choice import USUAL, Choice
     from ..experiments.compare import compare as run
     from ..experiments.table import summary, write_table
 
-    defaults, (everyone, of_method) = preset_of(preset), settings_of(changes)
-    dim = defaults.pop("feature_dim", None)
-    names = methods.split(",") if methods else [] if sweep else list(USUAL)
-    choice = Choice(names, everyone, of_method, sweeps_of(sweep), defaults)
+    choice, dim = choice_of(options)
     choice.check()  # mistakes in the settings, before the features are read
     held_out = replace(ground_truth, incomplete=True) if ground_truth and not test else None
     sources = Sources(features, labels, groups, held_out, test, test_only, ground_truth)
     sources.check()
     bags = sources.load(choice.segments, choice.crops)
-    if dim not in (None, bags.dim):
-        raise UsageError(
-            f"{features.path}: features of width {bags.dim}, and the preset {preset} is for those of {dim}."
-        )
+    check_width(features.path, bags, options["preset"], dim)
     rows = choice.rows(bags.dim)
     to_frames = "interpolated" if interpolate else "repeated"
     data = sources.data(bags, to_frames=to_frames)
-    results = []
+    results, output = [], options["output"]
     with compare_progress(rows, seeds) as (on_step, on_result):
         for result in run(rows, range(seeds), data, output, to_frames, pick_device(device), on_step):
             results.append(result)
             on_result(result)
     table = summary(rows, results)
-    words_of_table = (
+    caption = (
         f"Trained on {features.path}; evaluated on {test or 'videos held out of it'}, "
-        f"{ground_truth.dataset} ground truth{_counted(data.test, ground_truth)}, "
-        f"scores of segments {to_frames} over frames; mean ± standard deviation over {seeds} seeds."
+        f"{test_set_of(data.test, ground_truth)}, scores of segments {to_frames} over frames; "
+        f"mean ± standard deviation over {seeds} seeds."
     )
-    write_table(table, output, words_of_table)
+    write_table(table, output, caption)
     plot_comparison(rows, results, output)
-    if as_json:
-        click.echo(json.dumps({"on": words_of_table, "rows": table}))
+    if options["as_json"]:
+        click.echo(json.dumps({"on": caption, "rows": table}))
     else:
         print_comparison(table)
-    say(f"Written: {output}/table.md, .csv, .json and pictures")
+    say(escape(f"Written: {output}/table.md, .csv, .json and plots"))
 
 
-def _counted(judge, ground_truth) -> str:
-    """How many frames a test set has, and which of an interval are abnormal, for the caption of a table."""
-    if judge is None:
-        return ""
-    n_frames = sum(map(len, judge.truth.values()))
-    total = f": {judge.total}" if judge.total else ""
-    return f" {ground_truth.interval}, {len(judge.truth)} videos, {n_frames:,} frames{total}"
+def choice_of(options: dict[str, Any]) -> tuple["Choice", int | None]:
+    """The methods and settings to compare, and the width of features that the preset is for."""
+    from ..experiments.choice import USUAL, Choice
+
+    defaults, (everyone, of_method) = preset_of(options["preset"]), settings_of(options["changes"])
+    dim = defaults.pop("feature_dim", None)
+    names = options["methods"].split(",") if options["methods"] else [] if options["sweep"] else list(USUAL)
+    return Choice(names, everyone, of_method, sweeps_of(options["sweep"]), defaults), dim
 
 
-def plot_comparison(rows, results, output: Path) -> None:
+def test_set_of(test: "EvaluationSet | None", ground_truth: "GroundTruthFile | None") -> str:
+    """The ground truth of a comparison, for the caption of its table."""
+    if ground_truth is None:
+        return "labels of videos"
+    if test is None:
+        return f"{ground_truth.dataset} ground truth"
+    truth = test.truth or {}
+    n_frames = sum(len(frames) for frames in truth.values())
+    frames = f"{n_frames:,} frames" + (f": {test.total}" if test.total else "")
+    return f"{ground_truth.dataset} ground truth {ground_truth.interval}, {len(truth)} videos, {frames}"
+
+
+def plot_comparison(rows: list[Any], results: list[Any], output: Path) -> None:
+    """Plot AUC and AP of the methods, and along each swept setting."""
     from ..experiments.figures import plot_sweep, plot_table
 
     for metric, title in (("auc", "AUC"), ("ap", "AP")):

@@ -11,7 +11,9 @@ from ..errors import UsageError
 from .command import Command, note_renamed, option, section
 from .exits import finish
 from .options import device_options, talk_options, use_reader, videos_argument, weights_option
-from .terminal import byte_progress, complain, extract_progress, print_counts, say, shown
+from .progress import byte_progress, extract_progress
+from .tables import print_counts
+from .terminal import complain, say, shown
 
 if TYPE_CHECKING:
     from ..extraction.run_report import ExtractionOutcome

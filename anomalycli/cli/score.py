@@ -14,7 +14,9 @@ from ..inputs import Input, find_inputs
 from .command import FILE, OUTPUT_FILE, PATH, Command, option, section
 from .exits import finish
 from .options import device_options, mode_option, talk_options, use_reader, videos_argument, weights_option
-from .terminal import clip_progress, complain, print_summary, say, shown, summary_row
+from .progress import clip_progress
+from .tables import print_summary, summary_row
+from .terminal import complain, say, shown
 
 if TYPE_CHECKING:
     from ..events import EventRule

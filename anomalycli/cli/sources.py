@@ -57,3 +57,9 @@ class Sources:
             test = load_evaluation_set(folder, bags.x.shape[2], self.ground_truth, to_frames)
             say_warnings(test.warnings)
         return TrainingData(bags, groups, truth, test, watch)
+
+
+def check_width(folder: Path, bags: Any, preset: str | None, dim: int | None) -> None:
+    """Raise UsageError for features of another width than the preset's."""
+    if dim not in (None, bags.dim):
+        raise UsageError(f"{folder}: features of width {bags.dim}; the preset {preset} is for width {dim}.", "preset")

@@ -1,6 +1,8 @@
-"""The command `train`: feature files and labels to a checkpoint."""
+"""The command `train`: train a model on feature files and labels."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.markup import escape
@@ -16,9 +18,17 @@ from .options import (
     test_only_option,
     truth_options,
 )
+from .progress import recipe_progress, train_progress
 from .settings import VALIDATION, settings_for, training_options
-from .sources import Sources
-from .terminal import print_recipe, recipe_progress, say, train_progress
+from .sources import Sources, check_width
+from .tables import print_recipe
+from .terminal import say
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..features.folder import FeatureFolder
+    from ..training.trainer import Destination
 
 
 @click.command(
@@ -38,11 +48,11 @@ from .terminal import print_recipe, recipe_progress, say, train_progress
         show_default=True,
         help="Model file to write.",
     ),
-    option("--from", "start", type=FILE, help="Model to go on from: fine-tune it on these videos."),
-    option("--quick", is_flag=True, help="Without settings: train the first guess, with no search and no estimate."),
-    option("--method", show_default="chosen by cross-validation", help="What to train: a name as compare has them."),
+    option("--from", "start", type=FILE, help="Model to fine-tune on these videos."),
+    option("--quick", is_flag=True, help="Without a search and an estimate: train the first candidate."),
+    option("--method", show_default="chosen by cross-validation", help="Method to train, one of those of compare."),
     preset_option,
-    option("--set", "changes", multiple=True, help="NAME=VALUE: any setting of the method.  [repeatable]"),
+    option("--set", "changes", multiple=True, help="NAME=VALUE: a setting of the method.  [repeatable]"),
     option("--half", is_flag=True, help="Store the weights as fp16."),
     option("--resume", is_flag=True, help="Continue an interrupted run."),
     option("--overwrite", is_flag=True, help="Replace an existing model and discard an interrupted run."),
@@ -67,27 +77,7 @@ from .terminal import print_recipe, recipe_progress, say, train_progress
 @truth_options(VALIDATION)
 @device_option
 @talk_options
-def train(
-    features,
-    output,
-    start,
-    quick,
-    method,
-    preset,
-    changes,
-    labels,
-    groups,
-    validation_ground_truth,
-    watch,
-    test,
-    test_only,
-    ground_truth,
-    resume,
-    overwrite,
-    half,
-    device,
-    **flags,
-) -> None:
+def train(features, output, start, quick, method, preset, changes, watch, device, **options) -> None:
     """Train a model on FEATURES, a folder of feature files, from one label per video.
 
     \b
@@ -96,60 +86,78 @@ def train(
 
     Labels come from labels.csv (video,label; 1 = abnormal) in that folder, from folders normal/ and
     abnormal/, or from names as in XD-Violence, UCF-Crime and TAD. Without settings, a method and its
-    settings are chosen by cross-validation on the labels, all videos are trained on, and what to expect
-    of new videos is printed. With settings of your own, the others default to the paper's.
+    settings are chosen by cross-validation on the labels, the model is trained on all videos, and an
+    estimate for new videos is printed. With settings of your own, the others default to the paper's.
     """
-    from ..data.ground_truth import GroundTruthFile
     from ..device import pick_device
     from ..training.trainer import Destination
 
-    destination = Destination(output, half, resume, overwrite)
+    destination = Destination(output, *(options.pop(name) for name in ("half", "resume", "overwrite")))
     destination.check()
-    validation = GroundTruthFile(validation_ground_truth, incomplete=True) if validation_ground_truth else None
-    sources = Sources(features, labels, groups, validation, test, test_only, ground_truth)
+    sources = sources_of(features, options)
     sources.check()
-    given = {name: value for name, value in flags.items() if value is not None}
-    own = method or preset or changes or watch or test or validation_ground_truth or given.keys() - {"seed"}
+    given = {name: value for name, value in options.items() if value is not None}
+    own = method or preset or changes or watch or sources.test or sources.validation or given.keys() - {"seed"}
     if own and (quick or start):
         name = "--quick" if quick else "--from"
-        raise UsageError(f"{name} is for training without settings: with settings of your own nothing is searched.")
+        raise UsageError(f"{name} is for training without settings; with settings of your own there is no search.")
     if own:
-        method = method or "de-net"
-        settings = settings_for(method, preset, changes, given)
-        train_with_settings(method, preset, settings, sources, watch, destination, pick_device(device))
+        settings = settings_for(method or "de-net", preset, changes, given)
+        plan = Chosen(method or "de-net", preset, settings, watch)
+        train_with_settings(plan, sources, destination, pick_device(device))
     else:
         train_without_settings(sources, destination, pick_device(device), given.get("seed", 0), quick, start)
-    say(f"{output}: trained. Use it with: anomalycli score VIDEO --model {escape(str(output))}")
+    say(escape(f"{output}: trained. Use it with: anomalycli score VIDEO --model {output}"))
 
 
-def train_with_settings(method: str, preset: str | None, settings: dict, sources: Sources, watch, destination, device):
-    """Train one plan."""
+@dataclass(frozen=True)
+class Chosen:
+    """A method with settings of the user's own, and the videos whose erasing is recorded."""
+
+    method: str
+    preset: str | None
+    settings: dict[str, Any]
+    watch: tuple[str, ...] = ()
+
+
+def sources_of(features: "FeatureFolder", options: dict[str, Any]) -> Sources:
+    """The files to read, whose options are removed from `options`."""
+    from ..data.ground_truth import GroundTruthFile
+
+    names = ("labels", "groups", "validation_ground_truth", "test", "test_only", "ground_truth")
+    labels, groups, validation, test, test_only, ground_truth = (options.pop(name) for name in names)
+    of_validation = GroundTruthFile(validation, incomplete=True) if validation else None
+    return Sources(features, labels, groups, of_validation, test, test_only, ground_truth)
+
+
+def train_with_settings(chosen: Chosen, sources: Sources, destination: "Destination", device: "torch.device") -> None:
+    """Train one method with the user's settings."""
     from ..methods import find_method
     from ..training.plan import make_plan, split_settings
     from ..training.trainer import train as run
 
+    settings = dict(chosen.settings)
     dim = settings.pop("feature_dim", None)
-    split_settings(method, settings)  # mistakes in the settings, before the features are read
-    bags = sources.load(find_method(method).segments(settings), settings.get("crops", "mean"))
-    if dim not in (None, bags.dim):
-        raise UsageError(
-            f"{sources.features.path}: features of width {bags.dim}, and the preset {preset} is for those of {dim}."
-        )
-    plan = make_plan(method, bags.dim, settings)
-    data = sources.data(bags, watch)
+    split_settings(chosen.method, settings)  # mistakes in the settings, before the features are read
+    bags = sources.load(find_method(chosen.method).segments(settings), settings.get("crops", "mean"))
+    check_width(sources.features.path, bags, chosen.preset, dim)
+    plan = make_plan(chosen.method, bags.dim, settings)
+    data = sources.data(bags, chosen.watch)
     with train_progress(plan.config.steps, len(bags.names)) as on_progress:
         run(plan, data, destination, device, on_progress)
-    if watch:
+    if chosen.watch:
         from ..experiments.figures import plot_erasures
         from ..training.erasure_log import read_erasures
 
         table = destination.beside(".erasing.csv")
         plot_erasures(read_erasures(table), table.with_suffix(""), data.truth)
-        say(f"{table}, .png, .svg, .pdf: what was erased")
+        say(escape(f"Written: {table}, .png, .svg, .pdf: erased segments"))
 
 
-def train_without_settings(sources: Sources, destination, device, seed: int, quick: bool, start: Path | None) -> None:
-    """Let the recipe choose."""
+def train_without_settings(
+    sources: Sources, destination: "Destination", device: "torch.device", seed: int, quick: bool, start: Path | None
+) -> None:
+    """Train the method and settings that the recipe chooses, and print what to expect."""
     from ..checkpoint import load_model
     from ..training.candidates import segments_for
     from ..training.recipe import Recipe, Start, advice, train_by_recipe

@@ -7,7 +7,9 @@ from rich.markup import escape
 
 from ..errors import AnomalyError
 from .exits import finish
-from .terminal import byte_progress, complain, print_weights, say
+from .progress import byte_progress
+from .tables import print_weights
+from .terminal import complain, say
 
 
 @click.group()

@@ -1,0 +1,121 @@
+"""Results for people: tables on stdout, and summaries on stderr."""
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ..media.timecode import clock
+from .terminal import say, shown
+
+SPARK, WIDE = 24, 100  # columns of a sparkline, and of a terminal with room for it
+
+
+def summary_row(result) -> dict[str, str]:
+    """Cells of the summary table for a result, by column."""
+    from ..export.envelope import sparkline  # numpy, which --help does without
+
+    peak = int(result.scores.argmax())
+    events = [
+        f"{clock(result.edges[event.start])}-{clock(result.edges[event.end])} [dim]{event.score:.2f}[/]"
+        for event in result.events
+    ]
+    return {
+        "video": shown(result.path.name),
+        "duration": clock(result.duration),
+        "scores": sparkline(result.scores, SPARK),
+        "peak": f"{result.scores[peak]:.2f}",
+        "at": clock(result.edges[peak]),
+        "mode": result.mode,
+        "events": "  ".join(events) or "[dim]none[/]",
+    }
+
+
+def print_summary(rows: list[dict[str, str]]) -> None:
+    """Print the table of scored videos, made of `summary_row`s."""
+    console = Console(highlight=False)
+    drawn = console.width >= WIDE and console.encoding.startswith("utf")
+    columns = [column for column in rows[0] if column != "scores" or drawn]
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold", justify="right" if column in ("duration", "peak", "at") else "left")
+    for row in rows:
+        table.add_row(*(row[column] for column in columns))
+    console.print(table)
+
+
+def print_counts(report: Path) -> None:
+    """Print the counts of a run's report.json."""
+    content = json.loads(report.read_text(encoding="utf-8"))
+    counts = ", ".join(f"{n} {status}" for status, n in content["counts"].items() if n) or "nothing to do"
+    speed = f"; {clock(content['video_seconds'])} of video in {clock(content['wall_seconds'])}"
+    say(f"{escape(str(report.parent))}: {counts}" + (speed if content["video_seconds"] else ""))
+    if content["video_seconds"]:
+        say(f"{content['times_real_time']:.1f} times real time; the outcome of each video is in {escape(str(report))}")
+
+
+def print_weights(items) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    for item in items:
+        here = f"[green]{escape(str(item.path))}[/]" if item.path.exists() else "not downloaded"
+        size = f"{item.size / 1e6:.0f} MB, " if item.size else ""
+        console.print(f"[bold]{item.name}[/]: {here}")
+        console.print(f"    {item.what}")
+        console.print(f"    {size}{item.licence}, sha256 {item.sha256 or 'not published'}")
+        console.print(f"    {item.url}")
+        console.print(f"    {item.source}")
+
+
+def print_recipe(info, advice: str) -> None:
+    """What the recipe chose, and how good it is on videos that it has not seen."""
+    record = info.training
+    say(escape(f"Chosen: {record.recipe}"))
+    n_videos = record.abnormal_videos + record.normal_videos
+    if record.video_auc is not None:
+        auc, low, high = (f"{value:.2f}" for value in (record.video_auc, record.video_auc_low, record.video_auc_high))
+        measured = f"video AUC {auc} ({low}-{high}) on held-out videos, {record.folds} folds"
+    else:
+        measured = "not measured on held-out videos"
+    say(f"{measured}; {n_videos} videos; {advice}")
+
+
+def print_evaluation(evaluation, report: dict) -> None:
+    """A table of the metrics; `report` has what they were measured on."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("frames of")
+    for column in ("AUC", "AP", "auc(recall, precision)", "false alarms"):
+        table.add_column(column, justify="right")
+    metrics, intervals = evaluation.metrics, evaluation.intervals
+
+    def cell(value: float | None, interval: tuple[float, float] | None = None) -> str:
+        if value is None:
+            return "-"
+        return f"{value:.4f}" + (f" [dim]{interval[0]:.4f}-{interval[1]:.4f}[/]" if interval else "")
+
+    everything = ("auc", "ap", "pr_auc")
+    abnormal = ("abnormal_auc", "abnormal_ap", "abnormal_pr_auc")
+    table.add_row("all videos", *(cell(getattr(metrics, name), intervals.get(name)) for name in everything), "-")
+    table.add_row("abnormal videos", *(cell(getattr(metrics, name)) for name in abnormal), "-")
+    table.add_row("normal videos", "-", "-", "-", cell(metrics.false_alarms))
+    Console(highlight=False).print(table)
+    n_frames = sum(video.n_frames for video in evaluation.videos)
+    videos = f"{len(evaluation.videos)} of {report['test_videos']} videos"
+    total = f" ({report['total']})" if report["total"] else ""
+    say(f"{videos}, {n_frames:,} frames{total}; checkpoint: {report['checkpoint'] or 'not said'}")
+    say(f"Scores are {report['scores_to_frames']} over frames; annotated intervals are {report['annotated_interval']}.")
+
+
+def print_comparison(table: list[dict]) -> None:
+    from ..experiments.table import COLUMNS, mean_and_spread
+
+    grid = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("method", "seeds", "checkpoint"):
+        grid.add_column(column)
+    for column in COLUMNS.values():
+        grid.add_column(column, justify="right")
+    for line in table:
+        cells = [mean_and_spread(line[name], line[f"{name}_std"]) for name in COLUMNS]
+        grid.add_row(escape(line["method"]), str(line["seeds"]), line["checkpoint"], *cells)
+    Console(highlight=False).print(grid)
