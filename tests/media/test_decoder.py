@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from anomalycli.errors import VideoError
-from anomalycli.media.decoder import Decoder
+from anomalycli.media.decoder import Decoder, DecoderSettings
 from anomalycli.media.messages import ClipFormat, DecodedClip, VideoFacts
 
 
@@ -57,7 +57,7 @@ def test_what_cannot_be_grabbed_is_an_error_that_names_the_file(tmp_path):
 SCRIPT = """
 import sys
 from pathlib import Path
-from anomalycli.media.decoder import Decoder
+from anomalycli.media.decoder import Decoder, DecoderSettings
 from anomalycli.media.messages import ClipFormat
 import os
 os.chdir(sys.argv[1])
@@ -80,3 +80,28 @@ def test_modules_in_the_folder_of_the_videos_are_not_imported(make_video, tmp_pa
     )
     assert done.stdout == "2 20\n", done.stderr
     assert not (tmp_path / "imported").exists()
+
+
+SLOW = """
+import time
+from anomalycli.media.video import Video
+
+decoded = Video._decoded
+
+def slow(video, packet, times):
+    time.sleep(3600 if "hang" in video.path.name and packet.pts else 0.06)
+    return decoded(video, packet, times)
+
+Video._decoded = slow
+"""
+
+
+def test_long_reading_in_silence_is_no_hang_and_a_hang_is_one(make_video, tmp_path, monkeypatch):
+    (tmp_path / "slow").mkdir()
+    (tmp_path / "slow" / "sitecustomize.py").write_text(SLOW)
+    path = os.pathsep.join(filter(None, (str(tmp_path / "slow"), os.environ.get("PYTHONPATH"))))
+    monkeypatch.setenv("PYTHONPATH", path)
+    with Decoder(DecoderSettings(stall=2, reader="pyav")) as decoder:
+        assert decoder.grab(make_video("long.mp4", 60), [59]).keys() == {59}  # 3.6 s without a frame to give
+        with pytest.raises(VideoError, match=r"hang\.mp4: its decoder made no progress for 2 s"):
+            decoder.grab(make_video("hang.mp4", 20), [19])
