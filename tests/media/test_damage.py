@@ -1,11 +1,16 @@
 """Damage is read past, counted and placed; what is no damage is not called so."""
 
+import contextlib
+from pathlib import Path
+
 import av
 import numpy as np
 import pytest
 from recipes import encode, noise, packets_of, zero
 
 from anomalycli.errors import VideoError
+from anomalycli.media.decoder import Decoder, DecoderSettings
+from anomalycli.media.messages import ClipFormat, Piece
 from anomalycli.media.video import Video
 
 READERS = ("auto", "pyav")
@@ -106,3 +111,46 @@ def test_a_file_none_of_whose_packets_can_be_decoded_is_refused_with_its_name(tm
     with pytest.raises(VideoError, match=r"a\.mp4: not one frame can be decoded"):
         list(Video(zero(path, range(20))).frames())
     assert len(packets_of(path)) == 20
+
+
+def patched(path: Path, mark: bytes, at: int, number: bytes) -> Path:
+    """Write `number` at this distance behind the first `mark`."""
+    content = bytearray(path.read_bytes())
+    place = content.index(mark) + len(mark) + at
+    content[place : place + len(number)] = number
+    path.write_bytes(content)
+    return path
+
+
+HUGE = b"\xff\xff\xff\x7f"  # as AVI has it
+LIES = {  # what aborts decord, or has it reserve gigabytes
+    "length.avi": (b"strh", 36, HUGE),
+    "frames.avi": (b"avih", 20, HUGE),
+    "count.mp4": (b"stts", 8, b"\x7f\xff\xff\xff"),
+    "sizes.mp4": (b"stsz", 8, b"\x7f\xff\xff\xff"),
+    "chunks.mov": (b"stsc", 4, b"\x7f\xff\xff\xff"),
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_what_a_header_lies_about_costs_its_own_file_at_most(tmp_path, name):
+    codec = "mpeg4" if name.endswith("avi") else "libx264"
+    path = patched(encode(tmp_path / name, 40, codec), *LIES[name])
+    good = encode(tmp_path / "good.mp4", 40)
+    with Decoder(DecoderSettings(stall=20, memory=2048)) as decoder:
+        for lying in (True, False):
+            with contextlib.suppress(*[VideoError] * lying):
+                *clips, facts = decoder.clips(path if lying else good, ClipFormat(16, 32))
+                assert len(clips) == -(-facts.n_frames // 16)
+                assert set(decoder.grab(path if lying else good, [0, facts.n_frames - 1])) == {0, facts.n_frames - 1}
+                edges = tuple((np.arange(6) / 25).tolist())
+                decoder.cut(path if lying else good, [Piece(str(tmp_path / "piece"), 0, edges)])
+
+
+def test_a_header_that_lies_about_the_length_alone_costs_nothing(tmp_path):
+    for name in ("length.avi", "frames.avi", "count.mp4"):
+        codec = "mpeg4" if name.endswith("avi") else "libx264"
+        path = patched(encode(tmp_path / name, 40, codec), *LIES[name])
+        with Decoder() as decoder:
+            *clips, facts = decoder.clips(path, ClipFormat(16, 32))
+        assert (len(clips), facts.n_frames, facts.damage, facts.lost) == (3, 40, None, 0), name
