@@ -17,7 +17,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ import torch
 from numpy.random import Generator
 
 from anomalycli.checkpoint import ModelInfo, load_model, save_model
-from anomalycli.data.datasets import read_intervals
+from anomalycli.data.datasets import dataset_of
 from anomalycli.data.ground_truth import read_frames
 from anomalycli.data.labels import read_labels
 from anomalycli.data.sampling import read_groups
@@ -35,7 +34,8 @@ from anomalycli.errors import AnomalyError
 from anomalycli.extraction.run_report import ExtractionOutcome, RunReport, read_report
 from anomalycli.extraction.spool import Rows
 from anomalycli.features.files import FeatureKind, Features, load_features, load_metadata
-from anomalycli.features.folder import read_list
+from anomalycli.features.folder import FeatureFolder, find_features
+from anomalycli.features.layouts import load_arrays
 from anomalycli.inputs import expand
 
 KIND = FeatureKind("mc3", "0" * 64, "whole frame", 128, 32)
@@ -93,6 +93,17 @@ def text(content: str) -> Callable[[Path], None]:
     return lambda path: path.write_text(content, encoding="utf-8") and None
 
 
+def write_array(path: Path) -> None:
+    np.save(path, np.ones((3, 10, 8), np.float16))
+
+
+def write_list(path: Path) -> None:
+    path.write_text("/data/a__0.npy\nfolder/b.mp4\n", encoding="utf-8")
+    (path.parent / "features").mkdir(exist_ok=True)
+    for name in ("a", "b"):
+        np.save(path.parent / "features" / f"{name}.npy", np.ones((3, 8), np.float32))
+
+
 def read_weights(path: Path) -> None:
     from anomalycli.backbones.weights import load_weights
 
@@ -107,13 +118,13 @@ PARSERS: dict[str, tuple[str, Callable[[Path], None], Callable[[Path], Any]]] = 
     "report": ("report.1-of-2.json", write_report, read_report),
     "rows": ("a.npz.rows", write_rows, read_rows),
     "labels": ("labels.csv", text("video,label\na.mp4,1\nb,0\n"), read_labels),
-    "groups": ("groups.csv", text("video,group\na.mp4,x\nb,y\n"), read_groups),
+    "groups": ("groups.csv", text("video,group\na.mp4,x\nb,y\n"), lambda path: read_groups(path, ["a", "b"])),
     "frames": ("frames.csv", text("video,n_frames\na,40\nb,50\n"), read_frames),
-    "list": ("list.txt", text("a.mp4\nfolder/b\n"), read_list),
+    "arrays": ("a_i3d.npy", write_array, lambda path: load_arrays("a", (path,))),
+    "list": ("list.txt", write_list, lambda path: find_features(FeatureFolder(path.parent / "features", only=path))),
     "inputs": ("inputs.txt", text("a.mp4\nfolder/b.mp4\n"), lambda path: expand([f"@{path}"])),
     **{
-        f"ground truth, {name}": ("truth.txt", text(content), partial(read_intervals, name))
-        for name, content in TRUTHS.items()
+        f"ground truth, {name}": ("truth.txt", text(content), dataset_of(name).read) for name, content in TRUTHS.items()
     },
 }
 
