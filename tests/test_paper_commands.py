@@ -38,7 +38,7 @@ def commands_of(first: str) -> list[str]:
     text = (ROOT / "docs" / "paper.md").read_text(encoding="utf-8")
     block = text[text.index(first) :]
     block = block[: block.find("\nTable", 1) if "\nTable" in block[1:] else block.index("\nFig. 4")]
-    lines = re.findall(r"^    (\S.*(?:\\\n.*)*)", block, re.M)
+    lines = re.findall(r"^    (\S.*)", re.sub(r"\\\n\s*", "", block), re.M)
     return [line for line in lines if "..." not in line]
 
 

@@ -79,13 +79,15 @@ def evaluate(
 
     The intervals are percentiles of `resamples` bootstrap samples of videos.
 
-    Raises UsageError if videos or lengths differ, or all frames have the same class.
+    Raises UsageError if videos or lengths differ, a score is not finite, or all frames have the same class.
     """
     for name in sorted(scores.keys() ^ truth.keys()):
         raise UsageError(f"{name}: it has scores or ground truth, but not both.")
     for name, video in truth.items():
         if len(scores[name]) != len(video):
             raise UsageError(f"{name}: {len(scores[name])} scores, but ground truth for {len(video)} frames.")
+        if not np.isfinite(scores[name]).all():
+            raise UsageError(f"{name}: some of its scores are not finite numbers.")
     names = list(truth)
     all_scores = np.concatenate([scores[name] for name in names])
     all_truth = np.concatenate([truth[name] for name in names]).astype(bool)
@@ -100,12 +102,13 @@ def evaluate(
         *_metrics(*within),
         None if quiet is None else float((quiet >= ALARM).mean()),
     )
-    precision, recall, _ = precision_recall_curve(all_truth, all_scores)
+    each_score, each_truth, weights = _runs(all_scores, all_truth)
+    precision, recall, _ = precision_recall_curve(each_truth, each_score, sample_weight=weights)
     return Evaluation(
         metrics,
         _bootstrap(scores, truth, resamples, seed) if resamples else {},
         [_of_video(name, scores[name], truth[name]) for name in names],
-        np.stack(roc_curve(all_truth, all_scores)[:2], 1),
+        np.stack(roc_curve(each_truth, each_score, sample_weight=weights)[:2], 1),
         np.stack((recall, precision), 1),
     )
 
@@ -124,9 +127,17 @@ def _metrics(scores: np.ndarray, truth: np.ndarray) -> tuple[float | None, float
     """auc, ap and pr_auc."""
     if truth.all() or not truth.any():
         return None, None, None
-    precision, recall, _ = precision_recall_curve(truth, scores)
-    ap = average_precision_score(truth, scores)
-    return float(roc_auc_score(truth, scores)), float(ap), float(auc(recall, precision))
+    scores, truth, weights = _runs(scores, truth)
+    precision, recall, _ = precision_recall_curve(truth, scores, sample_weight=weights)
+    ap = average_precision_score(truth, scores, sample_weight=weights)
+    area = roc_auc_score(truth, scores, sample_weight=weights)
+    return float(area), float(ap), float(auc(recall, precision))
+
+
+def _runs(scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Score and truth of each run of equal frames, and its length: scores of clips repeated over 16 frames are few."""
+    starts = np.flatnonzero(np.r_[True, (scores[1:] != scores[:-1]) | (truth[1:] != truth[:-1])])
+    return scores[starts], truth[starts], np.diff(np.r_[starts, len(scores)])
 
 
 def _of_video(name: str, scores: np.ndarray, truth: np.ndarray) -> VideoMetrics:
