@@ -62,8 +62,8 @@ class Block(nn.Module):
         self._project_conv, self._bn2 = Same(inner, outputs), nn.BatchNorm2d(outputs, EPSILON)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = relu6(self._bn0(self._expand_conv(x))) if self.widens else x
-        y = relu6(self._bn1(self._depthwise_conv(y)))
+        y = relu6(self._bn0(self._expand_conv(x)), inplace=True) if self.widens else x
+        y = relu6(self._bn1(self._depthwise_conv(y)), inplace=True)
         y = self._bn2(self._project_conv(y))
         return x + y if self.adds else y
 
@@ -86,13 +86,13 @@ class EfficientNetLite0(nn.Module):
         self._conv_head, self._bn1 = Same(channels, HEAD), nn.BatchNorm2d(HEAD, EPSILON)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        x = relu6(self._bn0(self._conv_stem(x)))  # (B, 32, H/2, W/2)
+        x = relu6(self._bn0(self._conv_stem(x)), inplace=True)  # (B, 32, H/2, W/2)
         seen = []
         for i, block in enumerate(self._blocks):
             x = block(x)
             if i in TAPS:
                 seen.append(x)
-        return *seen, relu6(self._bn1(self._conv_head(x)))
+        return *seen, relu6(self._bn1(self._conv_head(x)), inplace=True)
 
 
 class Lite(ClipNetwork):
