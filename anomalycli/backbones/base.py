@@ -24,6 +24,7 @@ BUILT_IN = {
     "lite": "anomalycli.backbones.lite:Lite",
     "mc3": "anomalycli.backbones.mc3:MC3",
     "i3d": "anomalycli.backbones.i3d:I3D",
+    "i3d-caffe": "anomalycli.backbones.i3d_caffe:I3DCaffe",
     "i3d-inception": "anomalycli.backbones.i3d:InceptionI3DRGB",
 }
 REQUIRED = ("dim", "clip_length", "short_side", "preprocessing", "load", "maps", "pool")

@@ -103,7 +103,8 @@ def cache_path(kind: FeatureKind, crops: str) -> Path:
     settings = kind.backbone, kind.weights_sha256, kind.preprocessing, kind.size, crops
     versions = [importlib.metadata.version(name) for name in PACKAGES]
     key = hashlib.sha256(repr((RECIPE, *settings, *versions)).encode()).hexdigest()
-    return cache_folder().with_name("int8") / f"{kind.backbone}-{kind.size}-{key[:16]}.npz"
+    name = kind.backbone.replace(":", "-")
+    return cache_folder().with_name("int8") / f"{name}-{kind.size}-{key[:16]}.npz"
 
 
 def load(net: "Backbone", path: Path) -> Int8 | None:

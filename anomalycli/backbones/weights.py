@@ -12,6 +12,7 @@ import io
 import json
 import os
 import pickle
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -191,11 +192,19 @@ class InWheel:
         return load_weights(net, path, self.sha256, **how)
 
 
-def load_weights(net: "nn.Module", path: Path, sha256: str = "", *, unused: str | None = None) -> str:
+def load_weights(
+    net: "nn.Module",
+    path: Path,
+    sha256: str = "",
+    *,
+    unused: str | None = None,
+    rename: Callable[[str], str] = str,
+) -> str:
     """Load a state dict, or one that lies under `model_state`, strictly. Returns the file's sha256.
 
     `sha256` is what the hash of the bytes that are loaded must begin with. Entries whose names begin with `unused` are
-    left out. Raises AnomalyError if the file cannot be read, is another, or holds another network's weights.
+    left out, the others are renamed. Raises AnomalyError if the file cannot be read, is another, or holds another
+    network's weights.
     """
     import torch
 
@@ -209,7 +218,7 @@ def load_weights(net: "nn.Module", path: Path, sha256: str = "", *, unused: str 
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         state = state.get("model_state", state)
         net.load_state_dict(
-            {name: tensor for name, tensor in state.items() if not (unused and name.startswith(unused))}
+            {rename(name): tensor for name, tensor in state.items() if not (unused and name.startswith(unused))}
         )
     except (RuntimeError, pickle.UnpicklingError, AttributeError, EOFError, ValueError, TypeError) as error:
         raise AnomalyError(f"{path}: not the weights of this network ({cause(error)}).") from error

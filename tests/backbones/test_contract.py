@@ -24,7 +24,7 @@ def test_the_built_in_backbones_keep_the_contract(name, tmp_path):
     if name not in IN_WHEELS:
         torch.manual_seed(0)
         weights = tmp_path / "weights.pth"
-        torch.save(find_backbone(name)().net.state_dict(), weights)
+        torch.save(find_backbone(name)().net.state_dict(), weights)  # names that need no renaming
     check_backbone(name, weights)
 
 
