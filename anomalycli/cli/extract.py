@@ -42,7 +42,7 @@ if TYPE_CHECKING:
         "--backbone",
         default=DEFAULT,
         show_default=True,
-        help="Network that makes the features: lite, mc3, i3d, i3d-inception, or another as module:Class.",
+        help="Network that makes the features: lite, mc3, i3d, i3d-caffe, i3d-inception, or another as module:Class.",
     ),
     option("--size", type=int, help="Short side of the picture in pixels.  [default: of lite 192, mc3 128, i3d 256]"),
     option(

@@ -72,7 +72,7 @@ def test_any_shape_of_picture_works(make_video, size, picture):
 def test_weights_that_are_not_the_published_ones_are_refused(tmp_path):
     path = tmp_path / "weights.pth"
     path.write_bytes(b"something else")
-    with pytest.raises(AnomalyError, match=r"weights\.pth: these are not the weights"):
+    with pytest.raises(AnomalyError, match=r"weights\.pth: not the expected weights"):
         check_sha256(path, "8268694ade4c")
 
 

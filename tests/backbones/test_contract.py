@@ -7,11 +7,14 @@ import sys
 import numpy as np
 import pytest
 import torch
-from helpers import ROOT, files_of
+from helpers import ROOT, files_of, kind
 
+from anomalycli import Scorer
 from anomalycli.backbones import ClipNetwork
 from anomalycli.backbones.base import BUILT_IN, backbone_names, find_backbone
 from anomalycli.backbones.contract import check_backbone
+from anomalycli.checkpoint import ModelInfo
+from anomalycli.denet import DENet, DENetConfig
 from anomalycli.errors import UsageError
 from anomalycli.features import load_features
 
@@ -94,3 +97,14 @@ def test_a_backbone_is_added_as_the_documentation_says(tmp_path, make_video):
     assert features.kind == again.kind  # one name, however it was asked for
     assert np.array_equal(features.visual, again.visual)
     assert "colours" not in backbone_names()  # here it is not installed
+
+
+def test_a_model_file_does_not_decide_what_is_imported(tmp_path, make_video, monkeypatch):
+    (tmp_path / "surprise.py").write_text("from pathlib import Path\nPath('imported').touch()\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    config = DENetConfig(32, segments=8, scales=2, heads=2, width=16, feedforward=16)
+    scorer = Scorer(DENet(config), ModelInfo(config, kind(backbone="surprise:Net")), device="cpu")
+    with pytest.raises(UsageError, match="'surprise:Net', which is not registered here"):
+        scorer.score(make_video("a.mp4", 16))
+    assert not (tmp_path / "imported").exists()
