@@ -157,7 +157,7 @@ def test_what_is_not_true_to_fp32_is_not_used_and_said(home, make_video, tmp_pat
 def test_too_few_clips_are_not_enough_to_calibrate_on(home, make_video):
     extractor = Extractor("mc3", precision="int8", size=48)
     told = calibrate([make_video(n_frames=40)], extractor)
-    assert "8 clips or more, and there are 3" in told
+    assert "at least 8 clips, and there are 3" in told
     assert extractor.precision == pick_precision("auto", torch.device("cpu"))
     assert calibrate([make_video(n_frames=40)], extractor) is None
 
