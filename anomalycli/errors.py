@@ -41,6 +41,8 @@ class CheckpointError(AnomalyError):
 
 
 def cause(error: BaseException) -> str:
-    """The type and the first line of an exception, for use inside a sentence."""
+    """The reason that the system or FFmpeg gives, or the type and first line of another exception, for a sentence."""
+    if reason := getattr(error, "strerror", None):
+        return reason[:1].lower() + reason[1:] if reason[1:2].islower() else reason
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0].strip()}" if lines else type(error).__name__

@@ -40,6 +40,7 @@ BUILT_IN = {
     "pdf": ".plot:PDF",
 }
 SHORT_SIDE = 180  # pixels of pictures from a video, in pages and plots
+EMBED_LIMIT = 200 << 20  # bytes of a video in its page; browsers give up on pages much larger
 MOST_PICTURES = 60  # of one video: at the peaks of its strongest events
 
 Intervals = Sequence[tuple[int, int]]  # frames, half-open
@@ -141,6 +142,16 @@ def write_output(
     """
     context = Context(output_path(base, name), readable(result.path.name), video, truth, embed)
     return write_whole(context.path, load_writer(name).render(result, context))
+
+
+def check_embeddable(video: Path) -> None:
+    """Raises VideoError if a video is too large for a page."""
+    size = video.stat().st_size if video.exists() else 0
+    if size > EMBED_LIMIT:
+        raise VideoError(
+            f"{video}: at {size >> 20} MB it is too large to embed into its page (the most is {EMBED_LIMIT >> 20} MB). "
+            "Keep the video beside the page instead."
+        )
 
 
 def output_path(base: Path, name: str) -> Path:

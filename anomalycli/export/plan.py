@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import StorageError, UsageError
+from ..errors import AnomalyError, StorageError, UsageError, VideoError
 from ..inputs import Input
 from ..names import readable
 from ..storage import check_writable
-from .base import Intervals, output_path
+from .base import Intervals, check_embeddable, output_path
 from .records import Record
 
 CONTAINERS = ("mp4", "mkv")  # of event clips
@@ -70,7 +70,7 @@ class Plan:
     inputs: list[Input]
     records: dict[Path, Record]
     left_out: list[Input] = field(default_factory=list)
-    problems: dict[Path, StorageError] = field(default_factory=dict)
+    problems: dict[Path, AnomalyError] = field(default_factory=dict)
 
 
 def plan(inputs: Sequence[Input], outputs: Outputs) -> Plan:
@@ -102,6 +102,11 @@ def plan(inputs: Sequence[Input], outputs: Outputs) -> Plan:
             made.problems[path] = error
     if checked and len(made.problems) == len(checked):
         raise next(iter(made.problems.values()))
+    for item in made.inputs if outputs.embed and "html" in outputs.formats else ():
+        try:
+            check_embeddable(item.path)
+        except VideoError as error:
+            made.problems[output_path(outputs.base(item.name), "html")] = error
     return made
 
 

@@ -19,20 +19,18 @@ import jinja2
 import numpy as np
 from PIL import Image
 
-from ..errors import VideoError
 from ..events import EventRule
 from ..media.timecode import clock
 from ..names import readable
 from ..score import Result
 from ..storage import write_whole
 from ..version import __version__
-from .base import MOST_PICTURES, Context, Intervals
+from .base import MOST_PICTURES, Context, Intervals, check_embeddable
 from .envelope import min_max
 from .moments import moments
 
 SPARK_WIDTH, SPARK_HEIGHT = 240, 40
 CELLS, CELL_FRAMES = 16_384, 4  # most per video in the index; fewest frames of each
-EMBED_LIMIT = 200 << 20  # bytes; browsers give up on pages much larger
 
 
 @dataclass(frozen=True)
@@ -164,11 +162,7 @@ def _environment() -> jinja2.Environment:
 def _source(video: Path, page: Path, embed: bool) -> str:
     if not embed:
         return _link(video, page)
-    if (size := video.stat().st_size) > EMBED_LIMIT:
-        raise VideoError(
-            f"{video}: at {size >> 20} MB it is too large to embed into its page (the most is {EMBED_LIMIT >> 20} MB). "
-            "Keep the video beside the page instead."
-        )
+    check_embeddable(video)
     kind = mimetypes.guess_type(video.name)[0] or "video/mp4"
     return f"data:{kind};base64,{base64.b64encode(video.read_bytes()).decode()}"
 

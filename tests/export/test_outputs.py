@@ -264,3 +264,15 @@ def test_json_is_valid_whatever_is_in_it(tmp_path):
 
     held = json.loads(path.read_bytes().decode("utf-8", "strict"), parse_constant=refuse)
     assert held["video"] == "bad\ufffd\ufffd.mp4" and held["scores"][45] is None and held["fps"] is None
+
+
+def test_a_video_too_large_for_its_page_is_said_before_and_costs_that_page_alone(tmp_path, film, monkeypatch):
+    monkeypatch.setattr("anomalycli.export.base.EMBED_LIMIT", film.stat().st_size - 1)
+    small = write_video(film.with_name("small.mp4"), [0, 40])
+    made = score_inputs(
+        find_inputs([film, small], {".mp4"}), Canned((10, 35)), Outputs(tmp_path, ["html", "csv"], embed=True)
+    )
+    assert len(made.notes) == 1 and "too large to embed" in made.notes[0]
+    first, second = made
+    assert first.written == {"csv": 1} and "too large to embed" in first.failure
+    assert second.written == {"csv": 1, "html": 1}

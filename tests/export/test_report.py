@@ -13,8 +13,8 @@ from helpers import result_of, write_video
 
 from anomalycli.errors import VideoError
 from anomalycli.events import EventRule, find_events
-from anomalycli.export.base import Context
-from anomalycli.export.report import EMBED_LIMIT, page_of, write_index, write_report
+from anomalycli.export.base import EMBED_LIMIT, Context
+from anomalycli.export.report import page_of, write_index, write_report
 from anomalycli.media.timecode import clock
 from anomalycli.score import Result
 
@@ -654,7 +654,7 @@ def test_a_name_cannot_end_the_script(tmp_path):
 
 def test_a_video_too_large_to_embed_is_refused(tmp_path, monkeypatch):
     film = write_video(tmp_path / "film.mp4", list(range(0, 1000, 40)))
-    monkeypatch.setattr("anomalycli.export.report.EMBED_LIMIT", 10)
+    monkeypatch.setattr("anomalycli.export.base.EMBED_LIMIT", 10)
     with pytest.raises(VideoError, match=r"film\.mp4.*too large to embed"):
         write_report(result_of([], 25, 25, str(film)), tmp_path / "x.html", film, embed=True)
     assert EMBED_LIMIT > 100 << 20 and not (tmp_path / "x.html").exists()
