@@ -41,9 +41,11 @@ class Same(nn.Conv2d):
     """A convolution without bias that pads as TensorFlow's SAME does for sides that its stride divides."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1):
-        super().__init__(inputs, outputs, kernel, stride, 0, groups=groups, bias=False)
         before = (kernel - stride) // 2
-        self.margins = (before, kernel - stride - before) * 2 if kernel > stride else None
+        after = kernel - stride - before
+        padding = before if before == after else 0
+        super().__init__(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
+        self.margins = (before, after) * 2 if before != after else None
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x if self.margins is None else pad(x, self.margins))
@@ -65,7 +67,7 @@ class Block(nn.Module):
         y = relu6(self._bn0(self._expand_conv(x)), inplace=True) if self.widens else x
         y = relu6(self._bn1(self._depthwise_conv(y)), inplace=True)
         y = self._bn2(self._project_conv(y))
-        return x + y if self.adds else y
+        return y.add_(x) if self.adds else y
 
 
 class EfficientNetLite0(nn.Module):
