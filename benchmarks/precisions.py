@@ -23,8 +23,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from anomalycli.backbones import int8
+from anomalycli.backbones import DEFAULT, int8
 from anomalycli.backbones.base import BUILT_IN, find_backbone
+from anomalycli.backbones.speed import channels_last
 from anomalycli.media.video import Video
 
 CALIBRATING = 15
@@ -33,7 +34,7 @@ CALIBRATING = 15
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", nargs="+", type=Path)
-    parser.add_argument("--backbone", default="mc3", choices=BUILT_IN)
+    parser.add_argument("--backbone", default=DEFAULT, choices=BUILT_IN)
     parser.add_argument("--size", type=int)
     parser.add_argument("--random", action="store_true")
     parser.add_argument("--batch", type=int, default=4, help="clips that the rows go through, and the larger batch")
@@ -43,16 +44,18 @@ def main():
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
 
-    def net(dtype=torch.float32, **memory):
+    def net(dtype=torch.float32, last=False):
         torch.manual_seed(0)
         backbone = find_backbone(args.backbone)().eval()
         if not args.random:
             backbone.load()
-        backbone.net.to(dtype, **memory)
+        backbone.net.to(dtype)
+        if last:
+            channels_last(backbone.net)
         return backbone
 
     plain = net()
-    clips = read_clips(args.videos, args.size or plain.short_side, plain.multiple, args.batch + CALIBRATING)
+    clips = read_clips(args.videos, plain, args.size or plain.short_side, args.batch + CALIBRATING)
     timed, calibrating = np.stack(clips[: args.batch]), clips[args.batch :]
     rows = {"torch fp32, 1 clip": in_torch(plain, 1)}
     for name, make in engines(args, net, plain, torch.from_numpy(timed), calibrating):
@@ -67,7 +70,7 @@ def main():
             run(timed)
             times[name].append((time.perf_counter() - start) / len(timed))
     shape = "x".join(map(str, timed.shape[2:4]))
-    print(f"{args.backbone}, clips of 16 x {shape}, {args.threads} threads, median of {args.repeats}")
+    print(f"{args.backbone}, clips of {timed.shape[1]} x {shape}, {args.threads} threads, median of {args.repeats}")
     reference = "torch fp32, 1 clip"
     for name, seconds in times.items():
         median, fastest = (of(times[reference]) / of(seconds) for of in (statistics.median, min))
@@ -78,14 +81,13 @@ def main():
 
 
 def engines(args, net, plain, timed: torch.Tensor, calibrating):
-    """Pairs of a name and a function that returns a function from clips (B, 16, H, W, 3) to features."""
-    last = {"memory_format": torch.channels_last_3d}
+    """Pairs of a name and a function that returns a function from clips (B, T, H, W, 3) to features."""
     batches = (1, args.batch)
     for b in batches:
         clips = "1 clip" if b == 1 else f"{b} clips"
-        yield f"torch fp32 channels last, {clips}", lambda b=b: in_torch(net(**last), b)
-        yield f"torch bf16 channels last, {clips}", lambda b=b: in_torch(net(torch.bfloat16, **last), b)
-        yield f"torch.compile bf16, {clips}", lambda b=b: in_torch(torch.compile(net(torch.bfloat16, **last)), b)
+        yield f"torch fp32 channels last, {clips}", lambda b=b: in_torch(net(last=True), b)
+        yield f"torch bf16 channels last, {clips}", lambda b=b: in_torch(net(torch.bfloat16, last=True), b)
+        yield f"torch.compile bf16, {clips}", lambda b=b: in_torch(torch.compile(net(torch.bfloat16, last=True)), b)
         if importlib.util.find_spec("onnxruntime"):
             yield f"ONNX Runtime fp32, {clips}", lambda b=b: in_onnx(plain, timed[:b], args.threads)
         for kind, precision in (("fp32", "f32"), ("bf16", "bf16")):
@@ -127,10 +129,13 @@ def in_openvino(net, frames: torch.Tensor, precision: str, threads: int) -> Call
     settings = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
     compiled = openvino.Core().compile_model(model, "CPU", settings)
 
+    def pooled(maps) -> np.ndarray:
+        return net.pool([torch.from_numpy(maps[i].copy()) for i in range(len(maps))]).numpy()
+
     def run(clips):
         parts = np.split(clips, len(clips) // len(frames))
         views = [net.views(torch.from_numpy(some))[0].contiguous().numpy() for some in parts]
-        return np.concatenate([compiled(view)[0].copy() for view in views])[:, None]
+        return np.concatenate([pooled(compiled(view)) for view in views])[:, None]
 
     return run
 
@@ -140,11 +145,11 @@ def in_int8(net, calibrating) -> Callable:
     return lambda clips: network(torch.from_numpy(clips)).numpy()
 
 
-def read_clips(paths, size: int, multiple: int, n: int) -> list[np.ndarray]:
+def read_clips(paths, net, size: int, n: int) -> list[np.ndarray]:
     """The first clips of each video, as far as they have the shape of the very first."""
     clips: list[np.ndarray] = []
     for path in paths:
-        clips += islice(Video(path, size, multiple).clips(16), -(-n // len(paths)))
+        clips += islice(Video(path, size, net.multiple).clips(net.clip_length, net.frames_taken), -(-n // len(paths)))
     same = [clip for clip in clips if clip.shape == clips[0].shape][:n]
     if len(same) < n:
         raise SystemExit(f"These videos give {len(same)} clips of one size; {n} are needed.")
