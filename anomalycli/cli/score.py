@@ -76,6 +76,11 @@ MARGIN = 1.0  # seconds
         type=FILE,
         help="Ground truth to show in plots and pages: a CSV of video,n_frames,start,end (frames, end not included).",
     ),
+    option(
+        "--video-dir",
+        type=click.Path(path_type=Path, exists=True, file_okay=False),
+        help="Folder of the videos that feature files were made from: for pages, plots and event clips.",
+    ),
     option("--overwrite", is_flag=True, help="Replace files that score did not write for the same video."),
     option("--json", "as_json", is_flag=True, help="Print one line of JSON per video, not the table."),
 )
@@ -166,6 +171,7 @@ def outputs_of(options: dict[str, Any], inputs: list[Input]) -> Outputs:
         truths=truths,
         sheet=options["sheet"],
         overwrite=options["overwrite"],
+        video_dir=options["video_dir"],
         stem=stem,
     )
 

@@ -1,5 +1,6 @@
 """Score several inputs and write the requested files for each."""
 
+import dataclasses
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -119,13 +120,19 @@ class ScoreRun:
 
     def _write(self, scored: Scored, item: Input) -> None:
         """Write every format and the event clips. A failure does not affect the other files."""
+        from .sources import video_of
+
         result, base = scored.result, self.outputs.base(item.name)
         assert result
-        video = item.path if _is_video(item) else None
+        failures = []
+        video = None
+        try:
+            video = video_of(item, self.outputs.video_dir)
+        except AnomalyError as error:
+            failures.append(str(error))
         context = Context(
             base, scored.title, video, scored.truth, self.outputs.embed, item.name, self.index, decoder=self._decoder
         )
-        failures = []
         for name, writer in self.writers.items():
             context.path = output_path(base, name)
             try:
@@ -144,7 +151,7 @@ class ScoreRun:
         failures += [context.failure] if context.failure else []
         if self.outputs.margin is not None and video:
             try:
-                scored.written["event*"] += self._cut(result, base)
+                scored.written["event*"] += self._cut(dataclasses.replace(result, path=video), base)
             except (AnomalyError, OSError) as error:
                 failures.append(str(error))
         if self.outputs.sheet:
@@ -223,9 +230,9 @@ def score_inputs(
 
 
 def _is_video(item: Input) -> bool:
-    from ..features.files import SUFFIX  # numpy, which --help does without
+    from .sources import is_video  # NumPy, which --help does without
 
-    return item.path.suffix.lower() != SUFFIX
+    return is_video(item)
 
 
 def _title(item: Input) -> str:

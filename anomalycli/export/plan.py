@@ -26,7 +26,7 @@ class Outputs:
     an event that is cut out, None for no event clips. exact: event clips are encoded again, so that they begin and end
     at the exact frame. embed: store the video in its page. truths: ground truth to draw, by video. sheet: file with all
     curves on one sheet. overwrite: replace files that this tool did not write for the same input. stem: where the files
-    of the one input begin, instead of `folder`.
+    of the one input begin, instead of `folder`. video_dir: folder of the videos that feature files were made from.
     """
 
     folder: Path
@@ -38,6 +38,7 @@ class Outputs:
     sheet: Path | None = None
     overwrite: bool = False
     stem: Path | None = None
+    video_dir: Path | None = None
 
     def base(self, name: str) -> Path:
         """Path of the files of the input `name`, without the format that follows."""

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import result_of, write_video
+from helpers import kind, result_of, write_video
 
 from anomalycli.errors import AnomalyError, StorageError, UsageError, VideoError
 from anomalycli.export import base as export
 from anomalycli.export.outputs import Outputs, score_inputs
+from anomalycli.features.files import Features
 from anomalycli.inputs import Input, find_inputs
 from anomalycli.storage import check_writable, whole, write_whole
 
@@ -276,3 +277,21 @@ def test_a_video_too_large_for_its_page_is_said_before_and_costs_that_page_alone
     first, second = made
     assert first.written == {"csv": 1} and "too large to embed" in first.failure
     assert second.written == {"csv": 1, "html": 1}
+
+
+def test_feature_files_show_the_video_that_they_were_made_from(tmp_path, film):
+    size = film.stat().st_size
+    decoy = tmp_path / "in" / "a" / film.name
+    decoy.parent.mkdir()
+    decoy.write_bytes(b"another of that name")
+    for name, source, n_bytes in (("x", film.name, size), ("y", film.name, size + 1), ("z", "gone.mp4", size)):
+        made = Features(np.zeros((7, 1, 32), np.float32), kind(), 100, 25.0, source, source_bytes=n_bytes)
+        made.save(tmp_path / "features" / f"{name}.npz")
+    inputs = find_inputs([tmp_path / "features"], {".npz"})
+    outputs = Outputs(tmp_path / "out", ["html"], margin=0.2, video_dir=tmp_path / "in")
+    x, y, z = score_inputs(inputs, Canned((10, 35)), outputs)
+    assert not x.failure and x.written == {"html": 1, "event*": 1}
+    assert (tmp_path / "out" / "x.event1.mp4").stat().st_size > 500
+    assert "data:image/jpeg" in (tmp_path / "out" / "x.html").read_text()
+    for scored, name in ((y, film.name), (z, "gone.mp4")):
+        assert scored.written == {"html": 1} and f"made from, {name}, is not below" in scored.failure
