@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import shutil
 import time
 from pathlib import Path
 
@@ -18,33 +17,7 @@ from anomalycli.export.report import page_of, write_index, write_report
 from anomalycli.media.timecode import clock
 from anomalycli.score import Result
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 EVIL = "<img src=x onerror=alert(1)>.mp4"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    """Chromium through selenium; `browser.downloads` is where it saves files."""
-    if not BROWSER:
-        if os.environ.get("ANOMALYCLI_REQUIRE_BROWSER") == "1":
-            pytest.fail("ANOMALYCLI_REQUIRE_BROWSER=1, and there is no Chromium or Chrome.")
-        pytest.skip("there is no Chromium or Chrome on this machine")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1200,900"):
-        options.add_argument(argument)
-    for argument in ("--disable-background-networking", "--no-first-run"):  # Chromium's own requests
-        options.add_argument(argument)
-    downloads = tmp_path_factory.mktemp("downloads")
-    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
-    driver.downloads = downloads
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture(scope="module")
@@ -658,3 +631,23 @@ def test_a_video_too_large_to_embed_is_refused(tmp_path, monkeypatch):
     with pytest.raises(VideoError, match=r"film\.mp4.*too large to embed"):
         write_report(result_of([], 25, 25, str(film)), tmp_path / "x.html", film, embed=True)
     assert EMBED_LIMIT > 100 << 20 and not (tmp_path / "x.html").exists()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("state", ["film", "judged", "unplayable", "index"])
+def test_axe_finds_nothing_serious(browser, folder, camera, scheme, state):
+    if not (axe := os.environ.get("ANOMALYCLI_AXE")):
+        pytest.skip("ANOMALYCLI_AXE does not name axe.min.js (npm pack axe-core)")
+    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    browser.get("about:blank")
+    browser.get((camera if state == "index" else folder / "film.html").as_uri())
+    if state == "judged":
+        press(browser, "j")
+        press(browser, "n")
+    if state == "unplayable":
+        browser.execute_script("video.dispatchEvent(new Event('error')); goToEvent(1)")
+    browser.execute_script(Path(axe).read_text(encoding="utf-8"))
+    found = browser.execute_async_script("axe.run().then(found => arguments[0](found.violations))")
+    serious = [(each["id"], each["nodes"][0]["html"]) for each in found if each["impact"] in ("serious", "critical")]
+    assert serious == []

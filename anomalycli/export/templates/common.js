@@ -107,14 +107,16 @@ function entryOf(record, { start, end }) {
   return record.events.filter(covers).reduce((best, entry) => (best && like(best) >= like(entry) ? best : entry), null);
 }
 
+const plain = (note) => (/^\s*[=+\-@]/.test(note) ? `'${note}` : note); // no formula for a spreadsheet
+
 // Lines of labels.csv: 1 abnormal, 0 normal; without a time, of the whole video. "Unsure" gives none.
 function labelsOf(records) {
   const lines = [];
   for (const record of records) {
-    if (record.label !== null) lines.push([record.video, record.label, "", "", record.note]);
+    if (record.label !== null) lines.push([record.video, record.label, "", "", plain(record.note)]);
     for (const { start, end, verdict, note } of record.events) {
       if (verdict === "real" || verdict === "false") {
-        lines.push([record.video, Number(verdict === "real"), start.toFixed(3), end.toFixed(3), note]);
+        lines.push([record.video, Number(verdict === "real"), start.toFixed(3), end.toFixed(3), plain(note)]);
       }
     }
   }
