@@ -20,7 +20,7 @@ from typing import BinaryIO
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from ..errors import AnomalyError, UsageError
-from ..media.video import SUFFIXES
+from ..media.video import VIDEO_SUFFIXES
 from .verdicts import KEY, VerdictStore
 
 COOKIE = "anomalycli"
@@ -71,7 +71,7 @@ class ReviewServer(ThreadingHTTPServer):
         if address.scheme not in ("", "file") or address.netloc:
             return source
         path = Path(os.path.normpath(page.parent / unquote(address.path, errors="surrogateescape")))
-        if path.suffix.lower() not in SUFFIXES:
+        if path.suffix.lower() not in VIDEO_SUFFIXES:
             return source
         name = hashlib.sha256(os.fsencode(path)).hexdigest()[:16] + path.suffix.lower()
         self.videos[name] = path
