@@ -76,7 +76,7 @@ def test_scores_that_do_not_fit_the_ground_truth_are_named():
         evaluate(SCORES | {"a": np.zeros(3)}, TRUTH)
     with pytest.raises(UsageError, match="n: some of its scores are not finite"):
         evaluate(SCORES | {"n": np.array([0.5, np.nan])}, TRUTH)
-    with pytest.raises(UsageError, match="b: there are scores or ground truth"):
+    with pytest.raises(UsageError, match="b: it has scores or ground truth"):
         evaluate(SCORES | {"b": np.zeros(3)}, TRUTH)
     with pytest.raises(UsageError, match="frames of one class only"):
         evaluate({"n": SCORES["n"]}, {"n": TRUTH["n"]})

@@ -339,7 +339,7 @@ def test_ctrl_c_ends_it_soon_and_the_same_command_goes_on(start, run, make_video
     _, stderr = process.communicate(timeout=20)
     assert time.monotonic() - begin < 5  # a second where nothing else is at work
     assert process.returncode == 130
-    assert "same command goes on" in stderr
+    assert "same command resumes" in stderr
     assert "Traceback" not in stderr
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)  # nobody of the group is left
