@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +52,7 @@ class I3D(ClipNetwork):
             raise UsageError(f"There is no order of {crops} crops: choose {', '.join(map(str, CROPS))}.", "crops")
         super().__init__()
         self.n_crops, self.crops = crops, CROPS[crops]
-        self.net = self.build()
+        self.net: Any = self.build()
 
     def build(self) -> nn.Module:
         with warnings.catch_warnings():

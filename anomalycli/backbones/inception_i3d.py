@@ -22,7 +22,7 @@ MIXED = {
 }
 
 
-def same_pad(x: Tensor, kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> Tensor:
+def same_pad(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
     """TensorFlow's SAME: zeros so that an output is ceil(input / stride) long, the odd one at the end."""
     pads: list[int] = []
     for size, k, s in zip(x.shape[2:], kernel, stride):

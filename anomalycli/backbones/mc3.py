@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,7 +43,7 @@ class MC3(ClipNetwork):
         from torchvision.models.video import mc3_18
 
         super().__init__(crops)
-        self.net = mc3_18(num_classes=2)
+        self.net: Any = mc3_18(num_classes=2)
         self.register_buffer("scale", 1 / (255 * torch.tensor(self.std)))
         self.register_buffer("shift", -torch.tensor(self.mean) / torch.tensor(self.std))
 

@@ -1,6 +1,7 @@
 """Faster inference of convolutional networks with the same results."""
 
 from itertools import pairwise
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -17,7 +18,7 @@ def fold_batch_norm(net: nn.Module) -> None:
     children = list(net.named_children())
     for (conv_name, conv), (norm_name, norm) in pairwise(children):
         if any(isinstance(conv, one) and isinstance(norm, other) for one, other in CONVOLUTIONS):
-            setattr(net, conv_name, fuse_conv_bn_eval(conv, norm))
+            setattr(net, conv_name, fuse_conv_bn_eval(cast(Any, conv), cast(Any, norm)))
             setattr(net, norm_name, nn.Identity())
     for _, child in children:
         fold_batch_norm(child)

@@ -27,6 +27,9 @@ class VGGish(nn.Module):
     layer, and quantisation rounds to the nearest integer where TensorFlow's truncates.
     """
 
+    eigenvectors: Tensor
+    means: Tensor
+
     def __init__(self, mode: str = "vggish-raw"):
         from torchvggish.torchvggish import VGG, make_layers
 

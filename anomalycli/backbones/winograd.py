@@ -10,6 +10,8 @@ CVPR 2016) along time alone: of frames d0 ... d3, filters g0, g1, g2 make two fr
 where a product is a 3x3 convolution of pictures.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
@@ -63,6 +65,6 @@ def save_multiplications(net: nn.Module, dtype: torch.dtype) -> None:
     """Replace every suitable convolution in `net` by a TemporalWinograd, in place."""
     for name, child in list(net.named_children()):
         if TemporalWinograd.suits(child):
-            setattr(net, name, TemporalWinograd(child, dtype))
+            setattr(net, name, TemporalWinograd(cast(nn.Conv3d, child), dtype))
         else:
             save_multiplications(child, dtype)

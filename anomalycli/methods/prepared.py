@@ -19,6 +19,9 @@ class Prepared(nn.Module):
     mean) with probability `dropout`, so that no part drowns the others.
     """
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, method: Any, mean: Tensor, deviation: Tensor, groups: Sequence[int] = (), dropout: float = 0.0):
         super().__init__()
         self.method = method
