@@ -13,7 +13,8 @@ class Sources:
     """What to learn from and to evaluate on.
 
     features: a FeatureFolder. ground_truth: a GroundTruthFile, of the folder `test`. validation: one of the training
-    videos, for those that are held out.
+    videos, for those that are held out. events: whether labels of single events count; they do not where validation is
+    on frames.
     """
 
     features: Any
@@ -23,6 +24,7 @@ class Sources:
     test: Path | None = None
     test_only: Path | None = None
     ground_truth: Any = None
+    events: bool = True
 
     def check(self) -> None:
         """Raise UsageError where test features have no ground truth."""
@@ -33,7 +35,8 @@ class Sources:
         """The bags to train on."""
         from ..data.bags import load_bags
 
-        bags = load_bags(self.features, n_segments, crops=crops, labels=self.labels)
+        events = self.events and not self.validation
+        bags = load_bags(self.features, n_segments, crops=crops, labels=self.labels, events=events)
         say_warnings(bags.warnings)
         return bags
 
@@ -46,7 +49,7 @@ class Sources:
 
         groups, truth, test = None, None, None
         if self.groups:
-            groups, warnings = read_groups(self.groups, bags.names)
+            groups, warnings = read_groups(self.groups, list(dict.fromkeys(bags.videos)))
             say_warnings(warnings)
         if self.validation:
             loaded = self.validation.load(bags.lengths)

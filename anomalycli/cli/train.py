@@ -60,6 +60,10 @@ if TYPE_CHECKING:
 @feature_options
 @label_options
 @section(
+    "Labels",
+    option("--video-labels-only", is_flag=True, help="Ignore labels of single events (start and end in labels.csv)."),
+)
+@section(
     "Training",
     option("--watch", multiple=True, help="Video whose erased segments are recorded and drawn.  [repeatable]"),
 )
@@ -127,7 +131,8 @@ def sources_of(features: "FeatureFolder", options: dict[str, Any]) -> Sources:
     names = ("labels", "groups", "validation_ground_truth", "test", "test_only", "ground_truth")
     labels, groups, validation, test, test_only, ground_truth = (options.pop(name) for name in names)
     of_validation = GroundTruthFile(validation, incomplete=True) if validation else None
-    return Sources(features, labels, groups, of_validation, test, test_only, ground_truth)
+    events = not options.pop("video_labels_only")
+    return Sources(features, labels, groups, of_validation, test, test_only, ground_truth, events)
 
 
 def train_with_settings(chosen: Chosen, sources: Sources, destination: "Destination", device: "torch.device") -> None:

@@ -1,18 +1,20 @@
 """Bags: features of a video in T segments, with one label."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from ..errors import UsageError
-from ..features.files import FeatureKind
+from ..events import frame_edges
+from ..features.files import FeatureKind, Features
 from ..features.folder import FeatureFolder, find_features, load_all
 from ..matching import some
 from ..segments import pool
 from .datasets import DATASETS, published_lengths
-from .labels import LABELS_FILE, label_videos
+from .labels import LABELS_FILE, EventLabel, label_videos
 
 CROPS = ("mean", "draw", "all", "together")
 
@@ -22,7 +24,8 @@ class Bags:
     """x: (N, C, T, D) segments, float32 where C = 1, float16 where all C crops are kept.
 
     labels: int64 (N,), 1 = abnormal. names: of the N videos. n_frames: int64 (N,). warnings: sentences
-    about damaged videos. seen: number of crops per clip, averaged here or not.
+    about damaged videos. seen: number of crops per clip, averaged here or not. videos: the video that each bag is or
+    is a part of; empty where each bag is a video.
     """
 
     x: np.ndarray
@@ -32,10 +35,17 @@ class Bags:
     n_frames: np.ndarray
     warnings: tuple[str, ...] = ()
     seen: int = 1
+    videos: tuple[str, ...] = ()
 
     def __getitem__(self, chosen: np.ndarray) -> "Bags":
-        names = tuple(np.array(self.names)[chosen])
-        return replace(self, x=self.x[chosen], labels=self.labels[chosen], names=names, n_frames=self.n_frames[chosen])
+        names, videos = (tuple(np.array(part)[chosen]) if part else () for part in (self.names, self.videos))
+        labels, n_frames = self.labels[chosen], self.n_frames[chosen]
+        return replace(self, x=self.x[chosen], labels=labels, names=names, n_frames=n_frames, videos=videos)
+
+    def grouped(self, groups: Mapping[str, str] | None) -> dict[str, str]:
+        """Group by bag, from groups by video: parts of one video are never apart."""
+        videos = dict(zip(self.names, self.videos or self.names, strict=True))
+        return {name: (groups or {}).get(video, video) for name, video in videos.items()}
 
     @property
     def dim(self) -> int:
@@ -61,12 +71,15 @@ def load_bags(
     *,
     crops: str = "mean",
     labels: str | Path | None = None,
+    events: bool = True,
 ) -> Bags:
     """All features of the folder, pooled to `n_segments`, with their labels.
 
     `labels` is a file like labels.csv, or of ground truth, to use instead of the labels in the folder.
     `crops`: "mean" averages them; "draw", "all" and "together" keep them, so that training picks a random one per
     batch, uses each as a video, or those of a video together.
+
+    With `events`, parts of videos that are labelled by themselves are bags of their own, named VIDEO#START-END.
 
     Raises FeatureError if there are no files or one is damaged, UsageError if a label is missing, labels contradict
     each other or the files are of different kinds.
@@ -80,26 +93,73 @@ def load_bags(
     names = tuple(source.name for source in sources)
     found = label_videos(names, folder.path, Path(labels) if labels else None)
     known = found.by_video
-    if missing := [name for name in names if name not in known]:
+    judged = found.events if events else {}
+    if missing := [name for name in names if name not in known and name not in judged]:
         raise UsageError(
             f"{folder.path}: no label for {some(missing)}. Give {folder.path / LABELS_FILE} with the lines "
             "'video,label' (1 = abnormal), or folders normal/ and abnormal/."
         )
     if folder.only is None:
         _check_split(folder.path, names)
-    x, n_frames, seen = [], [], set()
+    x, parts, seen = [], [], 1
     warnings = [*features_found.warnings, *([found.warning] if found.warning else [])]
-    for _, features in load_all(sources):
+    for source, features in load_all(sources):
         clips = features.joined()
-        seen.add(clips.shape[1])
-        segments = pool(clips.mean(1, keepdims=True) if crops == "mean" else clips, n_segments)  # (T, C, D)
-        x.append(segments.swapaxes(0, 1) if segments.shape[1] == 1 else segments.swapaxes(0, 1).astype(np.float16))
-        n_frames.append(features.n_frames)
+        seen = max(seen, clips.shape[1])
+        for part in _parts(source.name, features, known.get(source.name), judged.get(source.name, [])):
+            if part.first < part.last:
+                x.append(_segments(clips[part.first : part.last], n_segments, crops))
+                parts.append(part)
+            else:
+                warnings.append(f"{part.name}: the video ends before this event begins.")
         warnings += [features.warning] if features.warning else []
+    if not parts:
+        raise UsageError(f"{folder.path}: no video and no event in one has a label.")
     if len({video.shape for video in x}) > 1:
         raise UsageError(f"{folder.path}: its videos have different numbers of crops; average them (crops: mean).")
-    y = np.array([known[name] for name in names])
-    return Bags(np.stack(x), y, names, features.kind, np.array(n_frames), tuple(warnings), max(seen))
+    return Bags(
+        np.stack(x),
+        np.array([part.label for part in parts]),
+        tuple(part.name for part in parts),
+        features.kind,
+        np.array([part.n_frames for part in parts]),
+        tuple(warnings),
+        seen,
+        tuple(part.video for part in parts),
+    )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A video or an event in one: its clips [first, last), and its frames as far as features stand for them."""
+
+    name: str
+    video: str
+    label: int
+    first: int
+    last: int
+    n_frames: int
+
+
+def _parts(name: str, features: Features, label: int | None, events: list[EventLabel]) -> list[_Part]:
+    """The video, if it has a label, and each event in it that has one."""
+    n_clips, length = len(features.visual), features.kind.clip_length
+    parts = [] if label is None else [_Part(name, name, label, 0, n_clips, features.n_frames)]
+    edges = frame_edges(features.n_frames, features.fps, features.times)
+    for event in events:
+        inside = event.start < edges[-1]
+        first = int(np.searchsorted(edges, event.start, "right") - 1) // length if inside else n_clips
+        last = min(n_clips, -(-int(np.searchsorted(edges, event.end)) // length))
+        own = f"{name}#{event.start:g}-{event.end:g}"
+        parts.append(_Part(own, name, event.label, first, last, max(0, last - first) * length))
+    return parts
+
+
+def _segments(clips: np.ndarray, n_segments: int, crops: str) -> np.ndarray:
+    """(n_clips, C, D) -> (C, T, D); float16 where there are several crops."""
+    segments = pool(clips.mean(1, keepdims=True) if crops == "mean" else clips, n_segments)  # (T, C, D)
+    swapped = segments.swapaxes(0, 1)
+    return swapped if len(swapped) == 1 else swapped.astype(np.float16)
 
 
 def _check_split(folder: Path, names: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Video-level labels: 1 for videos that contain an anomaly, 0 for the others.
+"""Labels: 1 for videos that contain an anomaly, 0 for the others; and the same of single events in them.
 
 They come from `labels.csv` (video,label), from folders `normal/` and `abnormal/`, or from names as
 XD-Violence (`..._label_A` is normal, any other letter is not), UCF-Crime (`Normal_Videos_003_x264`,
@@ -6,6 +6,7 @@ XD-Violence (`..._label_A` is normal, any other letter is not), UCF-Crime (`Norm
 """
 
 import csv
+import math
 import os
 import re
 from collections.abc import Collection
@@ -15,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from ..errors import UsageError
 from ..matching import match_names
 from ..storage import whole
-from ..textfiles import read_table
+from ..textfiles import Row, read_table
 
 LABELS_FILE = "labels.csv"
 _FOLDERS = {"normal": 0, "abnormal": 1}
@@ -28,10 +29,24 @@ _UCF_OR_TAD = re.compile(
 
 
 @dataclass(frozen=True)
+class EventLabel:
+    """A judgement on [start, end), in seconds: 1 for a confirmed event, 0 for a rejected one."""
+
+    start: float
+    end: float
+    label: int
+
+
+@dataclass(frozen=True)
 class Labels:
-    """by_video: label by video, as far as there are any. warning: a sentence about labels that are of no video."""
+    """by_video: label by video, as far as there are any. events: those of single events, by video.
+
+    A confirmed event makes its video abnormal; a rejected one says nothing about the rest of it. warning: a sentence
+    about labels that are of no video.
+    """
 
     by_video: dict[str, int]
+    events: dict[str, list[EventLabel]]
     warning: str | None = None
 
 
@@ -42,27 +57,35 @@ def label_videos(names: Collection[str], folder: Path, file: Path | None = None)
     cannot be understood or names a video that could be several.
     """
     file = file or folder / LABELS_FILE
-    table = read_labels(file) if os.path.lexists(file) else {}
-    matches = match_names(table, names, str(file))
+    table, judged = read_labels(file) if os.path.lexists(file) else ({}, {})
+    matches = match_names({**table, **judged}, names, str(file))
     said = {name: _from_name(name) for name in names}
+    events: dict[str, list[EventLabel]] = {}
     for written, name in matches.found.items():
-        said[name][f"{file} ({written})"] = table[written]
+        if written in table:
+            said[name][f"{file} ({written})"] = table[written]
+        events[name] = events.get(name, []) + judged.get(written, [])
     for name, sources in said.items():
         if len(set(sources.values())) > 1:
             sides = ", ".join(f"{source} says {label}" for source, label in sources.items())
             raise UsageError(f"{name}: its labels contradict each other ({sides}).")
     by_video = {name: next(iter(sources.values())) for name, sources in said.items() if sources}
-    return Labels(by_video, matches.warning(str(file)))
+    for name, found in events.items():
+        if any(event.label for event in found) and by_video.setdefault(name, 1) == 0:
+            raise UsageError(f"{file}: {name} is labelled normal, and an event in it is confirmed.")
+    return Labels(by_video, {name: found for name, found in events.items() if found}, matches.warning(str(file)))
 
 
-def read_labels(path: Path) -> dict[str, int]:
-    """`labels.csv` -> label by video, named as it is there.
+def read_labels(path: Path) -> tuple[dict[str, int], dict[str, list[EventLabel]]]:
+    """`labels.csv` -> label by video, and those of events by video, both named as they are there.
 
-    Ground truth (video,n_frames,start,end) gives labels too: 1 where a video has an interval.
+    Rows with `start` and `end`, in seconds, label that part of the video alone, as the report page writes them. Ground
+    truth (video,n_frames,start,end) labels videos: 1 where a video has an interval.
 
     Raises UsageError where the file cannot be understood.
     """
     labels: dict[str, int] = {}
+    events: dict[str, list[EventLabel]] = {}
     for row in read_table(path, ["video", "label"], ["video", "start"]):
         video, label = row["video"], row["label"]
         if "label" not in row.values:
@@ -70,14 +93,26 @@ def read_labels(path: Path) -> dict[str, int]:
             continue
         if not video or label not in ("0", "1"):
             row.refuse(f"'{video},{label}' is not a video and a label; a label is 0 (normal) or 1 (abnormal).")
-        if labels.setdefault(video, int(label)) != int(label):
+        if row["start"] or row["end"]:
+            events.setdefault(video, []).append(_event(row, int(label)))
+        elif labels.setdefault(video, int(label)) != int(label):
             row.refuse(f"{video} is labelled both 0 and 1.")
-    return labels
+    return labels, events
+
+
+def _event(row: Row, label: int) -> EventLabel:
+    try:
+        event = EventLabel(float(row["start"]), float(row["end"]), label)
+    except ValueError:
+        row.refuse(f"'{row['start']}' and '{row['end']}' are not times in seconds.")
+    if not 0 <= event.start < event.end < math.inf:
+        row.refuse(f"an event from {row['start']} to {row['end']} seconds is none.")
+    return event
 
 
 def write_labels(path: Path, labels: dict[str, int]) -> None:
     """Add `labels` to the file at `path`. Raises UsageError if they contradict labels in it."""
-    before = read_labels(path) if path.exists() else {}
+    before, _ = read_labels(path) if path.exists() else ({}, {})
     for name, label in labels.items():
         if before.get(name, label) != label:
             raise UsageError(f"{path}: {name} is labelled {before[name]} there and {label} now.")

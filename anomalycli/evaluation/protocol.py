@@ -109,7 +109,8 @@ def load_evaluation_set(
 
     Raises UsageError where the two do not fit.
     """
-    bags = load_bags(folder, n_segments, crops="all", labels=file.path if file.gives_labels else None)
+    labels = file.path if file.gives_labels else None
+    bags = load_bags(folder, n_segments, crops="all", labels=labels, events=False)
     truth = file.load(bags.lengths)
     frames = _cut(bags.lengths, truth.frames, tolerance_of(bags.kind, file.dataset, file.incomplete))
     return EvaluationSet(bags, frames, to_frames, truth.total, (*bags.warnings, *truth.warnings))

@@ -97,7 +97,7 @@ class _Parts:
 
     def _split(self, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
         bags = self.data.bags
-        held_out, kept = split(bags.names, bags.labels, share, seed, self.data.groups)
+        held_out, kept = split(bags.names, bags.labels, share, seed, bags.grouped(self.data.groups))
         check_classes(bags.labels[kept])
         if self.data.test is None and self.data.truth is not None and len(held_out):
             evaluation_set(bags[held_out], self.data.truth)

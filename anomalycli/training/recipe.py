@@ -95,7 +95,11 @@ def train_by_recipe(
     material = Material(data.bags, np.arange(len(data.bags.names)), start=start)
     _check(destination, search_file)
     every = [dataclasses.replace(each, plan=_on(each.plan, device)) for each in recipe.candidates(data.bags)]
-    folds = make_folds(data.bags, most_folds(data.bags), recipe.seed, data.groups) if recipe.search else []
+    folds = (
+        make_folds(data.bags, most_folds(data.bags), recipe.seed, data.bags.grouped(data.groups))
+        if recipe.search
+        else []
+    )
     work = _Work(every, len(folds), 1 if recipe.start else members_of(data.bags), on_progress)
     chosen, steps, found = every[0], max(checkpoints_of(data.bags)) // 2, None
     if folds:

@@ -200,7 +200,7 @@ def check_classes(labels: np.ndarray) -> None:
 def _divide(config: TrainConfig, data: TrainingData) -> tuple[list[str], Material]:
     """The videos held out, and the material of the run."""
     bags = data.bags
-    held_out, kept = split(bags.names, bags.labels, config.validation, config.seed, data.groups)
+    held_out, kept = split(bags.names, bags.labels, config.validation, config.seed, bags.grouped(data.groups))
     validation = evaluation_set(bags[held_out], data.truth) if len(held_out) else None
     picker = {"last": None, "validation": validation, "test": data.test}[config.keep]
     material = Material(bags, kept, validation, picker, data.watch)

@@ -6,7 +6,9 @@ import pytest
 from anomalycli.data.bags import load_bags
 from anomalycli.data.datasets import published_lengths
 from anomalycli.errors import FeatureError, UsageError
+from anomalycli.features.files import load_features
 from anomalycli.features.folder import FeatureFolder, find_features
+from anomalycli.segments import pool
 
 
 def save(path, shape, value=None):
@@ -143,3 +145,34 @@ def test_a_test_split_alone_is_fine(tmp_path):
     for name in list(published_lengths("ucf-crime"))[:3] + ["Normal_Videos_003_x264"]:
         save(tmp_path / "test" / f"{name}.npy", (5, 7))
     assert len(load_bags(tmp_path / "test", 4).names) == 4
+
+
+def test_labelled_events_are_bags_of_their_own_and_stay_with_their_video(make_features, tmp_path):
+    folder = make_features(normal=3, abnormal=1)  # clips of 16 frames at 25 frames/s
+    (folder / "labels.csv").write_text(
+        "video,label,start,end\nvideo00,0,,\nvideo03,1,1.92,3.2\nvideo03,0,5,5.2\nvideo01,0,0,0.3\nvideo02,0,,\nvideo02,0,9,10\n"
+    )
+    bags = load_bags(folder, 8)
+    assert dict(zip(bags.names, bags.labels.tolist(), strict=True)) == {
+        "video00": 0,
+        "video01#0-0.3": 0,  # of the rest of video01 nothing is known
+        "video02": 0,
+        "video03": 1,
+        "video03#1.92-3.2": 1,
+        "video03#5-5.2": 0,
+    }
+    assert bags.warnings == ("video02#9-10: the video ends before this event begins.",)
+    features = load_features(folder / "video03.npz").visual[:, 0]
+    whole, event = (bags.x[bags.names.index(name), 0] for name in ("video03", "video03#1.92-3.2"))
+    np.testing.assert_allclose(whole, pool(features, 8))
+    np.testing.assert_allclose(event, pool(features[3:5], 8))  # frames 48 to 79
+    assert bags.grouped({"video03": "gate"})["video03#5-5.2"] == "gate"
+    assert bags.grouped(None)["video03#5-5.2"] == bags.grouped(None)["video03"]
+    alone = load_bags(folder, 8, events=False, labels=relabelled(tmp_path)).names
+    assert alone == ("video00", "video01", "video02", "video03")
+
+
+def relabelled(folder):
+    path = folder / "other.csv"
+    path.write_text("video,label,start,end\nvideo00,0,,\nvideo01,0,,\nvideo02,0,,\nvideo03,1,,\nvideo03,0,5,5.2\n")
+    return path

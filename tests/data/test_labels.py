@@ -1,6 +1,6 @@
 import pytest
 
-from anomalycli.data.labels import label_videos, read_labels, write_labels
+from anomalycli.data.labels import EventLabel, label_videos, read_labels, write_labels
 from anomalycli.errors import UsageError
 
 
@@ -54,7 +54,7 @@ def test_written_labels_are_added_and_never_turned(tmp_path):
     path = tmp_path / "new" / "labels.csv"
     write_labels(path, {"a": 1, 'b, "odd"': 0})
     write_labels(path, {"c": 1})
-    assert read_labels(path) == {"a": 1, 'b, "odd"': 0, "c": 1}
+    assert read_labels(path)[0] == {"a": 1, 'b, "odd"': 0, "c": 1}
     with pytest.raises(UsageError, match="a is labelled 1 there and 0 now"):
         write_labels(path, {"a": 0})
 
@@ -95,3 +95,30 @@ def test_a_label_that_could_be_of_two_videos_is_named(tmp_path):
     table(tmp_path, "gate,1", "x/gate,0")
     with pytest.raises(UsageError, match=r"labels.csv: 'gate' could be x/gate, y/gate: write it with its folder"):
         label_videos(["x/gate", "y/gate"], tmp_path)
+
+
+def test_events_are_labelled_as_the_review_page_writes_them(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text(
+        "video,label,start,end,note\ngate,1,2.0,4.5,a man falls\ngate,0,7.25,9,shadow\nyard,0,,,\nhall,0,1,2,\n"
+    )
+    labels = label_videos(["gate", "yard", "hall"], tmp_path)
+    assert labels.by_video == {"gate": 1, "yard": 0}  # a confirmed event; a rejected one says nothing about the rest
+    assert labels.events == {
+        "gate": [EventLabel(2.0, 4.5, 1), EventLabel(7.25, 9.0, 0)],
+        "hall": [EventLabel(1.0, 2.0, 0)],
+    }
+    for line, told in (
+        ("gate,1,x,3,", "'x' and '3' are not times"),
+        ("gate,1,5,5,", "an event from 5 to 5 seconds is none"),
+        ("gate,1,-1,5,", "an event from -1"),
+        ("gate,1,2,,", "'2' and '' are not times"),
+        ("gate,1,0,inf,", "is none"),
+        ("gate,2,0,1,", "a label is 0"),
+    ):
+        path.write_text(f"video,label,start,end,note\n{line}\n")
+        with pytest.raises(UsageError, match=told):
+            label_videos(["gate"], tmp_path)
+    path.write_text("video,label,start,end\ngate,0,,\ngate,1,1,2\n")
+    with pytest.raises(UsageError, match="gate is labelled normal, and an event in it is confirmed"):
+        label_videos(["gate"], tmp_path)

@@ -63,6 +63,7 @@ def test_labels_that_mean_nothing_are_told_to_be_chance(bags, tmp_path):
         labels=np.tile([0, 1], 13),
         names=tuple(map(str, range(26))),
         n_frames=np.full(26, 155),
+        videos=(),
     )
     record = train_by_recipe(TrainingData(twice), Destination(tmp_path / "m"), CPU).training
     assert record.video_auc_low <= 0.5
