@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
@@ -40,7 +41,7 @@ class I3DCaffe(I3D):
     mean, std = 0.5, 0.5
 
     def build(self) -> nn.Module:
-        net = super().build()
+        net: Any = super().build()
         stem = net.blocks[0]
         stem.conv.stride = (2, 2, 2)
         stem.pool = nn.MaxPool3d((2, 3, 3), (2, 2, 2))
