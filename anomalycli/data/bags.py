@@ -16,7 +16,7 @@ from ..segments import pool
 from .datasets import DATASETS, published_lengths
 from .labels import LABELS_FILE, EventLabel, label_videos
 
-CROPS = ("mean", "draw", "all", "together")
+CROP_POLICIES = ("mean", "draw", "all", "together")
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ def load_bags(
     """
     if not isinstance(folder, FeatureFolder):
         folder = FeatureFolder(Path(folder))
-    if crops not in CROPS:
-        raise UsageError(f"Crops are {', '.join(CROPS)}; not '{crops}'.")
+    if crops not in CROP_POLICIES:
+        raise UsageError(f"Crops are {', '.join(CROP_POLICIES)}; not '{crops}'.")
     features_found = find_features(folder)
     sources = features_found.sources
     names = tuple(source.name for source in sources)

@@ -20,6 +20,7 @@ from ..inference import score_bags
 from ..methods import find_method
 from ..settings import defaults_of
 from ..storage import write_whole
+from ..textfiles import read_text
 from ..training.config import TrainConfig
 from ..training.plan import Plan
 from ..training.trainer import Material, TrainingData, check_classes, fit
@@ -173,14 +174,28 @@ def _finished(path: Path, identity: dict) -> ComparisonResult | None:
     if not path.exists():
         return None
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(read_text(path))
         before, result = record["identity"], ComparisonResult(**record["outcome"])
         differs = _difference(before, identity)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (UsageError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"{path}: not the record of a run; delete it.") from error
+    if not _is_valid(result):
+        raise UsageError(f"{path}: not the record of a run; delete it.")
     if differs:
         raise UsageError(f"{path}: that run had {differs}. Name another folder, or delete it.", "output")
     return result
+
+
+def _is_valid(result: ComparisonResult) -> bool:
+    """Whether the values of a result that was read are of the types and in the ranges that they must be."""
+    names = {field.name for field in dataclasses.fields(Metrics)}
+    return (
+        isinstance(result.label, str)
+        and all(type(number) is int and number >= 0 for number in (result.seed, result.step))
+        and isinstance(result.metrics, dict)
+        and result.metrics.keys() == names
+        and all(value is None or (type(value) in (int, float) and 0 <= value <= 1) for value in result.metrics.values())
+    )
 
 
 def _difference(before: dict, now: dict) -> str | None:

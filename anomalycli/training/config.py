@@ -6,7 +6,7 @@ from typing import Annotated
 
 import torch
 
-from ..data.bags import CROPS
+from ..data.bags import CROP_POLICIES
 from ..device import pick_precision
 
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -29,7 +29,7 @@ class TrainConfig:
         str,
         "Features with several crops: their mean, a random one per batch (draw), each as a video (all), or those of a "
         "video together, for methods that take them so (rtfm).",
-        CROPS,
+        CROP_POLICIES,
     ] = "mean"
     standardise: Annotated[bool, "Standardise features by the training videos' mean and deviation."] = False
     balance: Annotated[
@@ -47,7 +47,7 @@ class TrainConfig:
     seed: Annotated[int, "Same seed, same model."] = 0
 
     def __post_init__(self):
-        for name, allowed in (("crops", CROPS), ("keep", CHECKPOINTS), ("precision", PRECISIONS)):
+        for name, allowed in (("crops", CROP_POLICIES), ("keep", CHECKPOINTS), ("precision", PRECISIONS)):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}; not '{getattr(self, name)}'.")
         for name in ("steps", "batch", "validate_every"):

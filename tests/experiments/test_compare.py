@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -77,6 +78,32 @@ def test_finished_runs_are_kept_and_refused_for_other_settings(bags, tmp_path):
         run(Choice(["mil-rank"], SHORT | {"lr": 1.0}).rows(32), [0])
     with pytest.raises(UsageError, match="other training features"):
         run(rows, [0], bags[np.arange(1, 12)])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda record: "",
+        lambda record: "null",
+        lambda record: "[" * 100_000,
+        lambda record: json.dumps(record)[:-30],
+        lambda record: json.dumps(record | {"outcome": {}}),
+        lambda record: json.dumps(record | {"outcome": record["outcome"] | {"step": "4"}}),
+        lambda record: json.dumps(record | {"outcome": record["outcome"] | {"seed": -1}}),
+        lambda record: json.dumps(record | {"outcome": record["outcome"] | {"metrics": {"auc": 0.5}}}),
+        lambda record: re.sub('"auc": [0-9.]+', '"auc": 7', json.dumps(record)),
+        lambda record: re.sub('"auc": [0-9.]+', '"auc": NaN', json.dumps(record)),
+        lambda record: json.dumps(record | {"identity": []}),
+        lambda record: "\0" + json.dumps(record),
+    ],
+)
+def test_a_damaged_record_of_a_run_is_named(bags, tmp_path, change):
+    rows = Choice(["mil-rank"], SHORT | {"steps": 1}).rows(32)
+    list(compare(rows, [0], data_of(bags), tmp_path))
+    path = tmp_path / "runs" / "mil-rank-0.json"
+    path.write_text(change(json.loads(path.read_text())))
+    with pytest.raises(UsageError, match=r"mil-rank-0\.json: not the record of a run; delete it"):
+        compare(rows, [0], data_of(bags), tmp_path)
 
 
 def test_what_is_wrong_is_told_before_anything_is_iterated(bags, tmp_path):
