@@ -138,7 +138,7 @@ def score_folder(
     return _fitted(scores, truth, tolerance, found.warnings)
 
 
-def read_scores(folder: Path, file: GroundTruthFile, only: Path | None = None) -> ScoredSet:
+def read_scores(folder: Path, file: GroundTruthFile) -> ScoredSet:
     """Anyone's scores, one `NAME.npy` per video with a score for each clip of 16 frames or for each frame.
 
     Raises UsageError where the folder has none, and where they do not fit the ground truth; FeatureError where a file
