@@ -46,6 +46,16 @@ class EventRule:
         for name, value in zip(self.__dataclass_fields__, (first, last, gap, shortest), strict=True):
             object.__setattr__(self, name, float(value))
 
+    @property
+    def start(self) -> float:
+        """`start_threshold` by its former name, for one release."""
+        return self.start_threshold
+
+    @property
+    def end(self) -> float:
+        """`end_threshold` by its former name, for one release."""
+        return self.end_threshold
+
     def changed(
         self,
         start_threshold: float | None = None,

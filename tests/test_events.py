@@ -61,7 +61,8 @@ def test_rules_that_make_no_sense_are_refused(bad):
 
 
 def test_thresholds_by_their_former_names():
-    assert EventRule(start=0.7, end=0.4, gap=2) == EventRule(0.7, 0.4, 2)
+    rule = EventRule(start=0.7, end=0.4, gap=2)
+    assert rule == EventRule(0.7, 0.4, 2) and (rule.start, rule.end) == (0.7, 0.4)
     assert dataclasses.replace(EventRule(0.7, 0.4), gap=3) == EventRule(0.7, 0.4, 3)
 
 
