@@ -26,7 +26,27 @@ from .lettering import lettered
 
 GLIMPSES = 6  # most video frames above the curve, each as wide as its share
 COLUMNS = 2000  # of the curve, two points each
-STEPS = (0.5, 1, 2, 3, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)  # seconds between labels
+STEPS = (
+    0.1,
+    0.2,
+    0.5,
+    1,
+    2,
+    3,
+    5,
+    10,
+    15,
+    30,
+    60,
+    120,
+    300,
+    600,
+    900,
+    1800,
+    3600,
+    7200,
+    14400,
+)  # seconds between labels
 INK, CURVE, EVENT, TRUTH, QUIET = "#22303c", "#2563a8", "#e4572e", "#15803d", "#8a97a3"
 
 
@@ -207,12 +227,17 @@ def _draw_curve(axes, curve: Curve, labels: int = 12, length: float | None = Non
     if curve.unit == "time":
         step = next((step for step in STEPS if step * labels >= length), length / labels)
         axes.xaxis.set_major_locator(MultipleLocator(step))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds + 1e-6)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: _label(seconds + 1e-6, step)))
     else:
         axes.xaxis.set_major_locator(MaxNLocator(labels, integer=True))
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(colors=INK)
     axes.grid(axis="y", color=QUIET, alpha=0.25)
+
+
+def _label(seconds: float, step: float) -> str:
+    """A time on an axis whose labels are `step` seconds apart: no two are written alike."""
+    return clock(seconds) if step >= 1 else f"{int(seconds // 60)}:{seconds % 60:04.1f}"
 
 
 def _annotate(axes, text: str, height: float, colour: str) -> None:

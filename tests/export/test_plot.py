@@ -1,6 +1,7 @@
 """Plots: what is drawn can be read back from the file."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -182,3 +183,12 @@ def test_titles_in_any_script_are_drawn_without_a_warning(tmp_path, name):
 def test_letters_that_no_font_has_become_code_points(monkeypatch):
     monkeypatch.setattr("anomalycli.export.lettering._installed", list)
     assert lettered("視 ü.mp4") == ("[U+8996] ü.mp4", {"fontfamily": ["DejaVu Sans"]})
+
+
+@pytest.mark.parametrize("n_frames", [3, 12, 75, 120, 250, 1501, 90_000])
+def test_no_two_labels_of_the_time_axis_are_alike(tmp_path, n_frames):
+    root = ElementTree.parse(write_output(result_of([], n_frames, 25), tmp_path / "a", "svg")).getroot()
+    texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    times = [text for text in texts if re.fullmatch(r"[\d:]+:\d\d(\.\d)?", text or "")]
+    assert len(times) >= 2 or n_frames < 12
+    assert len(set(times)) == len(times)
