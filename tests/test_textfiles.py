@@ -1,8 +1,11 @@
 """Every text file that is read, as editors, Excel and PowerShell write it."""
 
+import click
 import numpy as np
 import pytest
 
+from anomalycli.cli import cli
+from anomalycli.cli.options import read_settings
 from anomalycli.data.ground_truth import GroundTruthFile, read_frames, read_intervals
 from anomalycli.data.labels import label_videos
 from anomalycli.data.sampling import read_groups
@@ -160,3 +163,18 @@ def test_what_matches_nothing_is_said(tmp_path, reader):
         assert "gone" in GroundTruthFile(path, incomplete=True).load({"a": 50, "b": 50}).warnings[0]
         with pytest.raises(UsageError, match="1 of 3 videos have ground truth and no features: gone"):
             GroundTruthFile(path).load({"a": 50, "b": 50})
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_settings_are_read_in_each_encoding(tmp_path, encoding):
+    (tmp_path / "settings.toml").write_bytes('[evaluate]\r\nframes = "tüesday.csv"\r\n'.encode(encoding))
+    context = click.Context(cli.commands["evaluate"])
+    read_settings(context, None, tmp_path / "settings.toml")
+    assert context.default_map == {"frames": "tüesday.csv"}
+
+
+@pytest.mark.parametrize("content", ["frames = 'tüesday'".encode("cp1252"), b"frames = ", b"a = " + b"[" * 10_000])
+def test_settings_that_cannot_be_read_are_a_sentence(tmp_path, content):
+    (tmp_path / "settings.toml").write_bytes(content)
+    with pytest.raises(UsageError, match=r"settings\.toml"):
+        read_settings(click.Context(cli.commands["evaluate"]), None, tmp_path / "settings.toml")

@@ -14,6 +14,7 @@ import click
 
 from ..errors import UsageError, cause
 from ..inputs import expand
+from ..textfiles import read_text
 from ..training.presets import PRESETS
 from ..version import __version__
 from .command import FILE, OUTPUT_FILE, PATH, Command, note_renamed, option, section
@@ -38,8 +39,8 @@ def read_settings(ctx: click.Context, _parameter: click.Parameter, path: Path | 
     else:
         import tomli as tomllib
     try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+        settings = tomllib.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: cannot be read as a TOML file ({cause(error)}).") from error
     settings = settings.get(str(ctx.command.name), {name: v for name, v in settings.items() if not isinstance(v, dict)})
     flags = {
