@@ -202,3 +202,17 @@ def test_street_fights_features_fit_their_ground_truth(shared):
     with open(folder / "test_ground_truth.csv", newline="") as file:
         expected = sum(int(row["end"] or 0) - int(row["start"] or 0) for row in csv.DictReader(file))
     assert sum(video.sum() for video in truth.values()) == expected
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("cam1/gate", "cam2/gate"), ("cam1/gate.mp4", r"cam2\gate.avi"), ("/data/cam1/gate.npz", r"D:\x\cam2\gate.MKV")],
+)
+def test_videos_of_one_name_in_two_folders_keep_their_ground_truth(tmp_path, names):
+    rows = (f"{name},40,{8 * i},{8 * i + 4}\n" for i, name in enumerate(names))
+    (tmp_path / "truth.csv").write_text("video,n_frames,start,end\n" + "".join(rows))
+    truth = GroundTruthFile(tmp_path / "truth.csv").load({"cam1/gate": 40, "cam2/gate": 40}).frames
+    assert [int(truth[name].argmax()) for name in ("cam1/gate", "cam2/gate")] == [0, 8]
+    (tmp_path / "truth.csv").write_text("video,n_frames,start,end\ngate,40,1,4\n")
+    with pytest.raises(UsageError, match="'gate' could be cam1/gate, cam2/gate: write it with its folder"):
+        GroundTruthFile(tmp_path / "truth.csv").load({"cam1/gate": 40, "cam2/gate": 40})
