@@ -68,7 +68,7 @@ def dataset_of(name: str) -> Dataset:
 def published_lengths(name: str) -> Mapping[str, Length]:
     """Published lengths of the test videos of data set `name`, which are part of the package.
 
-    UCF-Crime's are those of both totals; XD-Violence's features have no padded clips.
+    A line of the file is `clips name`, or `clips padded name` where a total with the last clip padded is in use too.
     """
     if not dataset_of(name).totals:
         return {}
