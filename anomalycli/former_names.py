@@ -24,6 +24,7 @@ class FormerNames(MetaPathFinder, Loader):
     """Import hook, an entry of `sys.meta_path`, that finds the modules of FORMER."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        """A spec for a former name of this package, else None."""
         package, _, module = name.rpartition(".")
         return ModuleSpec(name, self) if package == __package__ and module in FORMER else None
 
@@ -31,6 +32,7 @@ class FormerNames(MetaPathFinder, Loader):
         """Return None, for the default: an empty module, which exec_module replaces."""
 
     def exec_module(self, module: ModuleType) -> None:
+        """Replace the module by the one of the present name, and warn."""
         name = f"{__package__}.{FORMER[module.__name__.rpartition('.')[2]]}"
         warnings.warn(f"{module.__name__} is now {name}.", DeprecationWarning, stacklevel=2)
         sys.modules[module.__name__] = importlib.import_module(name)

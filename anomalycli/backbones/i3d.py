@@ -55,6 +55,7 @@ class I3D(ClipNetwork):
         self.net: Any = self.build()
 
     def build(self) -> nn.Module:
+        """The network, without weights."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # it decorates with torch.jit.script, which is going away
             from pytorchvideo.models.hub import i3d_r50
@@ -84,6 +85,7 @@ class I3D(ClipNetwork):
         return maps[0].float().mean((2, 3, 4))  # (B, D)
 
     def last_stage(self, x: Tensor) -> Tensor:
+        """Pixels (B, 3, T, H, W) -> maps of the last stage before the classifier."""
         for block in self.net.blocks[:-1]:
             x = block(x)
         return x  # (B, 2048, T', H', W')

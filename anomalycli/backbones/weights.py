@@ -46,6 +46,7 @@ class Published:
 
     @property
     def filename(self) -> str:
+        """Name of the published file."""
         return self.url.rsplit("/", 1)[1]
 
     @property

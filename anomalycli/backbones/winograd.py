@@ -32,6 +32,7 @@ class TemporalWinograd(nn.Module):
 
     @staticmethod
     def suits(module: nn.Module) -> bool:
+        """Whether `module` is a convolution that this class can replace."""
         return (
             isinstance(module, nn.Conv3d)
             and module.kernel_size == (3, 3, 3)

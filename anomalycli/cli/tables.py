@@ -57,6 +57,7 @@ def print_counts(report: Path) -> None:
 
 
 def print_weights(items) -> None:
+    """Print each published file of weights: path, size, licence, hash and source."""
     console = Console(highlight=False, soft_wrap=True)
     for item in items:
         here = f"[green]{escape(str(item.path))}[/]" if item.path.exists() else "not downloaded"
@@ -108,6 +109,7 @@ def print_evaluation(evaluation, report: dict) -> None:
 
 
 def print_comparison(table: list[dict]) -> None:
+    """Print the table of a comparison, one row per method."""
     from ..experiments.table import COLUMNS, mean_and_spread
 
     grid = Table(box=None, header_style="bold", pad_edge=False)

@@ -1,0 +1,1 @@
+"""Labels, bags, ground truth and splits."""

@@ -1,0 +1,1 @@
+"""Several methods and seeds side by side, with tables and figures."""

@@ -63,6 +63,7 @@ def write_table(table: Sequence[dict], output: Path, words: str) -> None:
 
 
 def mean_and_spread(mean: float | None, spread: float | None) -> str:
+    """Mean and standard deviation as text, with four decimals; "-" without a mean."""
     if mean is None:
         return "-"
     return f"{mean:.4f}" if spread is None else f"{mean:.4f} ± {spread:.4f}"

@@ -1,0 +1,1 @@
+"""What `score` writes: tables, subtitles, edit lists, plots, pages and event clips."""

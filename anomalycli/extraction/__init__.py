@@ -1,0 +1,1 @@
+"""From videos to feature files, on one machine or on a Ray cluster."""

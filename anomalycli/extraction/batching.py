@@ -72,6 +72,7 @@ class VideoInProgress:
 
     @property
     def is_whole(self) -> bool:
+        """Whether the features of all clips are computed."""
         return self.facts is not None and len(self.visual) == self.n_taken
 
     @property

@@ -79,6 +79,7 @@ class Worker:
     def make(
         self, targets: dict[Input, Path], settings: ExtractionSettings
     ) -> Generator[ExtractionOutcome, None, None]:
+        """Make the files of `targets` on this node, and yield their outcomes."""
         self.extractor = self.extractor or Extractor(**self.settings)
         if conflict := self.extractor.kind.conflict(self.kind, f"The node {platform.node()}", "this run"):
             raise AnomalyError(f"{conflict}: every node needs the same version and weights.")
@@ -158,6 +159,7 @@ class ClusterRun:
         self.needs = {"GPU": 1, "CPU": 1} if with_gpu else {"CPU": max(1, cores)}
 
     def outcomes(self) -> Generator[ExtractionOutcome, None, None]:
+        """Yield the outcome of each input as soon as it is known."""
         import ray
         from ray.exceptions import RayError, RayTaskError
 

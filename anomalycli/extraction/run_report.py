@@ -52,6 +52,7 @@ class Shard:
         return cls(int(match[1]), int(match[2]))
 
     def has(self, name: str) -> bool:
+        """Whether the input of this name belongs to the shard."""
         return zlib.crc32(name.encode(errors="surrogateescape")) % self.of == self.number - 1
 
     @property
@@ -76,6 +77,7 @@ class RunReport:
         return self
 
     def add(self, outcome: ExtractionOutcome) -> ExtractionOutcome:
+        """Record an outcome, and return it."""
         self.outcomes.append(outcome)
         return outcome
 

@@ -110,6 +110,7 @@ def send(answers: BinaryIO, head: dict[str, Any], array: np.ndarray | None = Non
 
 
 def read_clips(path: Path, request: dict[str, Any], pulse: Pulse) -> Iterator[Answer]:
+    """Answers to a request for clips: each clip, and then the facts."""
     form = ClipFormat(**request["form"])
     video = Video(path, form.short_side, form.multiple, reader=request["reader"], on_progress=pulse)
     n_clips = -(-video.n_declared // form.length) if video.n_declared else None
@@ -128,6 +129,7 @@ def read_clips(path: Path, request: dict[str, Any], pulse: Pulse) -> Iterator[An
 
 
 def read_windows(path: Path, request: dict[str, Any], pulse: Pulse) -> Iterator[Answer]:
+    """Answers to a request for windows of sound: some at a time, and then what is known of the track."""
     sound = Sound(path, pulse)
     windows = sound.windows(np.array(request["starts"]), request["length"])
     while some := list(islice(windows, SOUND_BLOCK)):
@@ -136,6 +138,7 @@ def read_windows(path: Path, request: dict[str, Any], pulse: Pulse) -> Iterator[
 
 
 def grab_frames(path: Path, request: dict[str, Any], pulse: Pulse) -> Iterator[Answer]:
+    """Answers to a request for frames: each frame that the video has."""
     video = Video(path, request["short_side"], reader=request["reader"], on_progress=pulse)
     for number, frame in video.grab(request["numbers"]):
         yield {"number": number}, frame
@@ -143,6 +146,7 @@ def grab_frames(path: Path, request: dict[str, Any], pulse: Pulse) -> Iterator[A
 
 
 def cut_pieces(path: Path, request: dict[str, Any], pulse: Pulse) -> Iterator[Answer]:
+    """Answers to a request to cut: the suffix of each file that was written."""
     pieces = [Piece(piece["target"], piece["start"], tuple(piece["edges"])) for piece in request["pieces"]]
     try:
         yield {"facts": {"suffixes": cut(path, pieces, request["exact"], pulse, request["reader"])}}, None

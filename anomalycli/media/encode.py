@@ -92,6 +92,7 @@ class _Encoded:
         self.sound = _Sound(path, self.output, (piece.edges[0], piece.edges[-1]))
 
     def add(self, number: int, frame: np.ndarray) -> None:
+        """Encode frame `number` of the video, uint8 (height, width, 3)."""
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), "rgb24")
         picture = picture.reformat(self.stream.width, self.stream.height, "yuv420p")
         picture.pts = round((self.piece.edges[number - self.piece.start] - self.piece.edges[0]) * CLOCK)

@@ -1,0 +1,1 @@
+"""The training loop, its saved state, validation, presets and the recipe."""
