@@ -171,10 +171,10 @@ class ScoreRun:
     def _cut(self, result: "Result", base: Path) -> int:
         """Write the event clips, and remove those of an earlier run that are not among them."""
         from .event_clips import cut_events
-        from .plan import former_clips
+        from .plan import clips_there
 
         record: Record = self.plan.records[base]
-        before = [path for path in former_clips(base) if record.owns(path)]
+        before = [path for path in clips_there([base])[base] if record.owns(path)]
         made = cut_events(result, base, self.outputs.margin or 0.0, record, self.outputs.exact, self._decoder)
         for path in before:
             if path not in made:

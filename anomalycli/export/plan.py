@@ -2,8 +2,10 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from ..errors import AnomalyError, StorageError, UsageError, VideoError
@@ -14,6 +16,7 @@ from .base import Intervals, check_embeddable, output_path
 from .records import Record
 
 CONTAINERS = ("mp4", "mkv")  # of event clips
+EVENT_CLIP = re.compile(rf"(.*)\.event\d+\.({'|'.join(CONTAINERS)})", re.DOTALL)
 MANY_EVENTS = 99_999  # more than any video has, for a check of the length of names
 SOME = 3  # names of files in one error
 
@@ -82,15 +85,18 @@ def plan(inputs: Sequence[Input], outputs: Outputs) -> Plan:
     written.
     """
     records = {outputs.base(item.name): Record.of(outputs.base(item.name), item.path) for item in inputs}
-    left_out = _former_clips(inputs, outputs, records)
-    made = Plan([item for item in inputs if item not in left_out], records, left_out)
+    clips = clips_there(records)
+    left_out = _former_clips(inputs, outputs, records, clips)
+    made = Plan([item for item in inputs if item not in set(left_out)], records, left_out)
+    kept = {outputs.base(item.name) for item in made.inputs}
+    at_stake = {base: clips[base] for base in kept} if outputs.margin is not None else {}
     targets = _targets(made.inputs, outputs)
     shared = [path for path in (outputs.index(made.inputs), outputs.sheet) if path]
     records |= {path: Record.of(path, None) for path in shared}
     targets += [(path, path, "all inputs") for path in shared]
-    _check_inputs_stay(made.inputs, outputs, targets)
+    _check_inputs_stay(made.inputs, [path for path, _, _ in targets] + list(chain(*at_stake.values())))
     if not outputs.overwrite:
-        _check_nothing_is_lost(targets, made.inputs, outputs, records)
+        _check_nothing_is_lost([*targets, *_with_base(at_stake)], records)
     checked = [path for path, _, _ in targets] + [
         clip_path(outputs.base(item.name), MANY_EVENTS, CONTAINERS[0])
         for item in made.inputs
@@ -116,13 +122,16 @@ def clip_path(base: Path, number: int, container: str) -> Path:
     return base.with_name(f"{base.name}.event{number}.{container}")
 
 
-def former_clips(base: Path) -> list[Path]:
-    """Files with the names of event clips of `base`, by this tool or not."""
-    pattern = re.compile(rf"{re.escape(base.name)}\.event\d+\.({'|'.join(CONTAINERS)})")
-    try:
-        return sorted(path for path in base.parent.iterdir() if pattern.fullmatch(path.name))
-    except OSError:
-        return []
+def clips_there(bases: Collection[Path]) -> dict[Path, list[Path]]:
+    """Files with the names of event clips, by this tool or not, for each of `bases`; every folder is read once."""
+    found: dict[Path, list[Path]] = {base: [] for base in bases}
+    for folder in {base.parent for base in bases}:
+        with suppress(OSError):
+            for path in sorted(folder.iterdir()):
+                name = EVENT_CLIP.fullmatch(path.name)
+                if name and (base := folder / name[1]) in found:
+                    found[base].append(path)
+    return found
 
 
 def _targets(inputs: Iterable[Input], outputs: Outputs) -> list[tuple[Path, Path, str]]:
@@ -145,37 +154,31 @@ def _targets(inputs: Iterable[Input], outputs: Outputs) -> list[tuple[Path, Path
     return targets
 
 
-def _former_clips(inputs: Sequence[Input], outputs: Outputs, records: Mapping[Path, Record]) -> list[Input]:
+def _former_clips(
+    inputs: Sequence[Input], outputs: Outputs, records: Mapping[Path, Record], clips: Mapping[Path, list[Path]]
+) -> list[Input]:
     by_place = {os.path.realpath(item.path): item for item in inputs}
     found = []
     for item in inputs:
         base = outputs.base(item.name)
-        for path in former_clips(base):
+        for path in clips[base]:
             clip = by_place.get(os.path.realpath(path))
             if clip and clip is not item and records[base].owns(path):
                 found.append(clip)
     return found
 
 
-def _check_inputs_stay(inputs: Sequence[Input], outputs: Outputs, targets: Iterable[tuple[Path, Path, str]]) -> None:
+def _check_inputs_stay(inputs: Sequence[Input], paths: Iterable[Path]) -> None:
     places = {os.path.realpath(item.path) for item in inputs}
-    for path in (*(path for path, _, _ in targets), *_clips_there(inputs, outputs)):
+    for path in paths:
         if os.path.realpath(path) in places:
             raise UsageError(
                 f"{readable(str(path))}: it is an input, and a result would replace it. Choose another output folder."
             )
 
 
-def _check_nothing_is_lost(
-    targets: Iterable[tuple[Path, Path, str]],
-    inputs: Sequence[Input],
-    outputs: Outputs,
-    records: Mapping[Path, Record],
-) -> None:
+def _check_nothing_is_lost(targets: Iterable[tuple[Path, Path, str]], records: Mapping[Path, Record]) -> None:
     lost = [path for path, base, _ in targets if os.path.isfile(path) and not records[base].owns(path)]  # noqa: PTH113
-    for item in inputs if outputs.margin is not None else ():
-        base = outputs.base(item.name)
-        lost += [path for path in former_clips(base) if not records[base].owns(path)]
     if lost:
         named = ", ".join(readable(str(path)) for path in lost[:SOME])
         more = f" and {len(lost) - SOME} more" if len(lost) > SOME else ""
@@ -187,7 +190,5 @@ def _check_nothing_is_lost(
         )
 
 
-def _clips_there(inputs: Sequence[Input], outputs: Outputs) -> Iterator[Path]:
-    if outputs.margin is not None:
-        for item in inputs:
-            yield from former_clips(outputs.base(item.name))
+def _with_base(clips: Mapping[Path, list[Path]]) -> list[tuple[Path, Path, str]]:
+    return [(path, base, "") for base, paths in clips.items() for path in paths]
