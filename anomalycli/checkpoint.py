@@ -1,4 +1,4 @@
-"""Checkpoints: a trained method as safetensors, with its settings and its history in the metadata."""
+"""Checkpoints: a trained method as safetensors, with its settings and training record in the metadata."""
 
 import dataclasses
 import importlib.resources
@@ -31,7 +31,7 @@ _KEY = "anomalycli"  # safetensors writes several keys in any order; one keeps f
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """How a model was trained; what an older file does not say is None.
+    """Training record of a model. Fields that an older file lacks are None.
 
     settings: the trainer's, by name. data: the fingerprint of the features and labels. crops_seen: how many crops a
     clip was seen in. checkpoint: which state was kept ("last", "best on validation", "best on test"), of which step,
@@ -99,7 +99,7 @@ def load_model(path: Path) -> tuple[Method, ModelInfo]:
 
 
 def load_bundled() -> tuple[Method, ModelInfo]:
-    """The model that comes with the installation."""
+    """The bundled model."""
     with importlib.resources.as_file(importlib.resources.files("anomalycli.bundled") / BUNDLED) as path:
         return load_model(path)
 
@@ -122,12 +122,12 @@ def judge_of(model: Method, info: ModelInfo) -> Callable[[np.ndarray], np.ndarra
 
 
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor], meta: dict) -> None:
-    """Write tensors and a JSON object beside them, whole or not at all."""
+    """Write tensors with a JSON object as metadata, atomically."""
     write_whole(path, save(tensors, {_KEY: json.dumps({"version": VERSION} | meta, sort_keys=True)}))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
-    """What `save_tensors` wrote. Raises CheckpointError where the file is missing, damaged or another's."""
+    """Read a file from `save_tensors`. Raises CheckpointError if it is missing, damaged or not one."""
     try:
         with safe_open(path, framework="pt") as file:
             meta = json.loads((file.metadata() or {})[_KEY])

@@ -1,4 +1,4 @@
-"""Settings are frozen dataclasses; this makes them from names and values, each checked.
+"""Make settings, which are frozen dataclasses, from names and values, and check each.
 
 A field is an int, float, bool or str, or one of these or None. It may be `Annotated[type, description]` or
 `Annotated[type, description, allowed values]`.

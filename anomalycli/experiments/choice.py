@@ -1,4 +1,4 @@
-"""What a comparison compares: rows of methods with their settings."""
+"""Methods and settings of a comparison."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ class ComparisonRow:
 
 @dataclass(frozen=True)
 class Choice:
-    """What is compared. Settings are named as in the methods' settings and in TrainConfig.
+    """The methods and settings to compare. Settings are named as in the methods' settings and in TrainConfig.
 
     defaults: of every method that has them, below what its authors use for it (a preset). settings: of every method
     that has them. of_method: of single methods. sweeps: a row for each value of a setting,

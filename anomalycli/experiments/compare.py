@@ -1,4 +1,4 @@
-"""Several methods and seeds on the same features, in the same order, under the same evaluation."""
+"""Train several methods with several seeds on the same features, in the same order, and evaluate them alike."""
 
 import dataclasses
 import hashlib
@@ -65,11 +65,10 @@ def compare(
 ) -> Iterator[ComparisonResult]:
     """Train each row with each seed and evaluate it on `data.test`, yielding results as they come.
 
-    Without a test set, the videos that `config.validation` holds out (whole groups, where given) stand in
-    its place, with `data.truth`, ground truth by video: so settings are tuned without a look at the test
-    set. With it, all videos are trained on, unless `config.keep` is "validation": then those held out
-    pick the state. `to_frames`: how the scores of videos held out become scores of frames
-    (evaluation.protocol.TO_FRAMES); a test set says so itself.
+    Without a test set, the videos that `config.validation` holds out (whole groups, if given) are evaluated on, with
+    `data.truth`, ground truth by video. Use this to tune settings without using the test set. With it, all videos are
+    trained on, unless `config.keep` is "validation": then those held out pick the state. `to_frames`: how the scores of
+    videos held out become scores of frames (evaluation.protocol.TO_FRAMES); a test set says so itself.
 
     Each result is kept in OUTPUT/runs and not computed again. Raises UsageError, before any work, where what is
     there is of other settings or data, or where there is nothing to evaluate or to pick the best on.

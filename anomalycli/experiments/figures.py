@@ -1,4 +1,4 @@
-"""The pictures of experiments: ROC and PR curves, and Fig. 3 and 4 of the paper (Fig. 5: plot.py)."""
+"""Figures of experiments: ROC and PR curves, and Fig. 3 and 4 of the paper (Fig. 5: plot.py)."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

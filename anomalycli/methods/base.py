@@ -1,6 +1,6 @@
-"""What a method is, to those who train, save and run it; and how it is registered.
+"""The contract of methods, and their registration.
 
-A method is a torch module for bags of segments. To add one, see docs/extending.md.
+A method is a torch module for bags of segments. docs/extending.md adds one step by step.
 """
 
 import dataclasses
@@ -39,7 +39,7 @@ class Method(Protocol):
     B videos, T segments, D features. What is listed after `loss` comes with nn.Module.
     """
 
-    settings: Any  # the MethodSettings that it was made with
+    settings: Any  # the MethodSettings it was made with
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Bags, float32 (B, T, D) -> features (B, T, any width) and anomaly scores (B, T) in [0, 1], higher = abnormal.
@@ -86,7 +86,7 @@ class MethodType:
 
     @property
     def names(self) -> list[str]:
-        """The settings that can be changed; the width is the features' own."""
+        """Names of the settings that can be changed. The width is not one of them: the features determine it."""
         every = [each.name for each in dataclasses.fields(self.settings)]
         return [name for name in every if name != "feature_dim" and name not in self.fixed]
 

@@ -1,4 +1,4 @@
-"""What a method promises, checked: for the test of a new one."""
+"""A check that a method fulfils its contract, for the test of a new one."""
 
 import dataclasses
 from typing import Any
@@ -13,7 +13,7 @@ VIDEOS, SEGMENTS, DIM = 4, 16, 32  # the size of the random bags
 def check_method(name: str, **settings: Any) -> None:
     """Run the method of this name on random bags and compare it with `base.Method`; `settings` are its own.
 
-    Raises AssertionError with a sentence on the first promise that is broken, UsageError if there is no such method.
+    Raises AssertionError with a sentence about the first violation, UsageError if there is no such method.
     """
     kind = find_method(name)
     fields = {field.name for field in dataclasses.fields(kind.settings)}

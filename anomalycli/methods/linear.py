@@ -1,4 +1,4 @@
-"""Logistic regression on segments: the least that a network has to beat, and hard to beat with few videos."""
+"""Logistic regression on segments: a baseline that is hard to beat with few videos."""
 
 import math
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Linear(nn.Module):
         super().__init__()
         self.settings = settings
         self.layer = nn.Linear(settings.feature_dim, 1)
-        nn.init.zeros_(self.layer.weight)  # no reason to begin anywhere else: there is one minimum
+        nn.init.zeros_(self.layer.weight)  # any start will do: there is one minimum
         nn.init.zeros_(self.layer.bias)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -30,7 +30,7 @@ class MILRankSettings:
 
 
 class MILRank(nn.Module):
-    """Three layers of 512, 32 and 1 units on each segment by itself.
+    """Three layers of 512, 32 and 1 units, applied to each segment separately.
 
     The loss is their Eq. 5-7: the hinge of DE-Net's Eq. 11, and of the abnormal video's scores smoothness and
     sparsity. The paper trains with Adagrad on 32 segments; here optimizer, segments and batches are the trainer's.

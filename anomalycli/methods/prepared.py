@@ -1,4 +1,4 @@
-"""Around any method: standardised features, dropout of whole groups of features, several networks that vote."""
+"""Wrappers for any method: standardised features, dropout of groups of features, ensembles."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,8 +15,8 @@ EPSILON = 1e-6  # below this deviation a feature is constant
 class Prepared(nn.Module):
     """A method on standardised features: (x - mean) / deviation, both (D,) and kept with the weights.
 
-    groups: widths of the parts of D that differ in kind; in training each part of each video is dropped (set to its
-    mean) with probability `dropout`, so that no part drowns the others.
+    groups: widths of the groups of features. In training each group of each video is set to its mean with probability
+    `dropout`, so that no group dominates the others.
     """
 
     mean: Tensor
@@ -85,7 +85,7 @@ def standardised(
 
 
 def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Means of features and of their squares, float64 (D,); video by video, for x may fill half the memory."""
+    """Means of features and of their squares, float64 (D,), computed per video to save memory."""
     sums = np.zeros((2, x.shape[-1]))
     for video in x.reshape(len(x), -1, x.shape[-1]):
         wide = video.astype(np.float64)

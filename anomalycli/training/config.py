@@ -1,4 +1,4 @@
-"""How to train: settings that every method shares."""
+"""Settings of training, common to all methods."""
 
 import dataclasses
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Cross-validation of plans on video labels: which one, how many steps, and how good it is on videos it never saw."""
+"""Cross-validation on video labels: choose a plan and the number of steps, and estimate the result on new videos."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ SPLICES = 4  # normal videos that each abnormal one is spliced with
 
 @dataclass(frozen=True)
 class FoldScores:
-    """What a plan made of one fold's held-out videos after some steps.
+    """Result of a plan on the held-out videos of one fold after some steps.
 
     scores: the highest of each video, in the order of the fold. place: how often, in a video spliced of an abnormal and
     a normal one, the highest score lies in the abnormal half: networks that smear a video's label over all its segments
@@ -35,7 +35,7 @@ Scores = dict[int, FoldScores]  # by steps
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of videos that were held out: AUC and AP within folds, each with its 95% interval (bootstrap over videos)."""
+    """AUC and AP on held-out videos, within folds, each with its 95% interval (bootstrap over videos)."""
 
     auc: float
     auc_interval: tuple[float, float]
@@ -106,7 +106,7 @@ def splices(bags: Bags) -> np.ndarray:
 
 
 def criterion(fold: FoldScores, labels: np.ndarray) -> float:
-    """What plans are chosen by: the mean of the AUC of videos and of `place`."""
+    """The criterion of choice: the mean of the video AUC and `place`."""
     return (pair_auc(np.array(fold.scores), labels) + fold.place) / 2
 
 
@@ -127,7 +127,7 @@ def choose(table: Mapping[str, Sequence[Scores]], labels: Sequence[np.ndarray]) 
 
 
 def estimate(table: Mapping[str, Sequence[Scores]], labels: Sequence[np.ndarray], seed: int = 0) -> Estimate:
-    """How good what `choose` picks is: each fold is scored by what the other folds would have picked."""
+    """Estimate for the choice of `choose`: each fold is scored with the plan that the other folds choose."""
     n = len(labels)
     picked = []
     for k in range(n):

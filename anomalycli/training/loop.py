@@ -1,4 +1,4 @@
-"""The loop of training, the same for every method."""
+"""The training loop, the same for all methods."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from ..data.sampling import BagBatches
 from ..methods import Method
 from .config import TrainConfig
 
-CHUNK = 64  # steps whose batches are drawn at once, so that a device need not wait for each
+CHUNK = 64  # steps whose batches are prepared together, so that the device does not wait for each
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What to train and how: a method with its settings, and those of training, from names and values."""
+"""Plans: a method with its settings and those of training, made from names and values."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from .config import TrainConfig
 
 @dataclass(frozen=True)
 class Plan:
-    """What to train and how: a method, its settings, and those of training."""
+    """A method, its settings, and those of training."""
 
     method: str
     settings: Any  # the method's dataclass

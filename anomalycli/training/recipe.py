@@ -1,4 +1,4 @@
-"""Training without any setting: candidates are cross-validated, and the best is trained on all videos."""
+"""Training without settings: cross-validate candidates, and train the best on all videos."""
 
 import dataclasses
 import hashlib
@@ -38,7 +38,7 @@ ENOUGH = 10  # videos of each label below which more of them would help most
 
 @dataclass(frozen=True)
 class RecipeProgress:
-    """Where the recipe stands: work done, of how much in all (at most), and what it is at."""
+    """Progress of the recipe: work done, the total (at most), and the current step in words."""
 
     done: float
     total: float
@@ -50,7 +50,7 @@ OnRecipe = Callable[[RecipeProgress], None]
 
 @dataclass(frozen=True)
 class Start:
-    """A trained model to go on from: the network as `load_model` returns it, and what it is."""
+    """A trained model to fine-tune: the network from `load_model`, and its ModelInfo."""
 
     model: Any
     info: ModelInfo
@@ -58,7 +58,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What little there is to decide: the seed, whether to search, and a model to go on from."""
+    """Options of the recipe: the seed, whether to search, and a model to fine-tune."""
 
     seed: int = 0
     search: bool = True
@@ -124,7 +124,7 @@ def train_by_recipe(
 
 
 def advice(bags: Bags, record: TrainingRecord) -> str:
-    """What the estimate is worth, and what would help more, in a sentence."""
+    """A sentence on the reliability of the estimate, and on which videos would help most."""
     counts = {word: int((bags.labels == label).sum()) for word, label in (("abnormal", 1), ("normal", 0))}
     few = {word: ENOUGH - n for word, n in counts.items() if n < ENOUGH}
     if few:
@@ -139,7 +139,7 @@ def advice(bags: Bags, record: TrainingRecord) -> str:
 
 
 class _Work:
-    """How much there is to do, in steps weighted by their cost, and how much is done."""
+    """The total work, in steps weighted by their cost, and the work done."""
 
     def __init__(self, every: Sequence[Candidate], n_folds: int, members: int, on_progress: OnRecipe | None):
         self.members, self.on_progress = members, on_progress
@@ -148,7 +148,7 @@ class _Work:
         self.before = 0.0
 
     def at(self, doing: str, cost: float) -> Callable[[int], None]:
-        """What to call with each step of one run."""
+        """The callback for each step of one run."""
 
         def on_step(step: int) -> None:
             if self.on_progress:
@@ -157,7 +157,7 @@ class _Work:
         return on_step
 
     def finish(self, work: float) -> None:
-        """One run is done."""
+        """Count one run as finished."""
         self.before += work
 
 

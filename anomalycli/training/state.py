@@ -1,4 +1,4 @@
-"""The state of a training run on disk: what it needs to resume and end the same."""
+"""The saved state of a training run, from which it resumes with the same result."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -51,13 +51,13 @@ class TrainingState:
 
 @dataclass(frozen=True)
 class StateFile:
-    """Where a run's state is saved, and its identity (method, settings, data), which a resumed run must have too."""
+    """The file of a run's state, and the identity (method, settings, data) that a resumed run must share."""
 
     path: Path
     identity: dict
 
     def save(self, run: TrainingState) -> None:
-        """Write all that the run needs to resume, whole or not at all."""
+        """Write the state atomically."""
         tensors = {f"model.{name}": tensor for name, tensor in run.method.state_dict().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in run.best.items()}
         for i, moments in run.optimizer.state_dict()["state"].items():
@@ -73,7 +73,7 @@ class StateFile:
         save_tensors(self.path, {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, meta)
 
     def load(self, run: TrainingState) -> None:
-        """Put `run` where the saved one was.
+        """Restore the saved state into `run`.
 
         Raises UsageError where the state is of another run, CheckpointError where the file is no state.
         """

@@ -1,4 +1,4 @@
-"""One trainer for every method: a plan and labelled bags in, a checkpoint out. For DE-Net, it is Algorithm 1."""
+"""The trainer of all methods: from a plan and labelled bags to a checkpoint. For DE-Net it is Algorithm 1."""
 
 import copy
 import dataclasses
@@ -29,11 +29,11 @@ from .validation import average_precision
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a run learns from.
+    """Data of a training run.
 
     groups: group (source, camera) by video; videos of one group are held out together or not at all. truth: bool
-    (n_frames,) by video, if validation is to be on frames. test: scored only to keep the best on it. watch: videos
-    whose erased segments are recorded.
+    (n_frames,) by video, if validation is to be on frames. test: used only to keep the checkpoint that is best on it.
+    watch: videos whose erased segments are recorded.
     """
 
     bags: Bags
@@ -45,7 +45,7 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class Destination:
-    """Where the checkpoint goes: fp16 with `half`. A run that is there is resumed, overwritten, or an error."""
+    """The checkpoint to write, as fp16 with `half`. An existing run is resumed, overwritten, or an error."""
 
     path: Path
     half: bool = False
@@ -57,7 +57,7 @@ class Destination:
         return self.path.with_name(self.path.name + ending)
 
     def check(self) -> None:
-        """Raise UsageError where a checkpoint or the state of an interrupted run would be replaced unasked."""
+        """Raise UsageError if a checkpoint or the state of an interrupted run would be replaced without being asked."""
         if self.resume or self.overwrite:
             return
         state = self.beside(".state")
@@ -88,7 +88,7 @@ class Material:
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """Where training stands after a step, and the method as it is now.
+    """Progress after a step, and the method in its current state.
 
     validation_ap: average precision on what is held out; None where nothing is, or before it is measured.
     """
@@ -123,8 +123,8 @@ def train(
     """Train and write the checkpoint, in the state that `config.keep` names.
 
     Of the videos that are watched, what was erased is written beside it, to NAME.erasing.csv. Every
-    `config.validate_every` steps the whole state goes to NAME.state, from which a resumed run ends in the very result
-    of an uninterrupted one.
+    `config.validate_every` steps the whole state goes to NAME.state, from which a resumed run gives the same
+    result as an uninterrupted one.
 
     Raises UsageError where there is only one class, where the checkpoint exists and is neither to be resumed nor
     overwritten, where the run to resume had other settings or data, or where there is nothing to pick the best on.
@@ -231,7 +231,7 @@ def _validate(run: TrainingState, material: Material, device: torch.device) -> N
 
 
 def _identity(plan: Plan, data: TrainingData, held_out: list[str]) -> dict:
-    """What a resumed run must have in common with the one it resumes; more steps are allowed."""
+    """Everything that a resumed run must share with the original one; more steps are allowed."""
     return {
         "method": plan.method,
         "model": dataclasses.asdict(plan.settings),

@@ -1,4 +1,4 @@
-"""How well a method in training does on bags that it is not trained on."""
+"""Validation of a method during training."""
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from ..methods import Method
 
 
 def average_precision(method: Method, held_out: EvaluationSet, device: torch.device) -> float:
-    """AP of all frames where there is ground truth, else of the videos, each by its highest score."""
+    """AP over all frames if there is ground truth, else over videos by their highest scores."""
     scores = score_bags(method, held_out.bags.x, device)
     if held_out.truth is None:
         return float(average_precision_score(held_out.bags.labels, scores.max(1)))
