@@ -29,7 +29,7 @@ from anomalycli.extraction.job import extract
 from anomalycli.features import FeatureKind, load_features
 
 FOLDS = 4
-STRENGTHS = (0.3, 3.0, 30.0)  # C, where the squared length of a scaled feature vector is about 1
+STRENGTHS = (3.0, 30.0, 300.0)  # C, where the squared length of a scaled feature vector is about 1
 SEEN = {"mc3": "street-fights"}  # backbones whose weights were trained on a set
 
 
@@ -73,11 +73,15 @@ def street_fights(data: Path) -> list[tuple[Path, int, str, str]]:
 
 
 def means(clips, extractor: Extractor, folder: Path) -> np.ndarray:
-    """The mean of each video's clip features: (videos, D)."""
+    """The mean of the features of each video's full clips: (videos, D)."""
     failed = [outcome.reason for outcome in extract([clip[0] for clip in clips], folder, extractor) if outcome.reason]
     for reason in failed:
         print(reason)
-    made = {path.stem: load_features(path).visual.mean((0, 1)) for path in folder.rglob("*.npz")}
+    made = {}
+    for path in folder.rglob("*.npz"):
+        features = load_features(path)
+        full = max(1, features.n_frames // features.kind.clip_length)
+        made[path.stem] = features.visual[:full].mean((0, 1))
     return np.stack([made[clip[0].stem] for clip in clips])
 
 
