@@ -44,7 +44,7 @@ class Rows:
 
     def __init__(self, path: Path | None = None, identity: dict | None = None, width: int | None = None):
         self.path = path
-        self._identity, self._width = identity, width
+        self._identity, self._width = json.loads(json.dumps(identity)), width  # as it is read back: lists, no tuples
         self._shape: tuple[int, ...] = ()
         self._n, self._begin = 0, 0
         claimed = self._claim(path) if path else None

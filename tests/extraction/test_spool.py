@@ -10,7 +10,7 @@ import pytest
 
 from anomalycli.extraction.spool import Rows
 
-IDENTITY = {"kind": "a", "source": [1, 2.5]}
+IDENTITY = {"kind": {"name": "a", "groups": (("mean", 3), ("max", 3))}, "source": [1, 2.5]}
 RECORD = 2 * 3 * 4 + 4  # bytes of a row and its checksum
 
 
