@@ -131,7 +131,9 @@ def test_tables_2_and_3(shell, tmp_path, shared, layout):
 
     lines = commands_of("Tables 2 and 3,")
     assert len(lines) == 4
+    if layout == "ur-dmu":  # only UCF-Crime's features differ
+        lines = [line for line in lines if "ucf" in line]
     said = " ".join(shell(lines).split())
     assert "1 of 7 names match no video here: Arson/Arson001_x264.mp4" in said
     assert "290 of 290 videos, 1,114,144 frames (69,634 clips, as RTFM" in said
-    assert "100 of 100 videos" in said
+    assert ("100 of 100 videos" in said) == (layout == "rtfm")
