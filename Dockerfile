@@ -3,7 +3,7 @@
 #   docker build -t anomalycli .
 #   docker run --rm -v "$PWD:/videos" anomalycli score clip.mp4 --html
 #
-# To write as yourself: add --user "$(id -u):$(id -g)". Written and linted without a Docker engine: never built yet.
+# To write files as yourself, add --user "$(id -u):$(id -g)". Linted only; this file has not been built yet.
 FROM python:3.12-slim
 
 RUN useradd --create-home --uid 1000 user
