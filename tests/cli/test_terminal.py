@@ -15,7 +15,7 @@ HOSTILE = [b"a\x1b[2J.mp4", b"b\nError: forged.mp4", b"c\xff.mp4", "d\u202egpm.m
 @pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "ascii"])
 @pytest.mark.parametrize("name", HOSTILE, ids=ascii)
 def test_names_of_files_reach_the_terminal_as_one_harmless_line(tmp_path, name, encoding):
-    for option, message in ((b"--config", b"cannot be read as a TOML file"), (b"--ground-truth", b"does not exist")):
+    for option, message in ((b"--config", b"cannot be read"), (b"--ground-truth", b"does not exist")):
         done = subprocess.run(
             [os.fsencode(sys.executable), b"-m", b"anomalycli", b"score", b"x.mp4", option, name],
             cwd=tmp_path,
