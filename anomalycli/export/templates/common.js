@@ -2,10 +2,15 @@
 
 const $ = (id) => document.getElementById(id);
 const data = JSON.parse($("data").textContent);
-const decode = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer;
 const say = (text) => ($("announce").textContent = text);
 const plural = (count, word) => `${count || "no"} ${word}${count === 1 ? "" : "s"}`;
 const capital = (text) => text[0].toUpperCase() + text.slice(1);
+
+function decode(text) {
+  const raw = atob(text), bytes = new Uint8Array(raw.length);
+  for (let i = 0; i < raw.length; i++) bytes[i] = raw.charCodeAt(i);
+  return bytes.buffer;
+}
 
 // Rounded to `digits` first, so that the carry is not lost.
 function clock(seconds, digits = 0) {
