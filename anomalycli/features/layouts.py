@@ -11,6 +11,7 @@ Read, and not written: UR-DMU's (n_crops, n_clips, D) in one file, and plain `NA
 import json
 import re
 import struct
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from tokenize import TokenError
@@ -159,6 +160,8 @@ def load_array(path: Path, dtype: type = np.float32) -> np.ndarray:
 def _open_array(path: Path) -> np.ndarray:
     """The array without reading it: one that promises more than its file holds is refused and not allocated."""
     try:
-        return np.lib.format.open_memmap(path, mode="r")
+        with warnings.catch_warnings():  # of files that Python 2 wrote, which are read all the same
+            warnings.simplefilter("ignore", UserWarning)
+            return np.lib.format.open_memmap(path, mode="r")
     except _UNREADABLE as error:
         raise FeatureError(f"{path}: not a whole array of numbers ({cause(error)}).") from error

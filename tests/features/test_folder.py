@@ -99,6 +99,13 @@ def test_arrays_that_are_no_features_are_named(tmp_path, array):
         sources_of(tmp_path)[0].load()
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("shape", ["(5L, 3L)", "(5, 3)", "(5L, 3)"])
+def test_arrays_that_python_2_wrote_are_read_in_silence(tmp_path, shape):
+    (tmp_path / "a.npy").write_bytes(header(shape) + np.ones((5, 3), "<f4").tobytes())
+    assert sources_of(tmp_path)[0].load().visual.shape == (5, 1, 3)
+
+
 def test_objects_are_never_loaded(tmp_path):
     np.save(tmp_path / "a.npy", np.array([{"a": 1}], dtype=object))
     with pytest.raises(FeatureError, match="not a whole array"):
