@@ -453,6 +453,11 @@ def test_nothing_is_cut_off_at_any_width(browser, folder, width, height):
     try:
         opened(browser, folder / "film.html")
         assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+        browser.execute_script("video.dispatchEvent(new Event('error')); goToEvent(0)")
+        assert browser.execute_script(
+            "return $('player').scrollWidth <= $('player').parentElement.parentElement.clientWidth"
+        )
+        assert browser.execute_script("return $('stills').getBoundingClientRect().right") <= width
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
