@@ -158,7 +158,7 @@ def read(decoder: Decoder, path: Path) -> str:
 def grab_and_cut(decoder: Decoder, path: Path, facts: VideoFacts) -> None:
     """Raises ValueError where frames differ from those that were read, or what was cut cannot be played."""
     last = facts.n_frames - 1
-    grabbed = decoder.grab(path, [0, last, last + 1])
+    grabbed = decoder.grab(path, [0, last, last + 1], short_side=160)
     if set(grabbed) != {0, last}:
         raise ValueError(f"frames {sorted(grabbed)} of {facts.n_frames} were grabbed")
     times = np.arange(facts.n_frames) / facts.fps if facts.times is None else facts.times
