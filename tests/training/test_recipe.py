@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
     """A few steps are enough here."""
-    monkeypatch.setattr(candidates, "MOST_STEPS", 32)
+    monkeypatch.setattr(candidates, "MOST_STEPS", 16)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_what_is_learnt_is_estimated_and_saved(bags, tmp_path):
     told = []
     info = train_by_recipe(TrainingData(bags), Destination(tmp_path / "m"), CPU, on_progress=told.append)
     record = info.training
-    assert record.video_auc > 0.9
+    assert record.video_auc > 0.7  # of 13 videos, after a few steps
     assert record.video_auc_low <= record.video_auc <= record.video_auc_high <= 1
     assert (record.folds, record.abnormal_videos, record.normal_videos) == (5, 6, 7)
     assert str(record.checkpoint_step) in record.recipe
@@ -51,7 +51,7 @@ def test_what_is_learnt_is_estimated_and_saved(bags, tmp_path):
     scores = score_bags(model, bags.x, CPU)
     each = [score_bags(member, bags.x, CPU) for member in model.members]
     np.testing.assert_allclose(scores, np.mean(each, 0), atol=1e-6)
-    assert roc_auc_score(bags.labels, scores.max(1)) == 1
+    assert roc_auc_score(bags.labels, scores.max(1)) > 0.9
 
 
 def test_labels_that_mean_nothing_are_told_to_be_chance(bags, tmp_path):
@@ -70,7 +70,9 @@ def test_labels_that_mean_nothing_are_told_to_be_chance(bags, tmp_path):
     assert "may be chance" in advice(twice, record)
 
 
-def test_a_recipe_that_is_interrupted_resumes_to_the_same_file(bags, tmp_path):
+def test_a_recipe_that_is_interrupted_resumes_to_the_same_file(bags, tmp_path, monkeypatch):
+    monkeypatch.setattr(candidates, "MOST_STEPS", 8)
+
     class Stop(Exception):
         pass
 
@@ -86,12 +88,12 @@ def test_a_recipe_that_is_interrupted_resumes_to_the_same_file(bags, tmp_path):
 
         return on_progress
 
-    steps = 16 * 8 * 5  # of the search
-    for resume, at in ((False, 100), (True, 100), (True, steps + 40)):
+    steps = 8 * 8 * 5  # of the search
+    for resume, at in ((False, 50), (True, 50), (True, steps // 4)):
         count = 0
         with pytest.raises(Stop):
             destination = Destination(tmp_path / "stopped", resume=resume)
-            train_by_recipe(data, destination, CPU, Recipe(3), on_progress=stop(min(at, steps // 2)))
+            train_by_recipe(data, destination, CPU, Recipe(3), on_progress=stop(at))
     assert (tmp_path / "stopped.search").exists()
     with pytest.raises(UsageError, match="interrupted run left this state"):
         train_by_recipe(data, Destination(tmp_path / "stopped"), CPU, Recipe(3))
@@ -243,7 +245,7 @@ def test_the_command_chooses_and_says_what_to_expect(make_features, call, tmp_pa
     assert "not measured on held-out videos; 12 videos" in told
     call("train", "features", "--from", "q", "--quick", "--device", "cpu", "-o", "tuned")
     assert load_model(tmp_path / "tuned")[1].settings == load_model(tmp_path / "q")[1].settings
-    assert "nothing is searched" in call("train", "features", "--quick", "--lr", "1e-3", "-o", "n", code=2).stderr
+    assert "there is no search" in call("train", "features", "--quick", "--lr", "1e-3", "-o", "n", code=2).stderr
     for name, words in (("a", ["--standardise"]), ("b", ["--set", "standardise=true"]), ("c", ["--no-standardise"])):
         call("train", "features", "--method", "linear", "--set", "steps=2", "--segments", "8", *words, "-o", name)
         assert load_model(tmp_path / name)[1].standardised == (name != "c")
