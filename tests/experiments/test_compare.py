@@ -202,7 +202,8 @@ def test_the_command_compares_sweeps_and_goes_on(make_features, call, tmp_path):
     told = json.loads(call(*command, "--json").stdout)
     assert [row["method"] for row in told["rows"]] == ["mil-rank", "mstm+eo", "scales=1", "scales=2"]
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert "| mil-rank | 2 | last |" in table
+    assert (tmp_path / "out" / "runs" / "mil-rank-1.json").exists()
+    assert (tmp_path / "out" / "table.md").read_text() == table  # the run that was gone gives what it gave before
 
     assert "no method 'x'" in call(*command, "--methods", "x", code=2).stderr
     assert "lr was 0.001 and is 1.0" in call(*command, "--set", "lr=1", code=2).stderr
