@@ -11,7 +11,6 @@ import importlib.resources
 import io
 import json
 import os
-import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
@@ -221,7 +220,7 @@ def load_weights(
         net.load_state_dict(
             {rename(name): tensor for name, tensor in state.items() if not (unused and name.startswith(unused))}
         )
-    except (RuntimeError, pickle.UnpicklingError, AttributeError, EOFError, ValueError, TypeError) as error:
+    except Exception as error:  # what can be wrong with a pickle has many names
         raise AnomalyError(f"{path}: not the weights of this network ({cause(error)}).") from error
     return found
 
