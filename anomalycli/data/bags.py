@@ -92,13 +92,8 @@ def load_bags(
     sources = features_found.sources
     names = tuple(source.name for source in sources)
     found = label_videos(names, folder.path, Path(labels) if labels else None)
-    known = found.by_video
-    judged = found.events if events else {}
-    if missing := [name for name in names if name not in known and name not in judged]:
-        raise UsageError(
-            f"{folder.path}: no label for {some(missing)}. Give {folder.path / LABELS_FILE} with the lines "
-            "'video,label' (1 = abnormal), or folders normal/ and abnormal/."
-        )
+    known, judged = found.by_video, found.events if events else {}
+    _check_labelled(folder.path, [name for name in names if name not in known and name not in judged])
     if folder.only is None:
         _check_split(folder.path, names)
     x, parts, seen = [], [], 1
@@ -127,6 +122,15 @@ def load_bags(
         seen,
         tuple(part.video for part in parts),
     )
+
+
+def _check_labelled(folder: Path, missing: list[str]) -> None:
+    """Raise UsageError where videos are `missing` a label."""
+    if missing:
+        raise UsageError(
+            f"{folder}: no label for {some(missing)}. Give {folder / LABELS_FILE} with the lines "
+            "'video,label' (1 = abnormal), or folders normal/ and abnormal/."
+        )
 
 
 @dataclass(frozen=True)
