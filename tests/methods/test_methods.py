@@ -141,7 +141,9 @@ def test_rtfm_trains_as_its_authors_do_unless_told_otherwise(tmp_path):
     with pytest.raises(UsageError, match="de-net takes one crop at a time"):
         make_plan("de-net", 16, {"crops": "together"})
     for name, value in (("v_label_A", 0.0), ("w_label_B1-0-0", 1.0)):
-        np.save(tmp_path / f"{name}_i3d.npy", np.random.default_rng(0).normal(value, size=(20, 3, 8)).astype(np.float32))
+        np.save(
+            tmp_path / f"{name}_i3d.npy", np.random.default_rng(0).normal(value, size=(20, 3, 8)).astype(np.float32)
+        )
     bags = load_bags(tmp_path, 8, crops="together")
     for crops in ("together", "mean", "all", "draw"):
         values = {"segments": 8, "steps": 2, "batch": 2, "crops": crops}
