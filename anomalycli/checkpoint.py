@@ -25,7 +25,7 @@ from .storage import write_whole
 VERSION = 2
 READ = (1, 2)  # 1: DE-Net alone, its loss among the settings of training
 MOST_MEMBERS = 100  # more are a damaged file
-BUNDLED = "street-fights.safetensors"
+BUNDLED = ("fights", "fights-mc3")  # names of the models that come with the installation; the first is the default
 _KEY = "anomalycli"  # safetensors writes several keys in any order; one keeps files the same, bit for bit
 
 
@@ -87,7 +87,12 @@ def save_model(path: Path, model: Any, info: ModelInfo, half: bool = False) -> N
 
 
 def load_model(path: Path) -> tuple[Method, ModelInfo]:
-    """The model in fp32 on the CPU, in eval mode, of whatever method. Raises CheckpointError for any other file."""
+    """The model in fp32 on the CPU, in eval mode, of whatever method. Raises CheckpointError for any other file.
+
+    `path` may be the name of a bundled model (BUNDLED).
+    """
+    if str(path) in BUNDLED and not path.exists():
+        return load_bundled(str(path))
     tensors, meta = load_tensors(path)
     try:
         info = _read_info(meta)
@@ -98,9 +103,10 @@ def load_model(path: Path) -> tuple[Method, ModelInfo]:
     return model.eval(), info
 
 
-def load_bundled() -> tuple[Method, ModelInfo]:
-    """The bundled model."""
-    with importlib.resources.as_file(importlib.resources.files("anomalycli.bundled") / BUNDLED) as path:
+def load_bundled(name: str = BUNDLED[0]) -> tuple[Method, ModelInfo]:
+    """A bundled model."""
+    file = importlib.resources.files("anomalycli.bundled") / f"{name}.safetensors"
+    with importlib.resources.as_file(file) as path:
         return load_model(path)
 
 

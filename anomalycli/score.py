@@ -109,7 +109,7 @@ class Scorer:
         precision: str = "auto",
         weights: str | Path | None = None,
     ) -> "Scorer":
-        """The model at `path`, or the bundled one.
+        """The model at `path`, which may be the name of a bundled one (fights, fights-mc3), or the bundled one.
 
         device: auto, cpu, cuda, cuda:N or mps. precision: that of the backbone: auto, fp32, bf16, fp16 or int8.
         weights: a file of the backbone's weights, if not the published ones.

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from anomalycli.checkpoint import load_bundled, load_model
+from anomalycli.checkpoint import load_model
 from anomalycli.data.bags import load_bags
 from anomalycli.errors import UsageError
 from anomalycli.evaluation.protocol import evaluation_set
@@ -33,8 +33,8 @@ def test_a_checkpoint_scores_as_it_did(make_features):
     np.testing.assert_allclose(scores, np.load(FORMER / "scores.npy"), rtol=1e-5)
 
 
-def test_the_bundled_model_loads():
-    _, info = load_bundled()
+def test_the_bundled_model_of_the_version_before_loads_by_its_name():
+    _, info = load_model(Path("fights-mc3"))
     assert (info.method, info.kind.backbone, info.training.checkpoint_step) == ("de-net", "mc3", 80)
 
 

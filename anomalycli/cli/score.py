@@ -34,7 +34,12 @@ MARGIN = 1.0  # seconds
 @section(
     "What to score, with which model",
     option("--sample", is_flag=True, help="Score the sample video (extra: pip install 'anomalycli[sample]')."),
-    option("--model", type=PATH, show_default="the bundled one", help="Model file."),
+    option(
+        "--model",
+        type=PATH,
+        show_default="fights",
+        help="Model file, or a bundled model: fights, or fights-mc3, that of version 0.1.",
+    ),
     weights_option,
     mode_option("auto"),
 )
