@@ -26,7 +26,7 @@ from pathlib import Path
 import av
 import numpy as np
 import torch
-from bundled_model import FOLDS, clips_of_fold, string
+from street_strings import FOLDS, clips_of_fold, string
 
 from anomalycli.data.bags import load_bags
 from anomalycli.data.ground_truth import GroundTruthFile
