@@ -23,6 +23,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    """Escape what cannot be encoded in captured output: names that are not Unicode would end the worker."""
+    report = yield
+    report.sections = [(name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections]
+    return report
+
+
 def pytest_terminal_summary(terminalreporter):
     """Write the ids of skipped tests to the file that ANOMALYCLI_SKIPPED names: .ci/run runs them with all extras."""
     if path := os.environ.get("ANOMALYCLI_SKIPPED"):
