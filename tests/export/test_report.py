@@ -120,7 +120,7 @@ def test_keys_go_from_event_to_event(page):
 
 def test_a_chosen_event_plays_from_three_seconds_before_to_its_end(page):
     press(page, "j")
-    assert 1 <= video_time(page) < 2
+    assert 1 <= video_time(page) < 4  # it plays on; the event begins at 4
     until(lambda: not page.execute_script("return video.paused"))
     page.execute_script("video.currentTime = 5.8")
     until(lambda: page.execute_script("return video.paused"))
@@ -298,7 +298,7 @@ def test_verdicts_are_kept_and_saved_as_labels(page):
         (name, "0", "10.000", "12.000"),
     ]
     assert lines[2]["note"] == "the cleaner, no alarm"
-    press(page, "j")
+    page.find_elements("css selector", "tbody button")[0].click()
     page.find_element("css selector", "#judge [data-verdict=real]").click()  # once more takes it back
     assert page.find_element("id", "progress").text == "1 judged, 1 not seen yet"
 
@@ -346,7 +346,7 @@ def test_arrow_keys_stay_with_the_slider_while_it_has_the_focus(page):
 
 def test_a_button_of_the_table_goes_there(page):
     page.find_elements("css selector", "tbody button")[1].click()
-    assert 7 <= video_time(page) < 8
+    assert 7 <= video_time(page) < 10  # it plays on; the event begins at 10
 
 
 def test_events_download_as_csv(page):
@@ -381,7 +381,7 @@ def test_an_embedded_video_plays_without_its_file(browser, folder, tmp_path):
     opened(browser, tmp_path / "page.html")
     until(lambda: browser.execute_script("return video.readyState >= 2"))
     press(browser, "j")
-    assert 1 <= video_time(browser) < 2
+    assert 1 <= video_time(browser) < 4
     assert complaints(browser) == []
 
 

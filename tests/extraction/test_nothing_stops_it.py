@@ -267,7 +267,8 @@ def test_what_cannot_be_opened_is_named_and_the_rest_is_done(make_video, tmp_pat
         *("to nothing.mp4", "to itself.mp4", "empty.mp4", "forbidden.mp4", "gone.mp4"),
         *("locked", "inside.mp4"),
     }
-    assert all("ermission" in failed[name] for name in ("forbidden.mp4", "locked", "inside.mp4"))
+    denied = {name: failed[name] for name in ("forbidden.mp4", "locked", "inside.mp4")}
+    assert all("ermission" in reason for reason in denied.values()), denied
     for name, reason in failed.items():
         assert name in reason
         assert reason in done.stderr

@@ -140,10 +140,9 @@ def test_rtfm_trains_as_its_authors_do_unless_told_otherwise(tmp_path):
     assert Choice(["de-net"]).crops == "mean"
     with pytest.raises(UsageError, match="de-net takes one crop at a time"):
         make_plan("de-net", 16, {"crops": "together"})
-    for name, value in (("v_label_A", 0.0), ("w_label_B1-0-0", 1.0)):
-        np.save(
-            tmp_path / f"{name}_i3d.npy", np.random.default_rng(0).normal(value, size=(20, 3, 8)).astype(np.float32)
-        )
+    for label, name in enumerate(("v_label_A", "w_label_B1-0-0")):
+        crops = np.random.default_rng(0).normal(label, size=(20 + label, 3, 8)).astype(np.float32)
+        np.save(tmp_path / f"{name}_i3d.npy", crops)
     bags = load_bags(tmp_path, 8, crops="together")
     for crops in ("together", "mean", "all", "draw"):
         values = {"segments": 8, "steps": 2, "batch": 2, "crops": crops}
