@@ -1,6 +1,9 @@
 """What tests import: places, and small inputs. Fixtures are in conftest.py."""
 
+import os
 import re
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -50,3 +53,26 @@ def files_of(section: str) -> dict[str, str]:
     text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
     text = text.split(f"\n## {section}\n")[1].split("\n## ")[0]
     return {name: body for name, _, body in re.findall(r"^`([\w.]+)`:\n\n```(\w+)\n(.*?)^```", text, re.M | re.S)}
+
+
+class ExamplePackage:
+    """The package of a section of docs/extending.md, written below `root`; `install` makes it importable."""
+
+    def __init__(self, section: str, root: Path):
+        self.root, self.folder, self.site = root, root / "package", root / "site"
+        self.files = files_of(section)
+        self.folder.mkdir()
+        for name, text in self.files.items():
+            (self.folder / name).write_text(text, encoding="utf-8")
+
+    def install(self) -> None:
+        how = ("-q", "--no-deps", "--no-build-isolation", "--target", self.site)
+        self.python("-m", "pip", "install", *how, self.folder)
+
+    def python(self, *words, code: int = 0) -> subprocess.CompletedProcess:
+        """Run Python in `root`, with what is installed and this checkout."""
+        paths = os.pathsep.join(map(str, (self.site, ROOT)))
+        env = os.environ | {"PYTHONPATH": paths, "PYTHONSAFEPATH": "1", "COLUMNS": "200"}
+        done = subprocess.run([sys.executable, *words], cwd=self.root, env=env, capture_output=True, text=True)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done

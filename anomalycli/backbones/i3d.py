@@ -5,15 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
-from .base import ClipNetwork
+from .base import VideoNetwork
 from .inception_i3d import InceptionI3D
-from .speed import fold_batch_norm
 from .weights import OnBytes, fetch, load_weights
-from .winograd import save_multiplications
 
 CROPS = {1: "centre", 5: "centre, top left, top right, bottom left, bottom right"}  # the order of XD-Violence's files
 CROPS[10] = CROPS[5] + ", then the five mirrored"
@@ -29,7 +26,7 @@ def crop(frames: Tensor, n: int) -> list[Tensor]:
     return squares + [square.flip(3) for square in squares] if n == 10 else squares
 
 
-class I3D(ClipNetwork):
+class I3D(VideoNetwork):
     """pytorchvideo's I3D ResNet-50, trained on Kinetics-400.
 
     D = 2048: the last stage, mean over T, H, W. Pixels are x / 255, mean .45, std .225.
@@ -66,12 +63,6 @@ class I3D(ClipNetwork):
         """Read the weights at `path`, or fetch the published ones. Raises AnomalyError if they do not fit."""
         self.sha256 = load_weights(self.net, path or fetch(self.published, on_bytes))
         return self
-
-    def tune(self, device: torch.device, dtype: torch.dtype) -> None:
-        fold_batch_norm(self.net)
-        if device.type == "cpu":
-            save_multiplications(self.net, dtype)
-        super().tune(device, dtype)
 
     def views(self, frames: Tensor) -> list[Tensor]:
         return crop(frames, self.n_crops)  # each (B, 16, side, side, 3)

@@ -7,10 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .base import ClipNetwork
-from .speed import fold_batch_norm
+from .base import VideoNetwork
 from .weights import InWheel, OnBytes, load_weights
-from .winograd import save_multiplications
 
 WEIGHTS = InWheel(
     "mc3",
@@ -21,7 +19,7 @@ WEIGHTS = InWheel(
 )
 
 
-class MC3(ClipNetwork):
+class MC3(VideoNetwork):
     """torchvision's mc3_18, Kinetics-400, fine-tuned on fight / no fight.
 
     It takes the whole frame, not a centre crop. Its third stage is used beside the last: the last has narrowed to
@@ -51,12 +49,6 @@ class MC3(ClipNetwork):
         """Read the weights at `path`, or those of the installed distribution, whose code is never imported."""
         self.sha256 = WEIGHTS.load(self.net) if path is None else load_weights(self.net, path)
         return self
-
-    def tune(self, device: torch.device, dtype: torch.dtype) -> None:
-        fold_batch_norm(self.net)
-        if device.type == "cpu":
-            save_multiplications(self.net, dtype)
-        super().tune(device, dtype)
 
     def maps(self, view: Tensor) -> tuple[Tensor, ...]:  # (B, 16, H, W, 3) uint8
         x = view * self.scale + self.shift  # float32: the rounding to bf16 comes after

@@ -1,13 +1,9 @@
 """Every backbone keeps the contract, and docs/extending.md adds one from a package of its own."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
-from helpers import ROOT, files_of, kind
+from helpers import ExamplePackage, kind
 
 from anomalycli import Scorer
 from anomalycli.backbones import ClipNetwork
@@ -71,25 +67,13 @@ def test_what_is_no_backbone_is_refused():
 
 
 def test_a_backbone_is_added_as_the_documentation_says(tmp_path, make_video):
-    package, site = tmp_path / "package", tmp_path / "site"
-    package.mkdir()
-    files = files_of("A backbone")
-    assert sorted(files) == ["colours.py", "pyproject.toml", "test_colours.py"]
-    for name, text in files.items():
-        (package / name).write_text(text, encoding="utf-8")
-
-    def python(*words):
-        paths = os.pathsep.join(map(str, (site, ROOT)))
-        env = os.environ | {"PYTHONPATH": paths, "PYTHONSAFEPATH": "1"}
-        done = subprocess.run([sys.executable, *words], cwd=tmp_path, env=env, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done
-
-    python("-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--target", site, package)
-    python("-m", "pytest", "-q", "-p", "no:cacheprovider", package / "test_colours.py")
+    example = ExamplePackage("A backbone", tmp_path)
+    assert sorted(example.files) == ["colours.py", "pyproject.toml", "test_colours.py"]
+    example.install()
+    example.python("-m", "pytest", "-q", "-p", "no:cacheprovider", example.folder / "test_colours.py")
     make_video("videos/a.mp4", 70)
-    python("-m", "anomalycli", "extract", "videos", "--backbone", "colours")
-    python("-m", "anomalycli", "extract", "videos", "--backbone", "colours:Colours", "-o", "again")
+    example.python("-m", "anomalycli", "extract", "videos", "--backbone", "colours")
+    example.python("-m", "anomalycli", "extract", "videos", "--backbone", "colours:Colours", "-o", "again")
     features, again = (load_features(tmp_path / folder / "a.npz") for folder in ("features", "again"))
     assert features.visual.shape == (3, 1, 16)  # 70 frames are three clips of 32
     assert (features.kind.backbone, features.kind.clip_length) == ("colours", 32)

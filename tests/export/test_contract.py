@@ -1,12 +1,9 @@
 """Every export format keeps the contract, and docs/extending.md adds one from a package of its own."""
 
-import os
 import re
-import subprocess
-import sys
 
 import pytest
-from helpers import ROOT, files_of, kind
+from helpers import ExamplePackage, kind
 
 from anomalycli.checkpoint import ModelInfo, save_model
 from anomalycli.denet import DENet, DENetConfig
@@ -62,29 +59,17 @@ def test_what_is_no_format_is_refused():
 
 
 def test_a_format_is_added_as_the_documentation_says(tmp_path, make_features):
-    package, site = tmp_path / "package", tmp_path / "site"
-    package.mkdir()
-    files = files_of("An export format")
-    assert sorted(files) == ["labeltrack.py", "pyproject.toml", "test_labeltrack.py"]
-    for name, text in files.items():
-        (package / name).write_text(text, encoding="utf-8")
-
-    def python(*words, code=0):
-        paths = os.pathsep.join(map(str, (site, ROOT)))
-        env = os.environ | {"PYTHONPATH": paths, "PYTHONSAFEPATH": "1", "COLUMNS": "200"}
-        done = subprocess.run([sys.executable, *words], cwd=tmp_path, env=env, capture_output=True, text=True)
-        assert done.returncode == code, done.stdout + done.stderr
-        return done
-
+    example = ExamplePackage("An export format", tmp_path)
+    assert sorted(example.files) == ["labeltrack.py", "pyproject.toml", "test_labeltrack.py"]
     config = DENetConfig(32, heads=2, feedforward=16)
     save_model(tmp_path / "m.safetensors", DENet(config), ModelInfo(config, kind(), EventRule(0.001, 0.001, 0, 0)))
     make_features()
     score = ("-m", "anomalycli", "score", "features/video00.npz", "--model", "m.safetensors", "-f", "labels.txt")
-    assert "labels.txt" in python(*score, code=2).stderr  # not there yet
-    python("-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--target", site, package)
-    python("-m", "pytest", "-q", "-p", "no:cacheprovider", package / "test_labeltrack.py")
-    python(*score)
+    assert "labels.txt" in example.python(*score, code=2).stderr  # not there yet
+    example.install()
+    example.python("-m", "pytest", "-q", "-p", "no:cacheprovider", example.folder / "test_labeltrack.py")
+    example.python(*score)
     assert re.fullmatch(r"0\.000\t6\.\d{3}\tevent 1, score 0\.\d\d\n", (tmp_path / "video00.labels.txt").read_text())
-    (site / "labeltrack.py").write_text("import nothing_of_that_name\n")
-    told = python(*score, code=2).stderr
+    (example.site / "labeltrack.py").write_text("import nothing_of_that_name\n")
+    told = example.python(*score, code=2).stderr
     assert "The format 'labels.txt' (labeltrack:LabelTrack) cannot be loaded" in told and "Traceback" not in told

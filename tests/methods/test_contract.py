@@ -1,12 +1,8 @@
 """Every method keeps the contract, and docs/extending.md adds one from a package of its own."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
-from helpers import ROOT, files_of
+from helpers import ExamplePackage
 
 from anomalycli.errors import UsageError
 from anomalycli.methods import METHODS, find_method, method_names, ms_tct
@@ -50,22 +46,10 @@ def test_what_is_no_method_is_refused():
 
 
 def test_a_method_is_added_as_the_documentation_says(tmp_path, make_features):
-    package, site = tmp_path / "package", tmp_path / "site"
-    package.mkdir()
-    files = files_of("A method")
-    assert sorted(files) == ["pyproject.toml", "test_topmean.py", "topmean.py"]
-    for name, text in files.items():
-        (package / name).write_text(text, encoding="utf-8")
-
-    def python(*words):
-        paths = os.pathsep.join(map(str, (site, ROOT)))
-        env = os.environ | {"PYTHONPATH": paths, "PYTHONSAFEPATH": "1", "COLUMNS": "200"}
-        done = subprocess.run([sys.executable, *words], cwd=tmp_path, env=env, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    python("-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--target", site, package)
-    python("-m", "pytest", "-q", "-p", "no:cacheprovider", package / "test_topmean.py")
+    example = ExamplePackage("A method", tmp_path)
+    assert sorted(example.files) == ["pyproject.toml", "test_topmean.py", "topmean.py"]
+    example.install()
+    example.python("-m", "pytest", "-q", "-p", "no:cacheprovider", example.folder / "test_topmean.py")
     make_features()
     rows = [f"video{i:02},155," + ("48,80" if i >= 6 else ",") for i in range(12)]
     (tmp_path / "truth.csv").write_text("\n".join(["video,n_frames,start,end", *rows]) + "\n")
@@ -82,7 +66,8 @@ def test_a_method_is_added_as_the_documentation_says(tmp_path, make_features):
     script += (
         "for words in sys.argv[1:]: done = CliRunner().invoke(cli, words.split()); print(done.output, done.exception)"
     )
-    told = python("-c", script, *commands)
+    done = example.python("-c", script, *commands)
+    told = done.stdout + done.stderr
     assert "video06" in told
     assert "| top-mean.k=4 |" in (tmp_path / "out" / "table.md").read_text()
     assert "k must be from 1 to the 8 segments, not 9" in told
