@@ -200,9 +200,10 @@ def compare(features, test, test_only, interpolate, ground_truth, labels, groups
     rtfm-mtn, ms-tct                    Table 5: other temporal modules in DE-Net
     ms-tct-full                         MS-TCT as large as published (only where named)
 
-    Finished runs are kept in OUTPUT/runs, so repeating an interrupted command resumes it. Without --test,
-    methods are evaluated on videos held out of FEATURES; use that to tune settings. The table names its
-    checkpoint: the last, or, with --set keep=validation, the best on held-out videos.
+    Finished runs are kept in OUTPUT/runs, with the scores of their segments, so repeating an
+    interrupted command resumes it. Without --test, methods are evaluated on videos held out of FEATURES;
+    use that to tune settings. The table names its checkpoint: the last, or, with --set keep=validation,
+    the best on held-out videos.
     """
     from ..device import pick_device
     from ..experiments.compare import compare as run

@@ -19,7 +19,7 @@ from ..evaluation.protocol import EvaluationSet, evaluation_set
 from ..inference import score_bags
 from ..methods import find_method
 from ..settings import defaults_of
-from ..storage import write_whole
+from ..storage import whole, write_whole
 from ..textfiles import read_text
 from ..training.config import TrainConfig
 from ..training.plan import Plan
@@ -70,8 +70,9 @@ def compare(
     trained on, unless `config.keep` is "validation": then those held out pick the state. `to_frames`: how the scores of
     videos held out become scores of frames (evaluation.protocol.TO_FRAMES); a test set says so itself.
 
-    Each result is kept in OUTPUT/runs and not computed again. Raises UsageError, before any work, where what is
-    there is of other settings or data, or where there is nothing to evaluate or to pick the best on.
+    Each result is kept in OUTPUT/runs, LABEL-SEED.json, and not computed again; beside it, the scores of the segments,
+    LABEL-SEED.npz. Raises UsageError, before any work, where what is there is of other settings or data, or where
+    there is nothing to evaluate or to pick the best on.
     """
     bags, test = data.bags, data.test
     if test and (conflict := test.bags.kind.conflict(bags.kind, "the test features have", "the training features")):
@@ -156,7 +157,7 @@ def _results(
             if on_step:
                 told = lambda now, row=row, run=run: on_step(row, run.plan.config.seed, now.step)  # noqa: E731
             result = _train_and_evaluate(run, parts, device, told)
-            _keep(run.path, result, run.identity)
+            _keep(run, result)
         yield result
 
 
@@ -164,8 +165,9 @@ def _train_and_evaluate(run: _Run, parts: _Parts, device: torch.device, on_progr
     material, test = parts.sets(run.plan, run.share)
     trained = fit(run.plan, material, device, on_progress=on_progress)
     assert test.truth is not None
-    scores = test.frame_scores(score_bags(trained.method, test.bags.x, device))
-    metrics: Metrics = evaluate(scores, test.truth, resamples=0).metrics
+    segments = score_bags(trained.method, test.bags.x, device)
+    _keep_scores(run.path.with_suffix(".npz"), test.bags.names, segments)
+    metrics: Metrics = evaluate(test.frame_scores(segments), test.truth, resamples=0).metrics
     return ComparisonResult(run.label, run.plan.config.seed, trained.kept_step, dataclasses.asdict(metrics))
 
 
@@ -224,9 +226,15 @@ def _difference(before: dict, now: dict) -> str | None:
     return None
 
 
-def _keep(path: Path, result: ComparisonResult, identity: dict) -> None:
-    record = {"outcome": dataclasses.asdict(result), "identity": identity}
-    write_whole(path, json.dumps(record, indent=1) + "\n")
+def _keep(run: _Run, result: ComparisonResult) -> None:
+    record = {"outcome": dataclasses.asdict(result), "identity": run.identity}
+    write_whole(run.path, json.dumps(record, indent=1) + "\n")
+
+
+def _keep_scores(path: Path, names: Sequence[str], scores: np.ndarray) -> None:
+    """Write the names of the videos evaluated, (N,), and the scores of their segments, float32 (N, T)."""
+    with whole(path) as partial, open(partial, "wb") as file:
+        np.savez(file, names=np.array(names), scores=scores)
 
 
 def _digest(names: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ import pytest
 from anomalycli.data.bags import load_bags
 from anomalycli.data.sampling import split
 from anomalycli.errors import UsageError
+from anomalycli.evaluation.metrics import evaluate
 from anomalycli.evaluation.protocol import evaluation_set
 from anomalycli.experiments.choice import Choice
 from anomalycli.experiments.compare import compare
@@ -60,6 +61,16 @@ def test_every_method_sees_the_same_videos_in_the_same_order(bags, tmp_path, mon
     aucs = [r.metrics["auc"] for r in results if r.label == "mil-rank"]
     assert (line["auc"], line["auc_std"]) == (pytest.approx(np.mean(aucs)), pytest.approx(np.std(aucs, ddof=1)))
     assert (line["seeds"], line["checkpoint"]) == (2, "last")
+
+
+def test_the_scores_of_a_run_are_kept_and_give_its_figures(bags, tmp_path):
+    rows = Choice(["mil-rank"], SHORT).rows(32)
+    data = data_of(bags)
+    (result,) = compare(rows, [3], data, tmp_path)
+    kept = np.load(tmp_path / "runs" / "mil-rank-3.npz")
+    assert tuple(kept["names"]) == bags.names
+    again = evaluate(data.test.frame_scores(kept["scores"]), data.test.truth, resamples=0).metrics
+    assert dataclasses.asdict(again) == result.metrics
 
 
 def test_finished_runs_are_kept_and_refused_for_other_settings(bags, tmp_path):
@@ -197,7 +208,8 @@ def test_the_command_compares_sweeps_and_goes_on(make_features, call, tmp_path):
     assert len((tmp_path / "out" / "table.csv").read_text().splitlines()) == 5
     for name in ("auc", "ap", "scales-auc", "scales-ap"):
         assert (tmp_path / "out" / f"{name}.png").stat().st_size > 1000
-    (tmp_path / "out" / "runs" / "mil-rank-1.json").unlink()
+    for kind in ("json", "npz"):
+        (tmp_path / "out" / "runs" / f"mil-rank-1.{kind}").unlink()
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "runs").iterdir()}
     told = json.loads(call(*command, "--json").stdout)
     assert [row["method"] for row in told["rows"]] == ["mil-rank", "mstm+eo", "scales=1", "scales=2"]
