@@ -81,6 +81,21 @@ def evaluate(
 
     Raises UsageError if videos or lengths differ, a score is not finite, or all frames have the same class.
     """
+    metrics = metrics_of(scores, truth)
+    all_scores, all_truth = _joined(scores, truth, list(truth))
+    each_score, each_truth, weights = _runs(all_scores, all_truth)
+    precision, recall, _ = precision_recall_curve(each_truth, each_score, sample_weight=weights)
+    return Evaluation(
+        metrics,
+        _bootstrap(scores, truth, resamples, seed) if resamples else {},
+        [_of_video(name, scores[name], truth[name]) for name in truth],
+        np.stack(roc_curve(each_truth, each_score, sample_weight=weights)[:2], 1),
+        np.stack((recall, precision), 1),
+    )
+
+
+def metrics_of(scores: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray]) -> Metrics:
+    """The metrics of `evaluate` over all frames, without intervals and single videos. Raises UsageError as it does."""
     for name in sorted(scores.keys() ^ truth.keys()):
         raise UsageError(f"{name}: it has scores or ground truth, but not both.")
     for name, video in truth.items():
@@ -89,28 +104,23 @@ def evaluate(
         if not np.isfinite(scores[name]).all():
             raise UsageError(f"{name}: some of its scores are not finite numbers.")
     names = list(truth)
-    all_scores = np.concatenate([scores[name] for name in names])
-    all_truth = np.concatenate([truth[name] for name in names]).astype(bool)
+    all_scores, all_truth = _joined(scores, truth, names)
     if all_truth.all() or not all_truth.any():
         raise UsageError("The ground truth has frames of one class only; metrics need normal and abnormal ones.")
     abnormal = [name for name in names if truth[name].any()]
     normal = [name for name in names if not truth[name].any()]
-    within = (np.concatenate([part[name] for name in abnormal]) for part in (scores, truth))
     quiet = np.concatenate([scores[name] for name in normal]) if normal else None
-    metrics = Metrics(
+    return Metrics(
         *_metrics(all_scores, all_truth),
-        *_metrics(*within),
+        *_metrics(*_joined(scores, truth, abnormal)),
         None if quiet is None else float((quiet >= ALARM).mean()),
     )
-    each_score, each_truth, weights = _runs(all_scores, all_truth)
-    precision, recall, _ = precision_recall_curve(each_truth, each_score, sample_weight=weights)
-    return Evaluation(
-        metrics,
-        _bootstrap(scores, truth, resamples, seed) if resamples else {},
-        [_of_video(name, scores[name], truth[name]) for name in names],
-        np.stack(roc_curve(each_truth, each_score, sample_weight=weights)[:2], 1),
-        np.stack((recall, precision), 1),
-    )
+
+
+def _joined(scores: Mapping, truth: Mapping, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and truth of all frames of these videos."""
+    joined_scores, joined_truth = (np.concatenate([part[name] for name in names]) for part in (scores, truth))
+    return joined_scores, joined_truth.astype(bool)
 
 
 def write_videos(videos: list[VideoMetrics], path: Path) -> None:

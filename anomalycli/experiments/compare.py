@@ -14,7 +14,7 @@ import torch
 
 from ..data.sampling import split
 from ..errors import UsageError
-from ..evaluation.metrics import Metrics, evaluate
+from ..evaluation.metrics import Metrics, metrics_of
 from ..evaluation.protocol import EvaluationSet, evaluation_set
 from ..inference import score_bags
 from ..methods import find_method
@@ -167,7 +167,7 @@ def _train_and_evaluate(run: _Run, parts: _Parts, device: torch.device, on_progr
     assert test.truth is not None
     segments = score_bags(trained.method, test.bags.x, device)
     _keep_scores(run.path.with_suffix(".npz"), test.bags.names, segments)
-    metrics: Metrics = evaluate(test.frame_scores(segments), test.truth, resamples=0).metrics
+    metrics = metrics_of(test.frame_scores(segments), test.truth)
     return ComparisonResult(run.label, run.plan.config.seed, trained.kept_step, dataclasses.asdict(metrics))
 
 
