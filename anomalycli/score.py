@@ -4,6 +4,7 @@ import dataclasses
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from .extraction.local_engine import OnClips, extract_video
 from .features.files import PUBLISHED, SUFFIX, Features, load_features
 from .inference import score_bags
 from .media.decoder import Decoder
+from .media.start_time import RecordingStart, StartRule
 from .segments import pool, spread
 
 if TYPE_CHECKING:
@@ -38,7 +40,8 @@ class Result:
     scores: float32 (n_frames,), in [0, 1]. events: half-open frame intervals, in order. mode: video
     or window, see `Scorer.score`. warning: a sentence where the video was damaged. note: one where
     the model expects sound and some or all of it is missing. times: float64 (n_frames,), seconds,
-    where the frame rate is variable; `fps` is then its mean.
+    where the frame rate is variable; `fps` is then its mean. start: when the first frame was
+    recorded, None where nothing says it; `moment` gives the time of day of a frame.
     """
 
     path: Path
@@ -50,11 +53,16 @@ class Result:
     warning: str | None = None
     note: str | None = None
     times: np.ndarray | None = None
+    start: RecordingStart | None = None
 
     @cached_property
     def edges(self) -> np.ndarray:
         """When each frame begins, and the last one ends, in seconds: float64 (n_frames + 1,)."""
         return frame_edges(len(self.scores), self.fps, self.times)
+
+    def moment(self, frame: int) -> datetime | None:
+        """The time of day at which a frame begins, with its offset from UTC; None where `start` is not known."""
+        return self.start.at(self.edges[frame]) if self.start else None
 
     @property
     def duration(self) -> float:
@@ -126,6 +134,7 @@ class Scorer:
         rule: EventRule | None = None,
         on_clips: OnClips | None = None,
         cache: Path | None = None,
+        start_rule: StartRule = StartRule(),
     ) -> Result:
         """Score a video, or a feature file (.npz).
 
@@ -135,6 +144,7 @@ class Scorer:
         on_clips: called with the path, the clips done and the clips in all (None: not known).
         cache: where the features of the video are kept, as a feature file, and taken from if they are
         there already, of this very video and with these settings; an interrupted run resumes from it.
+        start_rule: how the result's `start` is found: by the file's name, or its creation time.
 
         Raises VideoError or FeatureError where there is nothing to read, UsageError where there is no
         such mode or the features are not of the kind that the model knows.
@@ -155,7 +165,8 @@ class Scorer:
             f"{path}: {len(features.visual)} clips, {rate}{features.fps:.3f} frames/s, {features.precision}, {mode}"
         )
         notes = features.warning, features.sound_warning
-        return Result(path, scores, features.fps, events, mode, rule, *notes, features.times)
+        start = start_rule.start_of(path.parent / Path(features.source).name, features.creation_time)
+        return Result(path, scores, features.fps, events, mode, rule, *notes, features.times, start)
 
     def _extracted(self, path: Path, on_clips: OnClips | None, cache: Path | None) -> Features:
         """The features of a video, from the cache where they are there."""

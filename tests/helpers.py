@@ -39,13 +39,17 @@ def write_video(path: Path, stamps_ms: list[int], rate=25, keyframe_every: int =
     return path
 
 
-def result_of(spans: list[tuple[int, int]], n_frames: int, fps: float, name="clip.mp4", times=None) -> Result:
+def result_of(
+    spans: list[tuple[int, int]], n_frames: int, fps: float, name="clip.mp4", times=None, start=None
+) -> Result:
     scores = np.full(n_frames, 0.05, np.float32)
-    for start, end in spans:
-        scores[start:end] = 0.7
-        scores[(start + end) // 2] = 0.9
+    for first, end in spans:
+        scores[first:end] = 0.7
+        scores[(first + end) // 2] = 0.9
     rule = EventRule(gap=0, shortest=0)
-    return Result(Path(name), scores, float(fps), find_events(scores, fps, rule, times), "video", rule, times=times)
+    return Result(
+        Path(name), scores, float(fps), find_events(scores, fps, rule, times), "video", rule, times=times, start=start
+    )
 
 
 def files_of(section: str) -> dict[str, str]:

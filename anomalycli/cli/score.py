@@ -17,6 +17,7 @@ from .options import device_options, mode_option, talk_options, use_reader, vide
 from .progress import clip_progress
 from .tables import print_summary, summary_row
 from .terminal import complain, say, shown
+from .time_of_day import check_one_input, say_sources, start_options
 
 if TYPE_CHECKING:
     from ..events import EventRule
@@ -98,9 +99,10 @@ MARGIN = 1.0  # seconds
         "--shortest", type=float, show_default="the model's", help="Events shorter than this many seconds are dropped."
     ),
 )
+@start_options
 @device_options
 @talk_options
-def score(videos, sample, model, weights, mode, as_json, device, precision, reader, **options) -> None:
+def score(videos, sample, model, weights, mode, as_json, start_rule, device, precision, reader, **options) -> None:
     """Score every frame of VIDEOS and find the events.
 
     \b
@@ -113,20 +115,22 @@ def score(videos, sample, model, weights, mode, as_json, device, precision, read
     """
     use_reader(reader)
     inputs = inputs_of(videos, sample)
+    check_one_input(start_rule, len(inputs))
     outputs = outputs_of(options, inputs)
     from ..score import Scorer
 
     scorer = Scorer.load(model, device, precision, weights)
     rule = rule_of(scorer.info.events, options)
     with clip_progress() as on_clips:
-        run = score_inputs(inputs, scorer, outputs, mode, rule, on_clips)  # raises before any work
+        run = score_inputs(inputs, scorer, outputs, mode, rule, on_clips, start_rule)  # raises before any work
         for note in run.notes:
             complain(f"[yellow]note[/]  {escape(note)}")
         if calibrated := scorer.calibrate([item.path for item in run.inputs if not is_feature_file(item.path)]):
             say(escape(calibrated))
-        rows, written = print_results(run, as_json)
+        rows, written, sources = print_results(run, as_json)
     if rows and not as_json:
         print_summary(rows)
+    say_sources(sources, start_rule)
     print_written(run, outputs, written)
     finish(failed=len(run.failures), done=len(rows))
 
@@ -208,16 +212,18 @@ def rule_of(rule: "EventRule", options: dict[str, Any]) -> "EventRule":
         raise UsageError(str(error)) from error
 
 
-def print_results(run: ScoreRun, as_json: bool) -> tuple[list[dict[str, str]], Counter[str]]:
+def print_results(run: ScoreRun, as_json: bool) -> tuple[list[dict[str, str]], Counter[str], Counter[str]]:
     """Score the inputs of `run` and print what happens to each: failures, notes, and JSON if it was asked for.
 
-    Returns the rows of the summary table and the number of files written by what their names end with. Results
-    themselves are not kept: those of many long videos would fill the memory.
+    Returns the rows of the summary table, the number of files written by what their names end with, and the number of
+    videos by the source of their times of day. Results themselves are not kept: those of many long videos would fill
+    the memory.
     """
     from ..export.writers import to_json
 
     rows: list[dict[str, str]] = []
     written: Counter[str] = Counter()
+    sources: Counter[str] = Counter()
     for scored in run:
         written += scored.written
         if scored.failure:
@@ -225,6 +231,7 @@ def print_results(run: ScoreRun, as_json: bool) -> tuple[list[dict[str, str]], C
         result = scored.result
         if result is None:
             continue
+        sources.update([result.start.source] if result.start else [])
         if result.note:
             say(escape(result.note))
         if result.warning:
@@ -232,7 +239,7 @@ def print_results(run: ScoreRun, as_json: bool) -> tuple[list[dict[str, str]], C
         if as_json:
             click.echo(to_json(result))
         rows.append(summary_row(result) | {"video": shown(scored.title)})
-    return rows, written
+    return rows, written, sources
 
 
 def print_written(run: ScoreRun, outputs: Outputs, written: Counter[str]) -> None:

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..media.timecode import clock
+from ..media.timecode import clock, time_of_day
 from .terminal import say, shown
 
 SPARK, WIDE = 24, 100  # columns of a sparkline, and of a terminal with room for it
@@ -18,16 +18,20 @@ def summary_row(result) -> dict[str, str]:
     from ..export.envelope import sparkline  # numpy, which --help does without
 
     peak = int(result.scores.argmax())
-    events = [
-        f"{clock(result.edges[event.start])}-{clock(result.edges[event.end])} [dim]{event.score:.2f}[/]"
-        for event in result.events
-    ]
+    events, day = [], None
+    for event in result.events:
+        span = f"{clock(result.edges[event.start])}-{clock(result.edges[event.end])}"
+        if (start := result.moment(event.start)) and (end := result.moment(event.end)):
+            span = f"{time_of_day(start, start.date() != day)}-{time_of_day(end, False)}"
+            day = start.date()
+        events.append(f"{span} [dim]{event.score:.2f}[/]")
+    moment = result.moment(peak)
     return {
         "video": shown(result.path.name),
         "duration": clock(result.duration),
         "scores": sparkline(result.scores, SPARK),
         "peak": f"{result.scores[peak]:.2f}",
-        "at": clock(result.edges[peak]),
+        "at": time_of_day(moment) if moment else clock(result.edges[peak]),
         "mode": result.mode,
         "events": "  ".join(events) or "[dim]none[/]",
     }

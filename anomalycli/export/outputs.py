@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import AnomalyError, UsageError, cause
 from ..inputs import Input
+from ..media.start_time import StartRule
 from ..names import readable
 from ..storage import whole
 from .base import BUILT_IN, PICTURES, Context, Intervals, load_writer, output_path, write_output
@@ -98,8 +99,10 @@ class ScoreRun:
         for item in self.inputs:
             scored = Scored(_title(item), self.outputs.truths.get(item.name))
             try:
-                how = self.how
-                scored.result = self.scorer.score(item.path, how.mode, how.rule, how.on_clips, self._cache(item))
+                how, cache = self.how, self._cache(item)
+                scored.result = self.scorer.score(
+                    item.path, how.mode, how.rule, how.on_clips, cache, start_rule=how.start_rule
+                )
             except (AnomalyError, OSError) as error:
                 scored.failure = str(error)
             else:
@@ -210,6 +213,7 @@ class Scoring:
     mode: str = "auto"
     rule: "EventRule | None" = None
     on_clips: "OnClips | None" = None
+    start_rule: StartRule = StartRule()
 
 
 def score_inputs(
@@ -219,6 +223,7 @@ def score_inputs(
     mode: str = "auto",
     rule: "EventRule | None" = None,
     on_clips: "OnClips | None" = None,
+    start_rule: StartRule = StartRule(),
 ) -> ScoreRun:
     """Score one input after another and write `outputs` of it; the iterator gives what became of each.
 
@@ -226,7 +231,7 @@ def score_inputs(
     installed, the model cannot score videos and there are some, or a file would be lost (see `plan.plan`), and
     StorageError where nothing can be written. What fails later fails that file alone.
     """
-    return ScoreRun(inputs, scorer, outputs, Scoring(mode, rule, on_clips))
+    return ScoreRun(inputs, scorer, outputs, Scoring(mode, rule, on_clips, start_rule))
 
 
 def _is_video(item: Input) -> bool:

@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,41 +12,22 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch
-from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
+from matplotlib.ticker import MaxNLocator
 from sklearn.isotonic import isotonic_regression
 
 from ..events import runs
-from ..media.timecode import clock
+from ..media.start_time import RecordingStart
+from ..media.timecode import clock, time_of_day
 from ..names import readable
 from ..score import Result
 from ..storage import write_whole
 from .base import PICTURES, Context, Intervals
 from .envelope import min_max
 from .lettering import lettered
+from .time_axis import time_labels
 
 GLIMPSES = 6  # most video frames above the curve, each as wide as its share
 COLUMNS = 2000  # of the curve, two points each
-STEPS = (
-    0.1,
-    0.2,
-    0.5,
-    1,
-    2,
-    3,
-    5,
-    10,
-    15,
-    30,
-    60,
-    120,
-    300,
-    600,
-    900,
-    1800,
-    3600,
-    7200,
-    14400,
-)  # seconds between labels
 INK, CURVE, EVENT, TRUTH, QUIET = "#22303c", "#2563a8", "#e4572e", "#15803d", "#8a97a3"
 
 
@@ -55,7 +36,7 @@ class Curve:
     """Data of a plotted video: the beginning of each column, and its lowest and highest score.
 
     `begin`, `length` and intervals are in `unit`: time (seconds) or frame. truth: None where it is not known.
-    threshold: None if events are not plotted.
+    threshold: None if events are not plotted. start: when the recording began, where that is known.
     """
 
     title: str
@@ -67,6 +48,7 @@ class Curve:
     truth: Sequence[tuple[float, float]] | None = None
     threshold: float | None = None
     unit: str = "time"
+    start: RecordingStart | None = None
 
 
 def curve_of(result: Result, truth: Intervals | None = None, title: str | None = None) -> Curve:
@@ -83,6 +65,7 @@ def curve_of(result: Result, truth: Intervals | None = None, title: str | None =
         events=[(at[event.start], at[event.end]) for event in result.events],
         truth=None if truth is None else [(at[start], at[end]) for start, end in truth],
         threshold=result.rule.start_threshold,
+        start=result.start,
     )
 
 
@@ -143,7 +126,7 @@ def sheet_of(curves: Sequence[Curve], kind: str, shared: bool = False) -> bytes:
         _draw_curve(axes, curve, 6, longest if shared else curve.length)
         title, font = lettered(curve.title)
         axes.set_title(title, loc="left", color=INK, fontsize=10, fontweight="bold", parse_math=False, **font)
-        if number < len(curves) - columns:
+        if number < len(curves) - columns and curve.start is None:
             axes.set(xlabel="")
         if number % columns:
             axes.set(ylabel="")
@@ -153,11 +136,14 @@ def sheet_of(curves: Sequence[Curve], kind: str, shared: bool = False) -> bytes:
 
 def described(curve: Curve) -> str:
     """A description of the curve for readers who cannot see it."""
-    at = clock if curve.unit == "time" else "{:.0f}".format
+    at: Callable[[float], str] = clock if curve.unit == "time" else "{:.0f}".format
+    if start := curve.start:
+        at = lambda seconds: time_of_day(start.at(seconds))  # noqa: E731
     peak = int(curve.high.argmax())
     unit = " frames" if curve.unit == "frame" else ""
     highest = f"highest {curve.high[peak]:.2f} at {at(curve.begin[peak])}"
-    words = [f"Anomaly score from 0 to 1 over {at(curve.length)}{unit}, {highest}."]
+    length = clock(curve.length) if curve.unit == "time" else at(curve.length)
+    words = [f"Anomaly score from 0 to 1 over {length}{unit}, {highest}."]
     for name, intervals in (("Events", curve.events), ("Ground truth", curve.truth)):
         if intervals:
             words.append(f"{name}: {', '.join(f'{at(start)} to {at(end)}' for start, end in intervals)}.")
@@ -225,19 +211,14 @@ def _draw_curve(axes, curve: Curve, labels: int = 12, length: float | None = Non
     axes.set(xlim=(0, length), ylim=(-0.03, 1.04 if curve.truth is None else 1.09))  # a curve at 0 stays in sight
     axes.set(xlabel=curve.unit, ylabel="anomaly score", yticks=np.linspace(0, 1, 6))
     if curve.unit == "time":
-        step = next((step for step in STEPS if step * labels >= length), length / labels)
-        axes.xaxis.set_major_locator(MultipleLocator(step))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: _label(seconds + 1e-6, step)))
+        places, texts, name = time_labels(length, labels, curve.start)
+        axes.set_xticks(places, texts)
+        axes.set_xlabel(name)
     else:
         axes.xaxis.set_major_locator(MaxNLocator(labels, integer=True))
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(colors=INK)
     axes.grid(axis="y", color=QUIET, alpha=0.25)
-
-
-def _label(seconds: float, step: float) -> str:
-    """A time on an axis whose labels are `step` seconds apart: no two are written alike."""
-    return clock(seconds) if step >= 1 else f"{int(seconds // 60)}:{seconds % 60:04.1f}"
 
 
 def _annotate(axes, text: str, height: float, colour: str) -> None:
@@ -270,7 +251,8 @@ def _draw_glimpses(strip, axes, glimpses: dict[int, np.ndarray], result: Result)
         glimpse = strip.inset_axes((left + 0.03 * width, 0.05, 0.94 * width, 0.95))
         glimpse.imshow(picture)
         glimpse.set(xticks=[], yticks=[], anchor="S")
-        glimpse.set_title(f"{clock(time)}   {score:.2f}", fontsize=10, color=INK)
+        when = time_of_day(moment, False) if (moment := result.moment(frame)) else clock(time)
+        glimpse.set_title(f"{when}   {score:.2f}", fontsize=10, color=INK)
         glimpse.spines[:].set(color=colour, linewidth=2)
         line = ConnectionPatch((0.5, 0), (time, 1), glimpse.transAxes, axes.get_xaxis_transform(), color=colour, lw=0.8)
         line.set_in_layout(False)

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from ..events import EventRule
-from ..media.timecode import clock
+from ..media.timecode import clock, time_of_day
 from ..names import readable
 from ..score import Result
 from ..storage import write_whole
@@ -63,6 +63,7 @@ class HTML:
             "times": None if result.times is None else _base64((result.times * 1000).round().astype("<u4")),
             "rule": _rule(result.rule),
             "truth": context.truth,
+            "start": _start(result),
             "thumbnails": {frame: _jpeg(picture) for frame, picture in frames.items()},
         }
         return (
@@ -77,6 +78,7 @@ class HTML:
                 embedded=context.embed,
                 index=_link(context.index, context.path) if context.index else None,
                 duration=clock(result.duration),
+                recorded=_recorded(result),
                 version=__version__,
             )
         )
@@ -95,6 +97,7 @@ def page_of(result: Result, context: Context) -> Page:
         {
             **_identity(result, context),
             "duration": round(result.duration, 3),
+            "start": _start(result),
             "rule": _rule(result.rule),
             "events": [
                 (round(float(result.edges[event.start]), 3), round(float(result.edges[event.end]), 3), event.score)
@@ -196,6 +199,29 @@ def _jpeg(picture: np.ndarray) -> str:
 
 def _base64(array: np.ndarray) -> str:
     return base64.b64encode(array.tobytes()).decode()
+
+
+def _start(result: Result) -> list[tuple[float, int, int]] | None:
+    """Local times: from which second on (seconds), what it is or would be at 0 (ms), and its offset from UTC (minutes).
+
+    One entry, or more where clocks are changed during the recording. None where the start is not known.
+    """
+    if result.start is None:
+        return None
+    milliseconds = round(result.start.instant.timestamp() * 1000)
+    return [
+        (begin, milliseconds + minutes * 60_000, minutes) for begin, minutes in result.start.offsets(result.duration)
+    ]
+
+
+def _recorded(result: Result) -> str:
+    """From when to when, in words; "" where that is not known."""
+    if result.start is None:
+        return ""
+    first, last = result.start.at(0), result.start.at(result.duration)
+    zone = result.start.zone.key if result.start.zone else f"UTC{first:%z}"
+    day = f"{first.day} {first:%b %Y}"
+    return f"{day}, {time_of_day(first, False)} to {time_of_day(last, first.date() != last.date())} ({zone})"
 
 
 def _rule(rule: EventRule) -> dict[str, float]:

@@ -13,18 +13,22 @@ from ..names import csv_cell, readable
 from ..score import Result
 from .base import Context
 
-EVENT_COLUMNS = ("event", "start", "end", "peak", "score", "start_time", "end_time", "peak_time")
+EVENT_COLUMNS = (
+    *("event", "start", "end", "peak", "score", "start_time", "end_time", "peak_time"),
+    *("start_at", "end_at", "peak_at"),
+)
+MARKS = ("start", "end", "peak")  # of an event
 
 
 class FrameCSV:
-    """One line per frame: frame (from 0), time (seconds), score."""
+    """One line per frame: frame (from 0), time (seconds), score, time of day (empty where it is not known)."""
 
     def render(self, result: Result, context: Context) -> str:
         rows = (
-            (frame, f"{time:.3f}", f"{score:.5f}")
+            (frame, f"{time:.3f}", f"{score:.5f}", _iso(result, frame))
             for frame, (time, score) in enumerate(zip(result.edges[:-1], result.scores))
         )
-        return _csv(("frame", "time", "score"), rows)
+        return _csv(("frame", "time", "score", "at"), rows)
 
 
 class FrameArray:
@@ -51,7 +55,7 @@ class EventsJSON:
 
 
 class EventsCSV:
-    """One line per event: video, number, frames (half-open), peak frame, score, and the same in seconds."""
+    """One line per event: video, number, frames (half-open), peak, score; the same in seconds, and times of day."""
 
     def render(self, result: Result, context: Context) -> str:
         events = _summary(result)["events"]
@@ -61,9 +65,10 @@ class EventsCSV:
 
 
 def to_json(result: Result) -> str:
-    """One JSON object in one line; events have frames (half-open) and seconds.
+    """One JSON object in one line; events have frames (half-open), seconds, and times of day.
 
-    Numbers that are not finite become null, and bytes in the video's name that are no text become U+FFFD.
+    Times of day are in ISO 8601, and null where the start is not known, as are numbers that are not finite. Bytes in
+    the video's name that are no text become U+FFFD.
     """
     scores = [round(float(score), 5) for score in result.scores]
     return json.dumps(_valid(_summary(result) | {"scores": scores}), allow_nan=False)
@@ -76,18 +81,27 @@ def _summary(result: Result) -> dict:
         "n_frames": len(result.scores),
         "fps": result.fps,
         "duration": round(result.duration, 3),
+        "recorded_at": _iso(result, 0),
+        "recorded_at_source": result.start and result.start.source,
         "span": result.mode,  # the key that mode had up to version 0.1; kept for one release
         "mode": result.mode,
         "events": [
             dataclasses.asdict(event)
             | {"score": round(event.score, 5)}
-            | {f"{name}_time": round(float(result.edges[getattr(event, name)]), 3) for name in ("start", "end", "peak")}
+            | {f"{name}_time": round(float(result.edges[getattr(event, name)]), 3) for name in MARKS}
+            | {f"{name}_at": _iso(result, getattr(event, name)) for name in MARKS}
             for event in result.events
         ],
         "rule": {"start": rule.start_threshold, "end": rule.end_threshold, "gap": rule.gap, "shortest": rule.shortest},
         "warning": result.warning and readable(result.warning),
         "note": result.note and readable(result.note),
     }
+
+
+def _iso(result: Result, frame: int) -> str | None:
+    """The time of day of a frame in ISO 8601 with its offset from UTC, `2023-05-12T03:00:14.000+02:00`."""
+    moment = result.moment(frame)
+    return moment.isoformat(timespec="milliseconds") if moment else None
 
 
 def _valid(value):

@@ -128,6 +128,7 @@ class VideoInProgress:
             sound_missing=self.sound.missing,
             damage=facts.damage,
             lost=facts.lost,
+            creation_time=facts.creation_time,
             tool=f"anomalycli {__version__}",
         )
 

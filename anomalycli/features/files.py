@@ -76,7 +76,7 @@ class Features:
     or None for a constant frame rate `fps`. n_frames and fps are those of the video; source is its name, source_bytes
     and source_mtime are size and time of its file. damage describes damage, lost is the number of lost frames (None:
     unknown). crops lists the crops in order. sound_track is the track of the audio features, sound_missing describes
-    missing sound; clips without sound have zeros.
+    missing sound; clips without sound have zeros. creation_time is the text that the video's container has, or None.
     """
 
     visual: np.ndarray
@@ -94,6 +94,7 @@ class Features:
     sound_missing: str | None = None
     damage: str | None = None
     lost: int | None = 0
+    creation_time: str | None = None
     tool: str = ""
 
     @property

@@ -55,6 +55,7 @@ FEATURES: dict[str, Check] = {
     "sound_missing": _text_or_none,
     "damage": _text_or_none,
     "lost": lambda value: value is None or _whole(0)(value),
+    "creation_time": _text_or_none,
     "tool": _text,
 }
 

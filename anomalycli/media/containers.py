@@ -25,6 +25,7 @@ FORMATS = (
 SUBFILE = "subfile,,start,{start},end,{end},,:{path}"  # a part of a file, as FFmpeg names it
 OPTIONS = {"protocol_whitelist": "file,subfile", "format_whitelist": FORMATS}
 NO_TIMESTAMPS = 0x0080  # FFmpeg's AVFMT_NOTIMESTAMPS
+APPLE, CREATED = "com.apple.quicktime.creationdate", "creation_time"  # Apple's is local time with its offset
 LATEST = 600.0  # seconds that the picture may begin after the sound; what is later is a mistake of the container's
 UNKNOWN_LENGTH = 0xFFFFFF00  # of an AVI file; what is longer is no length
 INDEXED = frozenset(("mov,mp4,m4a,3gp,3g2,mj2", "avi"))  # their index has an entry for each packet
@@ -55,7 +56,7 @@ def open_container(path: Path, part: str | None = None) -> InputContainer:
     if _PLAYLIST.match(begin.removeprefix(b"\xef\xbb\xbf")):
         raise VideoError(f"{path}: a playlist and not a video. Name the files that it lists.")
     try:
-        return av.open(part or url(path), options=OPTIONS)
+        return av.open(part or url(path), options=OPTIONS, metadata_errors="replace")  # tags of any encoding
     except av.error.ArgumentError as error:  # what the list of formats leaves out
         raise VideoError(f"{path}: not a video that can be read (its format is not one of videos).") from error
 
@@ -80,6 +81,14 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
 def has_timestamps(container: InputContainer) -> bool:
     """Whether the container says when its frames are shown: raw streams do not."""
     return not container.format.flags & NO_TIMESTAMPS
+
+
+def creation_time(container: InputContainer, stream: VideoStream) -> str | None:
+    """When the file says that it was recorded, as it is written there; None where it does not say."""
+    for metadata, name in ((container.metadata, APPLE), (container.metadata, CREATED), (stream.metadata, CREATED)):
+        if text := metadata.get(name):
+            return text
+    return None
 
 
 def clock_zero(start: int | None, first: float, rate: float) -> float:

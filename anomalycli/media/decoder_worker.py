@@ -124,6 +124,7 @@ def read_clips(path: Path, request: dict[str, Any], pulse: Pulse) -> Iterator[An
         "ends": video.clip_ends(form.length).tolist(),
         "damage": video.damage,
         "lost": video.n_lost,
+        "creation_time": video.creation_time,
     }
     yield {"facts": facts}, None
 

@@ -59,7 +59,8 @@ class VideoFacts:
 
     times: when each frame begins, in seconds, float64 (n_frames,), or None where frames follow one another at `fps`.
     ends: when each clip ends, in seconds on the file's own clock, float64 (n_clips,). damage: what could not be
-    decoded, or None. lost: how many frames damage took, None where that is not known.
+    decoded, or None. lost: how many frames damage took, None where that is not known. creation_time: as the container
+    has it, None where it has none.
     """
 
     n_frames: int
@@ -68,6 +69,7 @@ class VideoFacts:
     ends: np.ndarray
     damage: str | None
     lost: int | None
+    creation_time: str | None = None
 
 
 @dataclass(frozen=True)

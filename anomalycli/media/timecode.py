@@ -1,5 +1,6 @@
 """Format seconds as times for people, for subtitles, and as SMPTE time codes (SMPTE ST 12-1)."""
 
+from datetime import datetime, timedelta
 from fractions import Fraction
 
 # Rates of editing programs, frames per second.
@@ -14,6 +15,12 @@ def clock(seconds: float) -> str:
     minutes, seconds = divmod(int(seconds + 0.5), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def time_of_day(when: datetime, day: bool = True) -> str:
+    """`12 May 03:00:14`, rounded to seconds; without the day, `03:00:14`."""
+    when += timedelta(seconds=0.5)
+    return f"{when.day} {when:%b %H:%M:%S}" if day else f"{when:%H:%M:%S}"
 
 
 def timeline_rate(fps: float) -> Fraction:

@@ -19,7 +19,15 @@ import numpy as np
 from ..errors import VideoError, cause
 from . import decord_reader
 from .clock import FrameTimes
-from .containers import clock_zero, declared_frames, has_timestamps, open_container, promised_end, video_stream
+from .containers import (
+    clock_zero,
+    creation_time,
+    declared_frames,
+    has_timestamps,
+    open_container,
+    promised_end,
+    video_stream,
+)
 from .demuxer import Demuxer
 from .picture import Scaler, scaled_size, swaps_sides, turning
 
@@ -74,6 +82,7 @@ class Video:
                     self._timed_by = "packet"
                 self._container_start = container.start_time
                 self._promised = promised_end(container, stream)
+                self.creation_time = creation_time(container, stream)
                 self._n_streams = len(container.streams.video)
         except (av.error.FFmpegError, ValueError, IndexError) as error:
             raise VideoError(f"{self.path}: not a video that can be read ({cause(error)}).") from error

@@ -1,5 +1,6 @@
 """The command line as people know it: inputs, outputs, words, settings from a file."""
 
+import dataclasses
 import json
 import os
 import re
@@ -19,6 +20,7 @@ from anomalycli.cli.terminal import log, messages
 from anomalycli.denet import DENet, DENetConfig
 from anomalycli.errors import UsageError
 from anomalycli.export.outputs import FORMATS, Outputs, score_inputs
+from anomalycli.features.files import load_features
 from anomalycli.inputs import expand, find_inputs
 from anomalycli.score import Scorer
 
@@ -260,3 +262,40 @@ def test_features_of_another_kind_cost_themselves_alone(run, features, make_feat
     done = run("score", "features", "--model", "model.safetensors", "--json", code=3)
     assert len(done.stdout.splitlines()) == 6
     assert "another.npz" in done.stderr and "i3d" in done.stderr
+
+
+@pytest.fixture
+def recordings(features, tmp_path) -> Path:
+    """Two of the feature files, of recordings whose names have a time, and one without."""
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    for old, new in (("video00", "hall_20230512_030014"), ("video01", "hall_20230512_040014"), ("video02", "plain")):
+        content = load_features(features / f"{old}.npz")
+        dataclasses.replace(content, source=f"{new}.mp4").save(folder / f"{new}.npz")
+    return folder
+
+
+def test_the_start_of_a_recording_is_in_its_name_or_given(run, recordings):
+    words = ("score", "--model", "model.safetensors", "--timezone", "Europe/Berlin")
+    done = run(*words, "recordings")
+    assert "12 May 03:00:14-03:00:20" in done.stdout and "0:00-0:06" in done.stdout
+    assert "Times of day of 2 videos: from the file name, in Europe/Berlin" in done.stderr
+    given = run(*words, "recordings/plain.npz", "--start", "2023-05-12 23:59:59", "--json")
+    assert json.loads(given.stdout)["recorded_at"] == "2023-05-12T23:59:59.000+02:00"
+    pattern = run(*words, "recordings", "--start-pattern", "hall_%Y%d%m_%H%M%S", "--json")
+    starts = [json.loads(line)["recorded_at"] for line in pattern.stdout.splitlines()]
+    assert starts == ["2023-12-05T03:00:14.000+01:00", "2023-12-05T04:00:14.000+01:00", None]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--start", "yesterday"), r"'yesterday' is no time.*\(--start\)"),
+        (("--start", "2023-05-12 03:00"), r"3 inputs.*\(--start, --start-pattern\)"),
+        (("--start-pattern", "%Y"), r"gives no date and time.*\(--start-pattern\)"),
+        (("--timezone", "Bonn"), r"'Bonn' is no time zone.*\(--timezone\)"),
+    ],
+)
+def test_a_start_that_cannot_be_is_wrong_usage(run, recordings, words, told):
+    done = run("score", "recordings", "--model", "model.safetensors", *words, code=2)
+    assert re.search(told, done.stderr.replace("\n", " "))

@@ -21,6 +21,38 @@ function clock(seconds, digits = 0) {
   return (h ? `${h}:${pad(m)}` : `${m}`) + `:${pad(s)}${tail}`;
 }
 
+// Times of day: `start` is data.start of a page, or null where the start of the recording is not known.
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+function local(start, seconds, unit = 1) {
+  const [, zero, offset] = start.findLast(([from]) => from <= seconds + 1e-6) ?? start[0];
+  return { date: new Date(Math.round((zero + seconds * 1000) / unit) * unit), offset };
+}
+
+// `03:00:14`; or the position in the video where the start is not known.
+function timeOfDay(start, seconds, digits = 0) {
+  if (!start) return clock(seconds, digits);
+  return local(start, seconds, 1000 / 10 ** digits).date.toISOString().slice(11, digits ? 20 + digits : 19);
+}
+
+// `12 May 2023`; "" where the start is not known.
+function dayOf(start, seconds, year = true) {
+  if (!start) return "";
+  const { date } = local(start, seconds, 1000);
+  return `${date.getUTCDate()} ${MONTHS[date.getUTCMonth()]}` + (year ? ` ${date.getUTCFullYear()}` : "");
+}
+
+// `12 May 03:00:14`
+const dayAndTime = (start, seconds, digits = 0) => `${dayOf(start, seconds, false)} ${timeOfDay(start, seconds, digits)}`.trim();
+
+// `2023-05-12T03:00:14.000+02:00`; "" where the start is not known.
+function isoTime(start, seconds) {
+  if (!start) return "";
+  const { date, offset } = local(start, seconds), away = Math.abs(offset);
+  const pad = (value) => String(value).padStart(2, "0");
+  return `${date.toISOString().slice(0, -1)}${offset < 0 ? "-" : "+"}${pad(Math.floor(away / 60))}:${pad(away % 60)}`;
+}
+
 // Events as events.py finds them. edge(i) is the time at which score i begins.
 function findEvents(scores, edge, rule) {
   const begin = Math.fround(rule.start), stop = Math.fround(rule.end), epsilon = 1e-6;

@@ -112,6 +112,12 @@ function drawLevel({ pen, width, colour }, y, dashes) {
   pen.setLineDash([]);
 }
 
+// The first place in view that is a multiple of `step`, counted from midnight where times of day are shown.
+function firstLabel(step) {
+  const before = data.start ? (data.start[0][1] / 1000) % 86400 : 0;
+  return Math.ceil((view.from + before) / step - 1e-9) * step - before;
+}
+
 function drawTimes({ pen, width, height, colour }, bottom) {
   pen.strokeStyle = colour("line");
   pen.lineWidth = 1;
@@ -122,10 +128,10 @@ function drawTimes({ pen, width, height, colour }, bottom) {
   pen.font = "12px system-ui, sans-serif";
   pen.textBaseline = "bottom";
   const steps = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200];
-  const span = view.to - view.from, step = steps.find((s) => (s / span) * width >= 64) ?? 86400;
+  const span = view.to - view.from, step = steps.find((s) => (s / span) * width >= (data.start ? 72 : 64)) ?? 86400;
   let taken = -8;
-  for (let t = Math.ceil(view.from / step) * step; t <= view.to; t += step) {
-    const x = toX(t), text = clock(t), room = pen.measureText(text).width;
+  for (let t = firstLabel(step); t <= view.to; t += step) {
+    const x = toX(t), text = step % 60 || !data.start ? timeOfDay(data.start, t) : timeOfDay(data.start, t).slice(0, 5), room = pen.measureText(text).width;
     const left = Math.min(Math.max(x - room / 2, 0), width - room);
     pen.moveTo(x, bottom);
     pen.lineTo(x, bottom + 4);

@@ -23,6 +23,12 @@ const linkTo = (video, extra = {}) => {
   return video.link + (hash && `#${hash}`);
 };
 
+// When an event begins, with the day where that is another than that of the event before.
+function chipText({ start }, event, before) {
+  const day = dayOf(start, event.start), same = before && day === dayOf(start, before.start);
+  return same || !start ? timeOfDay(start, event.start) : dayAndTime(start, event.start);
+}
+
 function fill(video) {
   const { card, events } = video, shapes = events.map(({ start, end }) => {
     const shape = document.createElementNS("http://www.w3.org/2000/svg", "rect");
@@ -33,10 +39,10 @@ function fill(video) {
   card.querySelector("g").replaceChildren(...shapes);
   card.querySelector(".count").textContent = plural(events.length, "event");
   card.querySelector(".name").href = linkTo(video);
-  const chips = events.slice(0, CHIPS).map((event) => {
+  const chips = events.slice(0, CHIPS).map((event, index) => {
     const item = document.createElement("li"), link = document.createElement("a");
     link.href = linkTo(video, { t: event.start.toFixed(2) });
-    link.textContent = clock(event.start);
+    link.textContent = chipText(video, event, events[index - 1]);
     const verdict = event.entry?.verdict;
     link.dataset.verdict = verdict ?? (event.entry ? "seen" : "unseen");
     link.title = `Event of ${(event.end - event.start).toFixed(1)} s, score ${event.score.toFixed(2)}` + (verdict ? `, ${VERDICTS[verdict]}` : "");

@@ -16,9 +16,10 @@ const playable = () => Boolean(video) && !video.hidden;
 function show(seconds) {
   now = Math.min(Math.max(seconds, 0), duration);
   const frame = frameAt(now), score = scores[frame].toFixed(2);
-  $("readout").textContent = `${clock(now, 1)} · frame ${frame} · score ${score}`;
+  const when = data.start ? `${dayAndTime(data.start, now, 1)} · ` : "";
+  $("readout").textContent = `${when}${clock(now, 1)} · frame ${frame} · score ${score}`;
   box.setAttribute("aria-valuenow", now.toFixed(2));
-  box.setAttribute("aria-valuetext", `${clock(now)} of ${clock(duration)}, score ${score}`);
+  box.setAttribute("aria-valuetext", `${when}${clock(now)} of ${clock(duration)}, score ${score}`);
   if (video && !video.paused && (now > view.to || now < view.from)) pan(now - view.from);
   showHead();
   if (!playable()) showStill();
@@ -102,8 +103,14 @@ function step(direction) {
   else say(direction > 0 ? "No later event" : "No earlier event");
 }
 
-const described = (event) =>
-  `${clock(edge(event.start))} to ${clock(edge(event.end))}, score ${event.score.toFixed(2)}`;
+const described = (event) => `${spanText(event, "to")}, score ${event.score.toFixed(2)}`;
+
+// When an event is, with the day where that is not the first one of the recording.
+function spanText(event, between = "–") {
+  const day = dayOf(data.start, edge(event.start), false), first = dayOf(data.start, 0, false);
+  const [from, to] = [event.start, event.end].map((frame) => timeOfDay(data.start, edge(frame)));
+  return `${day === first ? "" : `${day} `}${from} ${between} ${to}`;
+}
 
 // ---- stills: what is shown where the browser cannot play the video, and beside the mouse
 
@@ -117,7 +124,7 @@ function showStill() {
   const still = nearestStill(now);
   if (still === null) return;
   $("still").src = data.thumbnails[still];
-  $("still").alt = $("still-time").textContent = `Picture at ${clock(edge(still), 1)}`;
+  $("still").alt = $("still-time").textContent = `Picture at ${timeOfDay(data.start, edge(still), 1)}`;
 }
 
 function showFilm(event) {
@@ -125,7 +132,7 @@ function showFilm(event) {
   $("film").replaceChildren(...inside.map((frame) => {
     const button = document.createElement("button"), image = document.createElement("img");
     button.type = "button";
-    Object.assign(image, { src: data.thumbnails[frame], alt: `Picture at ${clock(edge(frame), 1)}` });
+    Object.assign(image, { src: data.thumbnails[frame], alt: `Picture at ${timeOfDay(data.start, edge(frame), 1)}` });
     button.append(image);
     button.addEventListener("click", () => goTo(frame));
     return button;
@@ -139,10 +146,10 @@ function listEvents() {
     const row = document.createElement("tr"), still = nearestStill(edge(event.peak), event);
     const picture = document.createElement(still === null ? "span" : "img");
     if (still === null) picture.className = "blank";
-    else Object.assign(picture, { src: data.thumbnails[still], alt: `Frame at ${clock(edge(still))}` });
+    else Object.assign(picture, { src: data.thumbnails[still], alt: `Frame at ${timeOfDay(data.start, edge(still))}` });
     const button = document.createElement("button"), state = document.createElement("span");
     button.type = "button";
-    button.textContent = `${clock(edge(event.start))} – ${clock(edge(event.end))}`;
+    button.textContent = spanText(event);
     state.className = "state";
     const length = `${(edge(event.end) - edge(event.start)).toFixed(1)} s`;
     for (const content of [picture, button, length, event.score.toFixed(2)]) row.insertCell().append(content);
@@ -151,7 +158,7 @@ function listEvents() {
     return row;
   }));
   const count = events.length, highest = scores[highestFrame].toFixed(2);
-  $("summary").textContent = `${capital(plural(count, "event"))}; the highest score is ${highest}, at ${clock(edge(highestFrame))}.`;
+  $("summary").textContent = `${capital(plural(count, "event"))}; the highest score is ${highest}, at ${dayAndTime(data.start, edge(highestFrame))}.`;
   $("none").hidden = count > 0;
   $("events").hidden = count === 0;
   $("previous").disabled = $("next").disabled = $("download").disabled = count === 0;
@@ -178,10 +185,11 @@ function applyRule(threshold) {
 }
 
 function download() {
-  const names = ["event", "start", "end", "peak", "score", "start_time", "end_time", "peak_time"];
+  const names = ["event", "start", "end", "peak", "score", "start_time", "end_time", "peak_time", "start_at", "end_at", "peak_at"];
   saveCSV(`${data.name.replace(/\.[^.]*$/, "")}.events.csv`, [names, ...events.map((event, index) => [
     index + 1, event.start, event.end, event.peak, event.score.toFixed(5),
     ...["start", "end", "peak"].map((name) => edge(event[name]).toFixed(3)),
+    ...["start", "end", "peak"].map((name) => isoTime(data.start, edge(event[name]))),
   ])]);
 }
 
@@ -221,7 +229,7 @@ function judgeVideo(label) {
 function showVerdict() {
   const event = events[chosen], entry = entryFor(event);
   $("chosen").textContent = event
-    ? `Event ${chosen + 1} of ${events.length}, ${clock(edge(event.start))} – ${clock(edge(event.end))}`
+    ? `Event ${chosen + 1} of ${events.length}, ${spanText(event)}`
     : "No event chosen";
   $("judge").disabled = !event;
   for (const button of $("judge").querySelectorAll("[data-verdict]")) {
@@ -333,7 +341,7 @@ function hover(x) {
   const seconds = Math.min(Math.max(toSeconds(x), 0), duration), frame = frameAt(seconds);
   const still = nearestStill(seconds), lively = playable() && peek && video.readyState > 0;
   $("hover").hidden = false;
-  $("hover-text").textContent = `${clock(seconds, 1)} · score ${scores[frame].toFixed(2)}`;
+  $("hover-text").textContent = `${timeOfDay(data.start, seconds, 1)} · score ${scores[frame].toFixed(2)}`;
   $("hover-still").hidden = lively || still === null;
   if (still !== null) $("hover-still").src = data.thumbnails[still];
   if (peek) {

@@ -1,0 +1,127 @@
+"""Times of day in everything that is written, where the start of a recording is known."""
+
+import csv
+import io
+import json
+import re
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from xml.etree import ElementTree
+from zoneinfo import ZoneInfo
+
+import pandas as pd
+import pysrt
+from helpers import result_of
+
+from anomalycli.cli.tables import summary_row
+from anomalycli.export.base import Context, load_writer, write_output
+from anomalycli.export.report import write_index, write_report
+from anomalycli.export.time_axis import time_labels
+from anomalycli.media.start_time import RecordingStart
+
+BERLIN = ZoneInfo("Europe/Berlin")
+START = RecordingStart(datetime(2023, 10, 29, 0, 30, tzinfo=timezone.utc), "the file name", BERLIN)  # 02:30 in summer
+HOUR = 3600 * 5  # frames
+
+
+def night():
+    """Three hours at 5 frames/s in which summer time ends after half an hour; events at 10 and at 40 minutes."""
+    return result_of([(600 * 5, 620 * 5), (2400 * 5, 2402 * 5)], 3 * HOUR, 5, "hall.mp4", start=START)
+
+
+def written(result, name: str) -> str | bytes:
+    return load_writer(name).render(result, Context(Path("x"), result.path.name))
+
+
+def test_tables_and_json_have_iso_times_with_the_offset_in_force():
+    result = night()
+    rows = list(csv.DictReader(io.StringIO(written(result, "events.csv"))))
+    starts = ["2023-10-29T02:40:00.000+02:00", "2023-10-29T02:10:00.000+01:00"]
+    assert [row["start_at"] for row in rows] == starts
+    assert rows[0]["end_at"] == "2023-10-29T02:40:20.000+02:00"
+    whole = json.loads(written(result, "json"))
+    assert (whole["recorded_at"], whole["recorded_at_source"]) == ("2023-10-29T02:30:00.000+02:00", "the file name")
+    assert [event["start_at"] for event in whole["events"]] == starts
+    frames = pd.read_csv(io.StringIO(written(result, "csv")))
+    times = pd.to_datetime(frames["at"], utc=True)
+    assert (times - times[0]).dt.total_seconds().sub(frames.time).abs().max() < 1e-3
+
+
+def test_without_a_start_there_are_offsets_and_nothing_else():
+    result = result_of([(10, 35)], 100, 25)
+    event = json.loads(written(result, "json"))["events"][0]
+    assert (event["start_at"], event["start_time"]) == (None, 0.4)
+    assert written(result, "events.csv").splitlines()[1].endswith(",,,")
+    assert pd.read_csv(io.StringIO(written(result, "csv")))["at"].isna().all()
+    assert summary_row(result)["events"].startswith("0:00-0:01")
+
+
+def test_subtitles_keep_their_offsets(tmp_path):
+    subtitles = pysrt.open(write_output(night(), tmp_path / "hall", "srt"))
+    assert [subtitle.start.ordinal for subtitle in subtitles] == [600_000, 2_400_000]
+
+
+def test_the_table_has_times_of_day_and_each_day_once():
+    row = summary_row(night())
+    assert row["at"] == "29 Oct 02:40:10"
+    assert re.sub(r"\[.*?\]", "", row["events"]).split() == [
+        *("29", "Oct", "02:40:00-02:40:20", "0.90"),
+        *("02:10:00-02:10:02", "0.90"),
+    ]
+    late = RecordingStart(datetime(2023, 5, 12, 21, 59, 50, tzinfo=timezone.utc), "the file name", BERLIN)
+    events = summary_row(result_of([(0, 25), (500, 525)], 1000, 25, start=late))["events"]
+    assert "12 May 23:59:50" in events and "13 May 00:00:10" in events
+
+
+def test_the_axis_has_round_times_of_day():
+    start = RecordingStart(datetime(2023, 5, 12, 1, 0, 14, tzinfo=timezone.utc), "the file name", BERLIN)
+    places, texts, name = time_labels(3600, 6, start)
+    assert texts == ["03:10", "03:20", "03:30", "03:40", "03:50", "04:00"] and places[0] == 586
+    assert name == "time of day, 12 May 2023"
+    places, texts, _ = time_labels(20, 12, start)
+    assert texts[:2] == ["03:00:14", "03:00:16"] and places[:2] == [0, 2]
+    assert time_labels(0.6, 6, start)[1][:2] == ["03:00:14.0", "03:00:14.1"]
+    over_midnight = RecordingStart(datetime(2023, 5, 12, 21, tzinfo=timezone.utc), "the file name", BERLIN)
+    _, texts, name = time_labels(7200, 4, over_midnight)
+    assert texts == ["23:00", "23:30", "00:00", "00:30", "01:00"] and name.endswith("12 May 2023 to 13 May 2023")
+
+
+def test_the_plot_is_labelled_with_times_of_day():
+    root = ElementTree.fromstring(written(night(), "svg"))
+    texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert "time of day, 29 Oct 2023" in texts
+    # half past two is there twice, and an hour later it is half past two again
+    hours = [text for text in texts if re.fullmatch(r"\d\d:\d\d", text or "")]
+    assert hours[0] == "02:30" and hours.count("02:30") == 2 and hours[-1] == "04:30"
+
+
+def test_a_page_shows_times_of_day_through_a_change_of_clocks(browser, tmp_path):
+    page = write_report(night(), tmp_path / "hall.html", index=tmp_path / "index.html")
+    plain = write_report(result_of([], 50, 25, "x.mp4"), tmp_path / "x.html", index=tmp_path / "index.html")
+    write_index([page, plain], tmp_path / "index.html")
+    browser.get_log("browser")
+    browser.get((tmp_path / "index.html").as_uri())
+    chips = [element.text for element in browser.find_elements("css selector", ".chips a")]
+    assert chips == ["29 Oct 02:40:00", "02:10:00"]
+    browser.find_element("link text", "29 Oct 02:40:00").click()
+    header = browser.find_element("tag name", "header").text
+    assert "Recorded 29 Oct 2023, 02:30:00 to 04:30:00 (Europe/Berlin), from the file name." in header
+    assert "at 29 Oct 02:40:10." in header
+    rows = [row.text.split("\n")[0] for row in browser.find_elements("css selector", "tbody tr")]
+    assert rows == ["02:40:00 \u2013 02:40:20", "02:10:00 \u2013 02:10:02"]
+    assert browser.find_element("id", "readout").text.startswith("29 Oct 02:40:00.0 · 10:00.0 · frame 3000")
+    read = browser.execute_script("return ['start', 'peak'].map((n) => isoTime(data.start, edge(events[1][n])))")
+    assert read == ["2023-10-29T02:10:00.000+01:00", "2023-10-29T02:10:01.000+01:00"]
+    # 59.97 s is the next second, with its minute
+    assert browser.execute_script("return timeOfDay(data.start, 59.97, 1)") == "02:31:00.0"
+    assert browser.execute_script("return timeOfDay(null, 59.97, 1)") == "1:00.0"
+    assert [entry["message"] for entry in browser.get_log("browser")] == []
+
+
+def test_offsets_of_a_recording_are_found_to_the_second():
+    assert START.offsets(3 * 3600) == [(0.0, 120), (1800.0, 60)]
+    assert START.offsets(60) == [(0.0, 120)]
+    assert RecordingStart(START.instant - timedelta(days=1), "", BERLIN).offsets(2 * 86400) == [
+        (0.0, 120),
+        (88200.0, 60),
+    ]
