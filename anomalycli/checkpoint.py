@@ -1,6 +1,7 @@
 """Checkpoints: a trained method as safetensors, with its settings and training record in the metadata."""
 
 import dataclasses
+import hashlib
 import importlib.resources
 import json
 from collections.abc import Callable, Mapping
@@ -125,6 +126,15 @@ def judge_of(model: Method, info: ModelInfo) -> Callable[[np.ndarray], np.ndarra
         return score_bags(model, silent[None], next(iter(model.parameters())).device)[0]
 
     return judge
+
+
+def fingerprint(model: Any) -> str:
+    """A hash of a network's weights."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor], meta: dict) -> None:

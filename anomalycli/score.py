@@ -13,7 +13,8 @@ import numpy as np
 
 from .backbones import Extractor
 from .backbones.base import registered_name
-from .checkpoint import ModelInfo, judge_of, load_bundled, load_model
+from .calibration import ScoredBy
+from .checkpoint import ModelInfo, fingerprint, judge_of, load_bundled, load_model
 from .device import pick_device
 from .errors import AnomalyError, StorageError, UsageError
 from .events import Event, EventRule, find_events, frame_edges
@@ -187,6 +188,14 @@ class Scorer:
         if self.precision != "int8" or not paths:
             return None
         return calibrate(paths, self.extractor, judge_of(self.model, self.info))
+
+    def scored_by(self, mode: str = "auto") -> ScoredBy:
+        """What scores in this mode depend on, for calibrations."""
+        return ScoredBy(self._fingerprint, self.info.kind.backbone, mode)
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return fingerprint(self.model)
 
     def score_features(self, features: Features, mode: str = "auto") -> tuple[np.ndarray, str]:
         """Scores of the frames, float32 (n_frames,), and the mode that was used; crops are averaged.

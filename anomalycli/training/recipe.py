@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..checkpoint import ModelInfo, TrainingRecord, save_model
+from ..checkpoint import ModelInfo, TrainingRecord, fingerprint, save_model
 from ..data.bags import Bags
 from ..errors import UsageError
 from ..events import EventRule
@@ -203,15 +203,6 @@ def _search(
             work.finish(each.cost * each.most_steps)
             table[each.name].append({int(steps): _scores(found) for steps, found in done[key].items()})
     return table
-
-
-def fingerprint(model: Any) -> str:
-    """A hash of a network's weights."""
-    digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _scores(found: dict) -> FoldScores:

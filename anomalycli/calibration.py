@@ -1,0 +1,287 @@
+"""Calibrations: thresholds for a scene, set by its own normal footage, and how often a score occurs there.
+
+`calibrate` makes one, `Calibration.save` writes it as JSON, and `load` reads it.
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+from .errors import AnomalyError, UsageError, cause
+from .events import EventRule
+from .false_alarms import AlarmCounter, AlarmCurve, Alarms, Footage, rate_bound
+from .features import schema
+from .storage import write_whole
+from .version import __version__
+
+VERSION = 1
+SHORTEST = 60.0  # seconds of footage, below which there is nothing to calibrate on
+FURTHEST, STEP = 10, 1.25  # times the length of the footage to which its tail is extrapolated, in steps
+
+
+@dataclass(frozen=True)
+class ScoredBy:
+    """What scores depend on, besides the footage: the fingerprint of the model, its backbone, and the scoring mode."""
+
+    model: str
+    backbone: str
+    mode: str = "auto"
+
+
+@dataclass(frozen=True)
+class Often:
+    """How often normal footage reaches a score: once in `hours`.
+
+    extrapolated: more rarely than the footage can show. bound: "at-least" where it is this often or more often,
+    "at-most" where it is this often or more rarely, else "".
+    """
+
+    hours: float
+    extrapolated: bool = False
+    bound: str = ""
+
+    def __str__(self) -> str:
+        if self.bound == "at-least":
+            return "usual"
+        about = "about " if self.extrapolated else ""
+        rarer = "less than " if self.bound == "at-most" else ""
+        return f"{rarer}{about}once in {time_in_words(self.hours)}"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Thresholds for the videos of a scene, and what is known about them.
+
+    rule: the event rule. target: false alarms per hour that were asked for. hours, videos: of normal footage. events:
+    those that the rule finds in it. rate_bound: upper bound of their rate per hour, at 95% confidence. hours_needed:
+    of such footage without an event, to promise the target. clustering: how many events come together. extrapolated:
+    the thresholds are above all scores of the footage. reached: (score, hours): normal footage reaches it once in so
+    many hours; `shown` of them were counted, the others are extrapolated. scored_by: what the footage was scored by.
+    pattern: of the paths of the videos it is for, None for all. source: the file, once it is one.
+    """
+
+    rule: EventRule
+    target: float
+    hours: float
+    videos: int
+    events: int
+    rate_bound: float
+    hours_needed: float
+    clustering: float
+    extrapolated: bool
+    reached: tuple[tuple[float, float], ...]
+    shown: int
+    scored_by: ScoredBy
+    pattern: str | None = None
+    tool: str = f"anomalycli {__version__}"
+    source: Path | None = dataclasses.field(default=None, compare=False)
+
+    @property
+    def is_promised(self) -> bool:
+        """Whether the footage shows, with 95% confidence, that false alarms are as rare as was asked for."""
+        return self.rate_bound <= self.target
+
+    def once_in(self, score: float) -> Often:
+        """How often normal footage of the scene reaches this score."""
+        below = sum(1 for level, _ in self.reached if level <= score)
+        if not below:
+            return Often(self.reached[0][1] if self.reached else self.hours, bound="at-least")
+        last = below == len(self.reached)
+        beyond = last and score > self.reached[-1][0]
+        return Often(self.reached[below - 1][1], below > self.shown, "at-most" if beyond else "")
+
+    def matches(self, path: PurePath) -> bool:
+        """Whether it is for this video."""
+        return self.pattern is None or path.match(self.pattern)
+
+    def check(self, scored_by: ScoredBy) -> None:
+        """Raises UsageError where scores are made in another way than those of the footage were."""
+        name = self.source or "The calibration"
+        if self.scored_by.backbone != scored_by.backbone:
+            raise UsageError(
+                f"{name}: made with a model for features of {self.scored_by.backbone}, and this model is for those of "
+                f"{scored_by.backbone}. Calibrate again with this model."
+            )
+        if self.scored_by.model != scored_by.model:
+            raise UsageError(
+                f"{name}: made with another model, and scores of two models cannot be compared. Calibrate again with "
+                "this one."
+            )
+        if self.scored_by.mode != scored_by.mode:
+            raise UsageError(
+                f"{name}: made in the scoring mode {self.scored_by.mode}, and this one is {scored_by.mode}. Score in "
+                "that mode, or calibrate again.",
+                "mode",
+            )
+
+    def save(self, path: Path) -> None:
+        """Write the file atomically."""
+        content = dataclasses.asdict(self)
+        del content["source"]
+        write_whole(path, json.dumps({"anomalycli": "calibration", "version": VERSION} | content, indent=1) + "\n")
+
+
+def calibrate(footage: Sequence[Footage], target: float, rule: EventRule, scored_by: ScoredBy) -> Calibration:
+    """Set thresholds so that events in footage like this come at most `target` times per hour.
+
+    Going down from the highest score, a threshold is promised as long as the upper bound of its rate of events (95%,
+    for events that come together) is at most the target; the first that is not ends the search, so the promise holds
+    in spite of the choice (fixed-sequence testing). Where the footage is too short to promise even that its highest
+    score is not exceeded, the threshold is extrapolated from its tail, and `extrapolated` says so.
+
+    rule: the gap, the shortest length, and the ratio of end to start threshold are kept.
+
+    Raises UsageError where the footage is too short or has one score throughout, AnomalyError where even events at
+    the highest possible score are too many.
+    """
+    _check(footage, target)
+    curve = AlarmCurve(AlarmCounter(footage, rule))
+    counter = curve.counter
+    passed: tuple[float, float, Alarms] | None = None
+    first: tuple[float, float, Alarms] | None = None
+    for step in curve.descend():
+        first = first or step
+        if curve.bound(step[2]) > target:
+            break
+        passed = step
+    low, high, alarms = passed or first or (curve.highest, curve.highest, counter.at(curve.highest))
+    threshold = (low + high) / 2
+    extrapolated = passed is None
+    if extrapolated:
+        if len(alarms):
+            raise AnomalyError(
+                f"This footage has {len(alarms)} events with the highest possible score, 1, in {counter.hours:.1f} "
+                f"hours, so no threshold gives {target:g} per hour. Are these videos normal? If they are, train the "
+                "model on some of them."
+            )
+        threshold = max(high, curve.extrapolate(target))
+    reached, shown = _reached(curve, target)
+    return Calibration(
+        counter.rule_at(threshold),
+        target,
+        counter.hours,
+        len(footage),
+        len(alarms),
+        curve.bound(alarms),
+        rate_bound(0, 1.0, curve.clustering) / target,
+        curve.clustering,
+        extrapolated,
+        reached,
+        shown,
+        scored_by,
+    )
+
+
+def load(path: Path) -> Calibration:
+    """The calibration in a file. Raises UsageError where it cannot be read or is not one."""
+    try:
+        content = json.loads(path.read_bytes())
+        if not isinstance(content, dict) or content.pop("anomalycli", None) != "calibration":
+            raise ValueError("it is something else")
+        if content.pop("version", None) != VERSION:
+            raise ValueError("it was written in a format that this version does not read")
+        if missing := _CONTENT.keys() - content.keys():
+            raise ValueError(f"it has no {min(missing)}")
+        if wrong := schema.fault(content, _CONTENT):
+            raise ValueError(f"its {wrong}")
+        rule = EventRule(**content.pop("rule"))
+        scored_by = ScoredBy(**content.pop("scored_by"))
+        reached = tuple((float(score), float(hours)) for score, hours in content.pop("reached"))
+        return Calibration(rule=rule, scored_by=scored_by, reached=reached, source=path, **content)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({cause(error)}).") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: not a calibration ({error}). `anomalycli calibrate` writes one.") from error
+
+
+def choose(calibrations: Sequence[Calibration], path: PurePath) -> Calibration | None:
+    """The first calibration that is for the video at `path`, or None."""
+    return next((each for each in calibrations if each.matches(path)), None)
+
+
+def time_in_words(hours: float) -> str:
+    """A length of time with one unit and at most two digits that count."""
+    units = {"days": 24.0, "hours": 1.0, "minutes": 1 / 60, "seconds": 1 / 3600}
+    unit = next((unit for unit, length in units.items() if hours >= 2 * length), "seconds")
+    value = hours / units[unit]
+    return f"{value:.1f} {unit}".replace(".0 ", " ") if value < 10 else f"{value:,.0f} {unit}"
+
+
+def _check(footage: Sequence[Footage], target: float) -> None:
+    if not 0 < target < math.inf:
+        raise UsageError(f"False alarms per hour must be more than 0, not {target:g}.", "false_alarms_per_hour")
+    seconds = sum(video.hours for video in footage) * 3600
+    if seconds < SHORTEST:
+        raise UsageError(
+            f"{seconds:.0f} seconds of normal footage are too little: {3 / target:.0f} hours promise "
+            f"{target:g} false alarms per hour."
+        )
+    low, high = (pick(float(pick(video.scores)) for video in footage) for pick in (min, max))
+    if high - low < 1e-6:
+        raise UsageError(
+            f"All scores of this footage are {high:.3f}, so there is nothing to choose a threshold by. A model that "
+            "scores all alike was trained on too little, or on other features."
+        )
+
+
+def _reached(curve: AlarmCurve, target: float) -> tuple[tuple[tuple[float, float], ...], int]:
+    """`Calibration.reached`, scores rising, and how many of them are counted."""
+    hours = curve.counter.hours
+    found: list[tuple[float, float]] = []
+    for level, count in zip(curve.levels, curve.counts, strict=True):  # of thresholds with equal counts, the lowest
+        if found and found[-1][1] == hours / max(count, 1):
+            found[-1] = (float(level), found[-1][1])
+        elif count:
+            found.append((float(level), hours / count))
+    found.reverse()
+    shown = len(found)
+    often = hours
+    while curve.tail and (often := often * STEP) <= max(FURTHEST * hours, 1.001 / target):
+        score = curve.tail.score(1 / often)
+        if found[-1][0] < score < 1:
+            found.append((score, often))
+    return tuple((round(score, 6), round(often, 6)) for score, often in found), shown
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value) and value >= 0
+
+
+def _count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _pairs(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and all(isinstance(pair, list) and len(pair) == 2 for pair in value)
+        and all(_number(each) for pair in value for each in pair)
+    )
+
+
+_SCORED_BY: dict[str, schema.Check] = {"model": _text, "backbone": _text, "mode": _text}
+_RULE: dict[str, schema.Check] = dict.fromkeys(EventRule.__dataclass_fields__, _number)
+_CONTENT: dict[str, schema.Check] = {
+    "rule": lambda value: not schema.fault(value, _RULE),
+    "target": _number,
+    "hours": _number,
+    "videos": _count,
+    "events": _count,
+    "rate_bound": _number,
+    "hours_needed": _number,
+    "clustering": _number,
+    "extrapolated": lambda value: isinstance(value, bool),
+    "reached": _pairs,
+    "shown": _count,
+    "scored_by": lambda value: not schema.fault(value, _SCORED_BY),
+    "pattern": lambda value: value is None or (_text(value) and value != ""),
+    "tool": _text,
+}

@@ -1,0 +1,228 @@
+"""How often normal footage raises events: counts by threshold, exact intervals, and the tail beyond the highest score.
+
+Events are not independent: whatever raises one (a lorry, rain, a busy hour) raises several. So footage is divided into
+blocks, and where their counts vary more than those of independent events, as many events count as one, and as many
+hours (quasi-Poisson: the dispersion is Pearson's chi-square over its degrees of freedom).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from scipy.special import expit, logit
+from scipy.stats import chi2, genpareto
+
+from .events import Event, EventRule, find_events, frame_edges
+
+CONFIDENCE = 0.95
+BLOCKS, SHORTEST_BLOCK, LONGEST_BLOCK = 20, 60.0, 900.0  # about how many, and seconds of each
+MANY_VIDEOS = 5  # from which on whole videos are blocks, too
+SOME_EVENTS = 10  # from which on counts tell their own dispersion, and a tail can be fitted
+TAIL_EVENTS = 30  # of the highest, to which the tail is fitted
+HEAVIEST = 0.5  # largest shape of a tail
+GRID = 100  # thresholds between the median and the highest score
+CERTAIN = 1e-6  # scores are taken to be at least this far from 0 and 1
+
+
+@dataclass(frozen=True)
+class Footage:
+    """Scores of a video that shows nothing abnormal.
+
+    scores: float32 (n_frames,). times: of the frames, seconds (n_frames,), where the frame rate is variable, else None.
+    """
+
+    name: str
+    scores: np.ndarray
+    fps: float
+    times: np.ndarray | None = None
+
+    @cached_property
+    def edges(self) -> np.ndarray:
+        """When each frame begins, and the last one ends, in seconds: float64 (n_frames + 1,)."""
+        return frame_edges(len(self.scores), self.fps, self.times)
+
+    @property
+    def hours(self) -> float:
+        """Length."""
+        return float(self.edges[-1]) / 3600
+
+    @property
+    def highest(self) -> float:
+        """The highest score."""
+        return float(self.scores.max())
+
+    @property
+    def highest_at(self) -> float:
+        """When it is reached, in seconds."""
+        return float(self.edges[int(self.scores.argmax())])
+
+
+@dataclass(frozen=True)
+class Alarms:
+    """Events of all footage at one start threshold: their scores, and the number of the block and the video of each."""
+
+    threshold: float
+    peaks: np.ndarray
+    blocks: np.ndarray
+    videos: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.peaks)
+
+
+class AlarmCounter:
+    """Counts the events of footage at any start threshold; the end threshold keeps its ratio to the start of `rule`."""
+
+    def __init__(self, footage: Sequence[Footage], rule: EventRule):
+        self.footage, self.rule = footage, rule
+        self.hours = sum(video.hours for video in footage)
+        length = min(max(self.hours * 3600 / BLOCKS, SHORTEST_BLOCK), LONGEST_BLOCK)
+        self._parts = [max(1, round(video.hours * 3600 / length)) for video in footage]
+        self._first = np.concatenate(([0], np.cumsum(self._parts)))
+        self._block_hours = np.repeat([video.hours / n for video, n in zip(footage, self._parts)], self._parts)
+        self._video_hours = np.array([video.hours for video in footage])
+
+    def rule_at(self, threshold: float) -> EventRule:
+        """The rule with this start threshold."""
+        ratio = self.rule.end_threshold / self.rule.start_threshold if self.rule.start_threshold else 0.0
+        return replace(self.rule, start_threshold=threshold, end_threshold=threshold * ratio)
+
+    def at(self, threshold: float) -> Alarms:
+        """The events at this start threshold."""
+        rule = self.rule_at(threshold)
+        found = [
+            (event.score, self._block(number, event), number)
+            for number, video in enumerate(self.footage)
+            for event in find_events(video.scores, video.fps, rule, video.times)
+        ]
+        peaks, blocks, videos = zip(*found, strict=True) if found else ((), (), ())
+        return Alarms(threshold, np.array(peaks, float), np.array(blocks, int), np.array(videos, int))
+
+    def dispersion(self, alarms: Alarms) -> float:
+        """How many events come together, 1 or more: the larger of those over blocks and over whole videos."""
+        found = _dispersion(np.bincount(alarms.blocks, minlength=len(self._block_hours)), self._block_hours)
+        if len(self.footage) >= MANY_VIDEOS:
+            counts = np.bincount(alarms.videos, minlength=len(self.footage))
+            found = max(found, _dispersion(counts, self._video_hours))
+        return found
+
+    def _block(self, number: int, event: Event) -> int:
+        video = self.footage[number]
+        part = int(video.edges[event.peak] / video.edges[-1] * self._parts[number])
+        return int(self._first[number]) + min(part, self._parts[number] - 1)
+
+
+def _dispersion(counts: np.ndarray, hours: np.ndarray) -> float:
+    """Pearson's dispersion of counts (B,) in blocks of these hours (B,), at least 1."""
+    if len(counts) < 2 or not counts.sum():
+        return 1.0
+    expected = counts.sum() / hours.sum() * hours
+    return max(1.0, float(((counts - expected) ** 2 / expected).sum() / (len(counts) - 1)))
+
+
+def rate_bound(events: int, hours: float, dispersion: float = 1.0) -> float:
+    """Upper bound of the events per hour, with 95% confidence, after `events` in `hours`: exact for Poisson counts.
+
+    Without an event it is 3 / hours. `dispersion` events count as one (Garwood 1936, on effective counts).
+    """
+    return float(chi2.ppf(CONFIDENCE, 2 * (events / dispersion + 1)) / 2 * dispersion / hours)
+
+
+@dataclass(frozen=True)
+class Tail:
+    """A generalised Pareto distribution of the peaks above a level, on the logit of scores (peaks over threshold).
+
+    level: the logit. rate: peaks above it per hour. scale, shape: of the distribution.
+    """
+
+    level: float
+    rate: float
+    scale: float
+    shape: float
+
+    def score(self, per_hour: float) -> float:
+        """The score that peaks exceed this often."""
+        ratio = self.rate / per_hour
+        gain = np.log(ratio) if self.shape < 1e-6 else (ratio**self.shape - 1) / self.shape
+        return float(expit(self.level + self.scale * gain))
+
+
+def fit_tail(alarms: Alarms, hours: float) -> Tail | None:
+    """The tail of the peaks of `alarms`, or None where they are too few or reach 1.
+
+    Its shape is between 0 (exponential) and HEAVIEST: a bounded tail, which few peaks suggest by chance, would claim
+    that higher scores are impossible.
+    """
+    peaks = logit(np.clip(alarms.peaks, CERTAIN, 1 - CERTAIN))
+    level = float(logit(np.clip(alarms.threshold, CERTAIN, 1 - CERTAIN)))
+    excess = np.maximum(peaks - level, 0.0)
+    if len(excess) < SOME_EVENTS or np.ptp(excess) == 0 or alarms.peaks.max() >= 1 - CERTAIN:
+        return None
+    shape, _, scale = genpareto.fit(excess, floc=0)
+    if not 0 <= shape <= HEAVIEST:
+        shape = min(max(shape, 0.0), HEAVIEST)
+        scale = float(excess.mean()) if shape == 0 else genpareto.fit(excess, f0=shape, floc=0)[2]
+    return Tail(level, len(excess) / hours, float(scale), float(shape))
+
+
+class AlarmCurve:
+    """Events by start threshold, from the highest score down to the median.
+
+    levels: thresholds, falling. counts: events at each, never fewer than at a higher one. tail: beyond the highest
+    score, or None. clustering: how many events come together where there are enough to tell.
+    """
+
+    def __init__(self, counter: AlarmCounter):
+        self.counter = counter
+        scores = np.concatenate([video.scores for video in counter.footage])
+        self.highest, median = float(scores.max()), float(np.median(scores))
+        top, bottom = (float(logit(np.clip(score, CERTAIN, 1 - CERTAIN))) for score in (self.highest, median))
+        self.levels = np.clip(expit(np.linspace(top, bottom, GRID)), 0.0, self.highest)
+        self.levels[0] = self.highest
+        every = [counter.at(level) for level in self.levels]
+        self.counts = np.maximum.accumulate([len(alarms) for alarms in every])
+        self.peaks = np.unique(np.concatenate([alarms.peaks for alarms in every]))[::-1]
+        most = max(every, key=len)
+        self._highest_peaks = next((alarms for alarms in every if len(alarms) >= TAIL_EVENTS), most)
+        self.tail = fit_tail(self._highest_peaks, counter.hours)
+        self.clustering = counter.dispersion(next((alarms for alarms in every if len(alarms) >= SOME_EVENTS), most))
+
+    def dispersion(self, alarms: Alarms) -> float:
+        """That of `alarms`; where they are few, at least that of the more that a lower threshold has."""
+        own = self.counter.dispersion(alarms)
+        return own if len(alarms) >= SOME_EVENTS else max(own, self.clustering)
+
+    def bound(self, alarms: Alarms) -> float:
+        """Upper bound of the rate of such events, per hour."""
+        return rate_bound(len(alarms), self.counter.hours, self.dispersion(alarms))
+
+    def extrapolate(self, per_hour: float) -> float:
+        """The score that events exceed this often, by the tail at the upper bound of its rate; 0 without a tail."""
+        if self.tail is None:
+            return 0.0
+        return replace(self.tail, rate=self.bound(self._highest_peaks)).score(per_hour)
+
+    def descend(self) -> Iterator[tuple[float, float, Alarms]]:
+        """From the top down: the lowest and highest threshold between two successive peaks, and the events there."""
+        upper = min(1.0, self.highest + min((1 - self.highest) / 2, 0.01))
+        for peak in self.peaks:
+            above = float(np.nextafter(np.float32(peak), np.float32(2)))
+            if above <= 1.0:
+                yield above, max(above, upper), self.counter.at(above)
+            else:
+                yield 1.0, 1.0, self.counter.at(1.0)
+            upper = float(peak)
+
+
+def stand_out(footage: Sequence[Footage], most: int = 10) -> list[Footage]:
+    """Videos whose highest score is far above that of the others, the highest first: perhaps they are not normal.
+
+    Far: more than 3.5 robust deviations (of the median, on the logit of scores); none of fewer than MANY_VIDEOS.
+    """
+    if len(footage) < MANY_VIDEOS:
+        return []
+    peaks = logit(np.clip([video.highest for video in footage], CERTAIN, 1 - CERTAIN))
+    deviation = max(1.4826 * float(np.median(np.abs(peaks - np.median(peaks)))), 0.3)
+    far = [i for i in np.argsort(-peaks, kind="stable") if peaks[i] - np.median(peaks) > 3.5 * deviation]
+    return [footage[i] for i in far[:most]]

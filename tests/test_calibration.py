@@ -1,0 +1,214 @@
+"""Thresholds set by normal footage, and what they may promise."""
+
+import dataclasses
+import itertools
+import json
+
+import numpy as np
+import pytest
+from scipy.stats import poisson
+
+from anomalycli.calibration import Often, ScoredBy, calibrate, choose, load, time_in_words
+from anomalycli.errors import AnomalyError, UsageError
+from anomalycli.events import EventRule, find_events
+from anomalycli.false_alarms import AlarmCounter, Alarms, Footage, fit_tail, rate_bound, stand_out
+
+RULE = EventRule(0.5, 0.3)
+BY = ScoredBy("f" * 64, "lite")
+
+
+def footage(hours=2.0, videos=4, seed=0, bumps=30, name="normal") -> list[Footage]:
+    """Quiet footage at one frame per second, with `bumps` short peaks per hour of random height."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for number in range(videos):
+        n = int(hours * 3600 / videos)
+        scores = rng.uniform(0.05, 0.1, n)
+        for at in rng.integers(0, n - 5, rng.poisson(bumps * hours / videos)):
+            scores[at : at + 3] = np.maximum(scores[at : at + 3], 1 / (1 + np.exp(3 - rng.exponential(1.0))))
+        made.append(Footage(f"{name}{number}", scores.astype(np.float32), 1.0))
+    return made
+
+
+def constant(score: float, hours: float = 1.0) -> Footage:
+    return Footage("one", np.full(int(hours * 3600), score, np.float32), 1.0)
+
+
+@pytest.mark.parametrize(("events", "hours"), [(0, 6.0), (3, 6.0), (40, 100.0)])
+def test_the_bound_is_the_rate_at_which_so_few_events_have_five_percent(events, hours):
+    assert poisson.cdf(events, rate_bound(events, hours) * hours) == pytest.approx(0.05)
+
+
+def test_three_hours_without_an_event_promise_one_per_hour():
+    assert rate_bound(0, 3.0) == pytest.approx(1.0, abs=0.002)
+
+
+def test_events_that_come_together_count_as_one():
+    assert rate_bound(12, 6.0, dispersion=4.0) == pytest.approx(4 * rate_bound(3, 6.0))
+    quiet = np.full(3600, 0.1, np.float32)
+    busy = quiet.copy()
+    for at in range(100, 400, 20):
+        busy[at] = 0.9
+    together = AlarmCounter([Footage("a", busy, 1.0), *(Footage(name, quiet, 1.0) for name in "bcde")], RULE)
+    alarms = together.at(0.5)
+    assert len(alarms) == 15
+    assert together.dispersion(alarms) == pytest.approx(15)  # all in one of the five videos: one episode
+    apart = quiet.copy()
+    apart[100::1200] = 0.9
+    spread = AlarmCounter([Footage(name, apart, 1.0) for name in "abcde"], RULE)
+    assert len(spread.at(0.5)) == 15
+    assert spread.dispersion(spread.at(0.5)) == 1.0
+
+
+def test_the_rule_of_a_calibration_finds_as_many_events_as_it_says_and_no_more_than_were_asked_for():
+    normal = footage(hours=20, videos=10)
+    made = calibrate(normal, 1.0, RULE, BY)
+    found = sum(len(find_events(video.scores, video.fps, made.rule)) for video in normal)
+    assert found == made.events > 0
+    assert made.is_promised and made.rate_bound <= 1.0 and not made.extrapolated
+    assert made.rule.end_threshold / made.rule.start_threshold == pytest.approx(0.6)
+    lower = dataclasses.replace(made.rule, start_threshold=0.5 * made.rule.start_threshold, end_threshold=0.15)
+    assert sum(len(find_events(video.scores, video.fps, lower)) for video in normal) > 20
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_new_footage_of_the_scene_has_no_more_events_than_promised(seed):
+    new = AlarmCounter(footage(60, 6, seed=100 + seed), RULE)
+    threshold = calibrate(footage(6, 3, seed), 1.0, RULE, BY).rule.start_threshold
+    assert 0 < len(new.at(threshold)) / 60 <= 1.0
+
+
+def test_too_little_footage_extrapolates_and_says_what_it_would_need():
+    made = calibrate(footage(hours=2), 0.1, RULE, BY)
+    assert made.extrapolated and not made.is_promised and made.events == 0
+    assert made.rate_bound == pytest.approx(3 / 2 * made.clustering, rel=0.01)
+    assert made.hours_needed == pytest.approx(30 * made.clustering, rel=0.01)
+    highest = max(video.highest for video in footage(hours=2))
+    assert highest < made.rule.start_threshold < 1
+
+
+def test_scores_have_a_frequency_that_falls_with_their_height():
+    normal = footage(hours=20, videos=10, bumps=10)
+    made = calibrate(normal, 0.1, RULE, BY)
+    hours = [made.once_in(score) for score in np.linspace(0.1, 0.99, 50)]
+    assert all(earlier.hours <= later.hours for earlier, later in itertools.pairwise(hours))
+    score = sorted(video.highest for video in normal)[-5]  # reached by 5 of 10 videos at least
+    assert 20 / 15 < made.once_in(score).hours <= 20 / 5
+    assert not made.once_in(score).extrapolated
+    beyond = made.once_in(1.0)
+    assert beyond.extrapolated and beyond.hours > 20 and beyond.bound == "at-most"
+    assert str(made.once_in(0.01)) == "usual"
+
+
+def test_the_tail_is_fitted_to_exponential_peaks():
+    rng = np.random.default_rng(0)
+    logits = 1.0 + rng.exponential(0.5, 400)
+    peaks = 1 / (1 + np.exp(-logits))
+    tail = fit_tail(Alarms(1 / (1 + np.exp(-1.0)), peaks, np.zeros(400, int), np.zeros(400, int)), hours=100.0)
+    assert tail and tail.rate == 4.0
+    expected = 1 + 0.5 * np.log(400)  # once in 100 hours
+    assert np.log(tail.score(0.01) / (1 - tail.score(0.01))) == pytest.approx(expected, abs=0.8)
+
+
+def test_abnormal_videos_in_the_footage_stand_out():
+    normal = footage(hours=4, videos=12, bumps=0)
+    abnormal = Footage("theft", np.concatenate((np.full(600, 0.1), np.full(20, 0.99))).astype(np.float32), 1.0)
+    assert [video.name for video in stand_out([*normal, abnormal])] == ["theft"]
+    assert abnormal.highest_at == 600
+    assert stand_out(normal) == []
+
+
+@pytest.mark.parametrize(
+    ("normal", "target", "sentence"),
+    [
+        ([constant(0.3)], 1.0, "All scores of this footage are 0.300"),
+        ([constant(1.0)], 1.0, "All scores of this footage are 1.000"),
+        ([Footage("short", np.linspace(0, 0.5, 30, dtype=np.float32), 1.0)], 0.1, "30 seconds .* 30 hours promise"),
+        ([constant(0.3)], 0.0, "must be more than 0"),
+        ([constant(0.3)], float("nan"), "must be more than 0"),
+    ],
+)
+def test_footage_that_says_nothing_is_refused(normal, target, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        calibrate(normal, target, RULE, BY)
+
+
+def test_normal_footage_at_the_highest_score_is_refused():
+    scores = np.full(7200, 0.1, np.float32)
+    scores[::600] = 1.0
+    with pytest.raises(AnomalyError, match=r"12 events with the highest possible score, 1, in 2.0 hours"):
+        calibrate([Footage("saturated", scores, 1.0)], 0.1, EventRule(0.5, 0.3, shortest=0), BY)
+
+
+def test_one_video_is_enough():
+    made = calibrate(footage(hours=6, videos=1), 1.0, RULE, BY)
+    assert made.videos == 1 and made.is_promised
+
+
+def test_a_calibration_is_read_as_it_was_written(tmp_path):
+    made = dataclasses.replace(calibrate(footage(), 0.1, RULE, BY), pattern="gate/*")
+    made.save(tmp_path / "gate.calibration.json")
+    read = load(tmp_path / "gate.calibration.json")
+    assert read == made and read.source == tmp_path / "gate.calibration.json"
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"anomalycli": "report"}, "something else"),
+        ({"version": 99}, "does not read"),
+        ({"hours": -1}, "'hours' is '-1'"),
+        ({"rule": {"start_threshold": "high"}}, "its 'rule'"),
+        ({"rule": {"start_threshold": 2.0}}, "0 <= end <= start <= 1"),
+        ({"rule": {}, "reached": [[1]]}, "its 'reached'"),
+        ({"surprise": 1}, "'surprise' is unknown"),
+        ({"hours": None}, "it has no hours"),
+    ],
+)
+def test_a_damaged_calibration_is_refused(tmp_path, change, sentence):
+    path = tmp_path / "gate.calibration.json"
+    calibrate(footage(), 0.1, RULE, BY).save(path)
+    content = json.loads(path.read_text()) | change
+    path.write_text(
+        json.dumps({name: value for name, value in content.items() if value is not None or name == "pattern"})
+    )
+    with pytest.raises(UsageError, match=sentence):
+        load(path)
+
+
+def test_what_is_no_json_and_what_is_not_there_is_refused(tmp_path):
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(UsageError, match="not a calibration"):
+        load(tmp_path / "a.json")
+    with pytest.raises(UsageError, match="cannot be read"):
+        load(tmp_path / "b.json")
+
+
+def test_a_calibration_fits_its_model_backbone_and_mode_alone():
+    made = calibrate(footage(), 0.1, RULE, BY)
+    made.check(BY)
+    for other, sentence in (
+        (ScoredBy("0" * 64, "lite"), "another model"),
+        (ScoredBy("f" * 64, "mc3"), "features of lite, and this model is for those of mc3"),
+        (ScoredBy("f" * 64, "lite", "window"), "scoring mode auto, and this one is window"),
+    ):
+        with pytest.raises(UsageError, match=sentence):
+            made.check(other)
+
+
+def test_each_scene_has_its_own_calibration(tmp_path):
+    made = calibrate(footage(), 0.1, RULE, BY)
+    gate, door, rest = (dataclasses.replace(made, pattern=pattern) for pattern in ("gate/*", "door*", None))
+    assert choose([gate, door, rest], tmp_path / "gate" / "monday.mp4") is gate
+    assert choose([gate, door, rest], tmp_path / "door7.mp4") is door
+    assert choose([gate, door, rest], tmp_path / "yard.mp4") is rest
+    assert choose([gate, door], tmp_path / "yard.mp4") is None
+
+
+@pytest.mark.parametrize(
+    ("hours", "words"),
+    [(0.004, "14 seconds"), (0.2, "12 minutes"), (2.5, "2.5 hours"), (47, "47 hours"), (240, "10 days")],
+)
+def test_hours_in_words(hours, words):
+    assert time_in_words(hours) == words
+    assert str(Often(hours)) == f"once in {words}"
