@@ -30,7 +30,7 @@ from damage import WAYS, damaged
 
 from anomalycli.errors import VideoError
 from anomalycli.media.audio import RATE
-from anomalycli.media.decoder import Decoder, DecoderSettings
+from anomalycli.media.decoder import READERS, Decoder, DecoderSettings
 from anomalycli.media.messages import ClipFormat, DecodedClip, Piece, SoundWindows, VideoFacts
 
 SIZE, FRAMES = (96, 64), 30
@@ -133,6 +133,7 @@ def resident(pid: int) -> float:
 def read(decoder: Decoder, path: Path) -> str:
     """What became of the file, a key of FATES; ValueError where the decoder breaks its promise."""
     n_clips = n_windows = 0
+    first = clip = None
     try:
         for message in decoder.clips(path, ClipFormat(16, SHORT_SIDE, MULTIPLE)):
             if not isinstance(message, DecodedClip):
@@ -142,6 +143,7 @@ def read(decoder: Decoder, path: Path) -> str:
             if clip.dtype != np.uint8 or clip.ndim != 4 or clip.shape[0] != 16 or clip.shape[3] != 3:
                 raise ValueError(f"a clip of {clip.dtype} {clip.shape}")
             n_clips += 1
+            first = clip[0] if first is None else first
         for message in decoder.windows(path, facts.ends - SOUND, round(SOUND * RATE)):
             n_windows += len(message.samples) if isinstance(message, SoundWindows) else 0
     except VideoError as error:
@@ -151,22 +153,25 @@ def read(decoder: Decoder, path: Path) -> str:
         return next((fate for fate, words in FATES.items() if words and words in reason), "refused")
     if not n_clips or not n_clips == n_windows == -(-facts.n_frames // 16):
         raise ValueError(f"{n_clips} clips and {n_windows} windows of sound of {facts.n_frames} frames")
-    grab_and_cut(decoder, path, facts)
+    grab_and_cut(decoder, path, facts, (first, clip[(facts.n_frames - 1) % 16]))
     return "in part" if facts.damage else "whole"
 
 
-def grab_and_cut(decoder: Decoder, path: Path, facts: VideoFacts) -> None:
-    """Raises ValueError where frames differ from those that were read, or what was cut cannot be played."""
+def grab_and_cut(decoder: Decoder, path: Path, facts: VideoFacts, edges: tuple[np.ndarray, np.ndarray]) -> None:
+    """Raises ValueError where frames differ from `edges`, the first and last that were read, or a cut does not play."""
     last = facts.n_frames - 1
-    grabbed = decoder.grab(path, [0, last, last + 1], short_side=160)
+    grabbed = decoder.grab(path, [0, last, last + 1], SHORT_SIDE)
     if set(grabbed) != {0, last}:
         raise ValueError(f"frames {sorted(grabbed)} of {facts.n_frames} were grabbed")
+    for number, frame in zip((0, last), edges, strict=True):
+        if grabbed[number].shape == frame.shape and not np.array_equal(grabbed[number], frame):
+            raise ValueError(f"frame {number} that was grabbed is not the one that was read")
     times = np.arange(facts.n_frames) / facts.fps if facts.times is None else facts.times
     start, end = facts.n_frames // 3, max(facts.n_frames // 3 + 1, 2 * facts.n_frames // 3)
-    edges = np.append(times[start:end], times[end - 1] + 1 / facts.fps)
+    times = np.append(times[start:end], times[end - 1] + 1 / facts.fps)
     target = path.with_suffix(".part")
     try:
-        decoder.cut(path, [Piece(str(target), start, tuple(edges.tolist()))])
+        decoder.cut(path, [Piece(str(target), start, tuple(times.tolist()))])
         with av.open(str(target)) as container:
             next(container.decode(video=0))
     except VideoError as error:
@@ -185,13 +190,15 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--stall", type=float, default=10.0, help="seconds without progress that count as a hang")
     parser.add_argument("--memory", type=int, default=1024, help="MB that the child may use")
+    parser.add_argument("--reader", choices=READERS, default="auto")
     parser.add_argument("--keep", type=Path, help="folder for files that crash, hang or outgrow the child")
     args = parser.parse_args()
     fates = {way: Counter() for way in WAYS}
     broken_promises, slowest = [], (0.0, "")
     os.environ["SVT_LOG"] = "1"  # that encoder is the one that chats
+    settings = DecoderSettings(args.stall, args.memory, args.reader)
     watch, begin = Watch(), time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder, Decoder(DecoderSettings(args.stall, args.memory)) as decoder:
+    with tempfile.TemporaryDirectory() as folder, Decoder(settings) as decoder:
         sources = make_sources(args.clips, Path(folder))
         prepared = time.perf_counter() - begin
         for number in range(args.files):

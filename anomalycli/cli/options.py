@@ -207,7 +207,7 @@ device_options = section(
         "--reader",
         type=click.Choice(("auto", "decord", "pyav")),
         show_default="auto",
-        help="Library that decodes. auto: decord for small MP4, Matroska and AVI files, PyAV for all others.",
+        help="Library that decodes. auto: PyAV. decord: MP4, Matroska and AVI files, as far as it can.",
     ),
 )
 talk_options = section(

@@ -54,7 +54,9 @@ class Sound:
         first = np.round(np.asarray(starts) * RATE).astype(np.int64)
         given, heard = 0, 0
         buffer, at = np.empty(0, np.float32), int(first[0])  # buffer[0] is sample number `at`
-        for samples in self._samples(at):
+        for begin, samples in self._samples(at, lambda: int(first[given])):  # noqa: B023  (the present value is meant)
+            if begin > at + len(buffer):
+                buffer, at = buffer[:0], begin
             buffer = np.concatenate((buffer, samples))
             while given < len(first) and first[given] + length <= at + len(buffer):
                 window = buffer[first[given] - at :][:length]
@@ -80,8 +82,11 @@ class Sound:
         parts += [f"the sound track is damaged ({self.damage})"] * (self.damage is not None)
         return ", ".join(parts) or None
 
-    def _samples(self, begin: int) -> Iterator[np.ndarray]:
-        """Mono samples without a break from number `begin` on, float32; NaN where the track has none."""
+    def _samples(self, begin: int, wanted: Callable[[], int]) -> Iterator[tuple[int, np.ndarray]]:
+        """Mono samples from number `begin` on, float32, NaN where the track has none, each with its first number.
+
+        Of a gap, what lies before the sample that is `wanted` next is left out: damaged times make gaps of years.
+        """
         at, steady = begin, None  # next sample to give; where the next frame begins if the clock is steady
         for frame in self._frames():
             mono = frame.to_ndarray().mean(0, dtype=np.float32)
@@ -89,12 +94,12 @@ class Sound:
             if place is not None and steady is not None and abs(place - steady) <= JITTER:
                 place = steady
             steady = (place or 0) + len(mono)
-            while at < steady - len(mono):
+            while (at := max(at, min(wanted(), steady - len(mono)))) < steady - len(mono):
                 gap = min(steady - len(mono) - at, RATE)
-                yield np.full(gap, np.nan, np.float32)
+                yield at, np.full(gap, np.nan, np.float32)
                 at += gap
             if at < steady:
-                yield mono[at - steady :]
+                yield at, mono[at - steady :]
                 at = steady
 
     def _frames(self) -> Iterator["av.AudioFrame"]:

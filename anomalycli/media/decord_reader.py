@@ -21,27 +21,27 @@ except ImportError:  # no wheel for this platform
 
 # Its FFmpeg is old and follows playlists: it is given only what PyAV has found to be one of these.
 FORMATS = frozenset(("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"))
-BYTES = 32 << 20  # size of a file beyond which PyAV reads it, in flat memory
+NO_REPEATS = 1e-9  # share of frames that it may repeat in place of some that it cannot decode, before it gives up
 
 
-def suits(path: Path, container: str, of_any_size: bool = False) -> bool:
-    """Whether decord may read the file at all; `container` is FFmpeg's name of its format."""
-    return decord is not None and container in FORMATS and (of_any_size or path.stat().st_size <= BYTES)
+def suits(container: str) -> bool:
+    """Whether decord may read a file at all; `container` is FFmpeg's name of its format."""
+    return decord is not None and container in FORMATS
 
 
 def packet_times(packets: Demuxer, by: str) -> np.ndarray | None:
     """The times of the frames by the packets alone, ascending: float64 (n_packets,). `by` is that of `FrameTimes`.
 
-    None unless each packet is whole and shown, has a time of its own, and none is missing: then the order of the
-    frames is beyond doubt, and a reader that gives as many frames gives the same ones.
+    None unless the first packet is a key frame, each is whole and shown, has a time of its own, and none is missing:
+    then the order of the frames is beyond doubt, and a reader that gives as many frames gives the same ones.
     """
-    times = []
+    times: list[float] = []
     try:
         for packet in packets:
             if packet.stream is not packets.video or not packet.size:
                 continue
             stamp = packet.dts if by == "packet" else packet.pts
-            if stamp is None or packet.is_discard or packet.is_corrupt:
+            if stamp is None or packet.is_discard or packet.is_corrupt or not (times or packet.is_keyframe):
                 return None
             times.append(float(stamp * packet.time_base))
     except av.error.FFmpegError:
@@ -55,11 +55,11 @@ def frames(path: Path, size: tuple[int, int]) -> Iterator[np.ndarray]:
     """Frames as far as decord gets, uint8 (height, width, 3), scaled to `size` = (width, height)."""
     width, height = size
     try:
-        reader = decord.VideoReader(url(path), width=width, height=height, num_threads=1)
+        reader = decord.VideoReader(url(path), width=width, height=height, num_threads=1, fault_tol=NO_REPEATS)
         for _ in range(len(reader)):
             frame = reader.next().asnumpy()
             if frame.shape != (height, width, 3):
                 return
             yield frame
-    except (RuntimeError, StopIteration, UnicodeError, decord.DECORDError):  # Unicode: a name that is not
-        return
+    except (RuntimeError, StopIteration, UnicodeError, decord.DECORDError, decord.DECORDLimitReachedError):
+        return  # UnicodeError: a name that is not text

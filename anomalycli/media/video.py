@@ -1,8 +1,8 @@
 """Video files as consecutive clips.
 
-decord reads small files of the common containers whose packets are in order. PyAV reads all others, and continues at
-the very same frame where decord gives up. Both scale through the same libswscale filter, so a frame does not depend
-on its reader.
+PyAV reads them. decord does where it is asked for, files of the common containers whose packets are in order, and PyAV
+continues at the very same frame where decord gives up. Both scale through the same libswscale filter, so a frame of an
+intact file does not depend on its reader.
 """
 
 import errno
@@ -48,8 +48,8 @@ class Video:
 
     `n_frames` is the number of frames read so far, `n_declared` what the container promises (None
     where it does not say). After the last clip, `damage` tells what could not be decoded, if anything.
-    `reader` is auto, decord or pyav: auto gives decord the files that suit it, decord those of any size, pyav none.
-    The frames are the same. `on_progress` is called with each packet and frame.
+    `reader` is auto, decord or pyav: decord gives decord the files that suit it; with auto and pyav, PyAV reads all.
+    `on_progress` is called with each packet and frame.
 
     Raises VideoError where the file has no frame that can be read.
     """
@@ -115,11 +115,10 @@ class Video:
             yield clip
 
     def _some_of_each_clip(self, length: int, taken: tuple[int, ...]) -> Iterator[np.ndarray]:
-        """`clips` without scaling the frames that are not taken: decord scales all, so PyAV alone reads."""
+        """`clips` without scaling the frames that are not taken."""
         clip = np.empty((len(taken), self.size[1], self.size[0], 3), np.uint8)
         given, scaled = 0, None  # frames that the clip has; what gives the frame that was decoded last
-        self._start()
-        for scaled in self._pyav_frames():
+        for scaled in self._scalable():
             place = (self.n_frames - 1) % length
             if given < len(taken) and place == taken[given]:
                 clip[given], given = scaled(), given + 1
@@ -159,8 +158,8 @@ class Video:
                 return
 
     def _scalable(self) -> Iterator[Callable[[], np.ndarray]]:
-        """Every frame, as a function that scales it, by the reader that `frames` has."""
-        if self._decord_times() is not None:
+        """Every frame, as a function that scales it; decord scales all."""
+        if self.reader == "decord":
             for frame in self.frames():
                 yield partial(np.asarray, frame)
         else:
@@ -222,8 +221,7 @@ class Video:
 
     def _decord_times(self) -> np.ndarray | None:
         """The times of the frames by their packets, where the file suits decord, else None."""
-        suits = self.reader != "pyav" and self._n_streams == 1 and not self._turning
-        if not suits or not decord_reader.suits(self.path, self._format, of_any_size=self.reader == "decord"):
+        if self.reader != "decord" or self._n_streams != 1 or self._turning or not decord_reader.suits(self._format):
             return None
         times = decord_reader.packet_times(Demuxer(self.path, self.on_progress), self._timed_by)
         return None if times is None or len(times) != (self.n_declared or len(times)) else times

@@ -131,6 +131,21 @@ def test_a_gap_in_the_track_is_a_gap_and_moves_nothing(tmp_path):
     assert np.flatnonzero(~np.isnan(after))[0] == pytest.approx(0.1 * RATE, abs=20)
 
 
+@pytest.mark.parametrize("years", [0.5, 30, 3000])
+def test_a_gap_of_years_takes_no_longer_than_its_windows(tmp_path, years):
+    seconds = years * 365 * 86400
+    path = write(tmp_path / "a.mkv", np.arange(50) / 25, [beep(2, 0.5, 48000)])
+    sound = Sound(path)
+    frames = list(sound._frames())
+    for frame in frames[len(frames) // 2 :]:
+        frame.pts += round(seconds / frame.time_base)
+    sound._frames = lambda: iter(frames)
+    n = int(1.0 * RATE)
+    near, gap, far, behind = sound.windows(np.array([0.0, seconds / 2, seconds + 1.2, seconds + 9]), n // 2)
+    assert not np.isnan(near).any() and not np.isnan(far).any()
+    assert np.isnan(gap).all() and np.isnan(behind).all()
+
+
 def test_a_broken_track_gives_what_can_be_read_and_says_so(tmp_path):
     path = write(tmp_path / "clip.mp4", np.arange(100) / 25, [beep(4, 0, 48000)], "aac")
     data = bytearray(path.read_bytes())

@@ -106,6 +106,44 @@ def test_a_tag_that_tells_another_duration_is_only_a_tag(tmp_path, words, suffix
     assert (sum(1 for _ in video.frames()), video.damage) == (30, None)
 
 
+def without_packets(path: Path, target: Path, numbers) -> Path:
+    """A copy of the picture without the packets of these numbers."""
+    with av.open(str(path)) as source, av.open(str(target), "w") as out:
+        stream = source.streams.video[0]
+        copy = out.add_stream_from_template(stream)
+        for number, packet in enumerate(source.demux(stream)):
+            if packet.size and number not in numbers:
+                packet.stream = copy
+                out.mux(packet)
+    return target
+
+
+DAMAGES = {  # name: how a copy of the file is made, whose frames readers that repeat frames miscount
+    "no_first_key.mkv": lambda path, target: without_packets(path, target, range(12)),
+    "no_key.mkv": lambda path, target: without_packets(path, target, range(10, 11)),
+    "zeros.mp4": lambda path, target: zero(path.rename(target), range(25, 30)),
+    "zeros.avi": lambda path, target: zero(path.rename(target), [7, 8]),
+    "whole.mov": lambda path, target: path.rename(target),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_frame_that_is_grabbed_is_the_one_that_was_read_whatever_the_damage(tmp_path, name):
+    codec = "mpeg4" if name.endswith(".avi") else "libx264"
+    path = encode(tmp_path / f"source.{name[-3:]}", 50, codec, options={"g": "10", "bf": "2"})
+    path = DAMAGES[name](path, tmp_path / name)
+    counts = {}
+    for reader in ("auto", "decord"):
+        with Decoder(DecoderSettings(reader=reader)) as decoder:
+            for taken in (None, (0, 15)):
+                *clips, facts = decoder.clips(path, ClipFormat(16, 64, 16, taken))
+                grabbed = decoder.grab(path, [0, 15, facts.n_frames - 1, facts.n_frames], 64)
+                assert sorted(grabbed) == [0, 15, facts.n_frames - 1]
+                assert np.array_equal(clips[0].frames[[0, -1]], [grabbed[0], grabbed[15]])
+                counts[reader, taken] = facts.n_frames, facts.damage
+    assert len(set(counts.values())) == 1, counts
+
+
 def test_a_file_none_of_whose_packets_can_be_decoded_is_refused_with_its_name(tmp_path):
     path = encode(tmp_path / "a.mp4", 20)
     with pytest.raises(VideoError, match=r"a\.mp4: not one frame can be decoded"):
