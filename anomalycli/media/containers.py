@@ -66,8 +66,11 @@ def url(path: Path) -> str:
     return str(path.absolute())
 
 
-def video_stream(container: InputContainer, path: Path) -> VideoStream:
-    """The stream of pictures that a player shows. Raises VideoError if there is none, or only a cover picture."""
+def video_stream(container: InputContainer, path: Path | str) -> VideoStream:
+    """The stream of pictures that a player shows; errors name `path`.
+
+    Raises VideoError if there is none, or only a cover picture.
+    """
     best = container.streams.best("video")
     moving = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
     if best in moving:

@@ -79,6 +79,7 @@ class Decoder:
     def __init__(self, settings: DecoderSettings = DecoderSettings()):
         self.settings = settings
         self._process: subprocess.Popen | None = None
+        self._inherited: tuple[int, ...] = ()  # file descriptors that the process gets
         self._hung, self._closed = False, False
 
     def __enter__(self) -> "Decoder":
@@ -183,6 +184,7 @@ class Decoder:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if debug else subprocess.DEVNULL,
+            pass_fds=self._inherited,
             env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": _python_path()},
         )
         if self._closed:  # by another thread, in the meantime

@@ -20,7 +20,8 @@ from ..errors import VideoError, cause
 from .audio import Sound
 from .cut import cut
 from .encode import FULL
-from .messages import ALIVE, ClipFormat, Piece
+from .messages import ALIVE, ClipFormat, Piece, StreamPlace
+from .stream import Stream
 from .video import Video
 
 SOUND_BLOCK = 32  # windows of sound in one answer
@@ -43,7 +44,7 @@ def main(memory: int) -> None:
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=listen, args=(requests,), daemon=True).start()
     while True:
-        respond(json.loads(requests.get()), memory, answers)
+        respond(json.loads(requests.get()), memory, Pulse(answers, requests))
 
 
 def listen(requests: "queue.SimpleQueue[bytes]") -> None:
@@ -69,11 +70,11 @@ def limit_memory(megabytes: int) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (megabytes << 20, hard))
 
 
-def respond(request: dict[str, Any], memory: int, answers: BinaryIO) -> None:
+def respond(request: dict[str, Any], memory: int, pulse: "Pulse") -> None:
     """Send all answers to one request."""
-    path = Path(request["path"])
+    path, answers = Path(request["path"]), pulse.answers
     try:
-        for head, array in JOBS[request["do"]](path, request, Pulse(answers)):
+        for head, array in JOBS[request["do"]](path, request, pulse):
             send(answers, head, array)
     except VideoError as error:
         send(answers, {"error": str(error)})
@@ -86,8 +87,8 @@ def respond(request: dict[str, Any], memory: int, answers: BinaryIO) -> None:
 class Pulse:
     """Called with each packet and frame that is read, says now and then that the process is alive."""
 
-    def __init__(self, answers: BinaryIO):
-        self.answers, self.last = answers, time.monotonic()
+    def __init__(self, answers: BinaryIO, requests: "queue.SimpleQueue[bytes]"):
+        self.answers, self.requests, self.last = answers, requests, time.monotonic()
 
     def __call__(self) -> None:
         now = time.monotonic()
@@ -157,9 +158,18 @@ def cut_pieces(path: Path, request: dict[str, Any], pulse: Pulse) -> Iterator[An
         yield {"facts": {"errno": error.errno}}, None
 
 
+def read_stream(_path: Path, request: dict[str, Any], pulse: Pulse) -> Iterator[Answer]:
+    """Answers to a request for a stream: each clip, as it happens."""
+    stream = Stream(StreamPlace(**request["place"]), ClipFormat(**request["form"]), pulse)
+    for clip in stream.clips():
+        yield {"times": clip.times.tolist(), "fps": clip.fps, "damaged": clip.damaged}, clip.frames
+    yield {"facts": {}}, None
+
+
 JOBS: dict[str, Callable[[Path, dict[str, Any], Pulse], Iterator[Answer]]] = {
     "clips": read_clips,
     "windows": read_windows,
     "grab": grab_frames,
     "cut": cut_pieces,
+    "stream": read_stream,
 }

@@ -73,6 +73,48 @@ class VideoFacts:
 
 
 @dataclass(frozen=True)
+class StreamPlace:
+    """A stream to read while it runs, and how.
+
+    kind: url, device, growing (a file) or pipe. place: the URL, the device, the path, or the number of the pipe's file
+    descriptor. shown: what messages call it, without credentials. timeout: seconds without data after which it counts
+    as lost. idle: seconds without growth after which a growing file is complete. kept: seconds of packets that are
+    held in memory for recordings.
+    """
+
+    kind: str
+    place: str
+    shown: str
+    timeout: float = 20.0
+    idle: float = 10.0
+    kept: float = 0.0
+
+
+@dataclass(frozen=True)
+class StreamClip:
+    """One clip of a stream: uint8 (n_taken, height, width, 3), RGB.
+
+    times: when each of its frames was taken, seconds since 1970, float64 (n_frames,): fewer than the length of a clip
+    where the stream or its picture size ended, and the last frame is repeated. fps: frames per second that are stated.
+    damaged: packets in it that could not be decoded.
+    """
+
+    frames: np.ndarray
+    times: np.ndarray
+    fps: float
+    damaged: int
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A recording is complete: its file, or what was wrong."""
+
+    target: str
+    path: str | None
+    fault: str | None = None
+
+
+@dataclass(frozen=True)
 class SoundWindows:
     """Some consecutive windows of a sound track: float32 (n, length), NaN where there is no sound."""
 

@@ -75,7 +75,7 @@ class Video:
                 stream = video_stream(container, self.path)
                 self.n_declared = declared_frames(container, stream, self.path)
                 frame = self._first_frame(container, stream)
-                self.fps = _frame_rate(container, stream)
+                self.fps = frame_rate(container, stream)
                 self._format = container.format.name
                 self._timed_by = "timestamp" if has_timestamps(container) else "number"
                 if self._format == "avi":
@@ -295,7 +295,7 @@ class Video:
         return frames
 
 
-def _frame_rate(container: Any, stream: Any) -> float:
+def frame_rate(container: Any, stream: Any) -> float:
     """Frames per second: the container's word, or the stream's own where the container has no times."""
     rates = [stream.average_rate, stream.guessed_rate, stream.codec_context.framerate]
     if not has_timestamps(container):

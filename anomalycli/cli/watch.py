@@ -1,0 +1,104 @@
+"""The command `watch`: score streams while they run, and print events as they happen."""
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import click
+from rich.markup import escape
+
+from .command import PATH, Command, option, section
+from .exits import INTERRUPTED, finish
+from .options import device_options, talk_options, use_reader, weights_option
+from .score import rule_of
+from .terminal import say
+
+
+@click.command(cls=Command, no_args_is_help=True)
+@click.argument("sources", nargs=-1, required=True)
+@section(
+    "What to watch, with which model",
+    option("--model", type=PATH, show_default="fights", help="Model file, or a bundled model: fights, or fights-mc3."),
+    weights_option,
+    option(
+        "--timeout",
+        type=click.FloatRange(min=1),
+        default=20.0,
+        show_default=True,
+        help="Seconds without data after which a stream counts as lost and is opened again.",
+    ),
+    option(
+        "--idle",
+        type=click.FloatRange(min=0),
+        default=10.0,
+        show_default=True,
+        help="Seconds after which a file that does not grow counts as complete.",
+    ),
+)
+@section(
+    "What to print",
+    option("--thumbnails", is_flag=True, help="Add a picture to each `start`, as a data: URL."),
+    option("--scores", is_flag=True, help="Print a line per clip too: the provisional score, and scores now final."),
+)
+@section(
+    "What counts as an event",
+    option("--threshold", type=float, show_default="the model's", help="Score at which an event begins."),
+    option("--end-threshold", type=float, show_default="the model's", help="Score below which it ends."),
+    option("--gap", type=float, show_default="the model's", help="Events closer than this many seconds become one."),
+    option(
+        "--shortest", type=float, show_default="the model's", help="Events shorter than this many seconds are dropped."
+    ),
+)
+@device_options
+@talk_options
+def watch(sources, model, weights, timeout, idle, thumbnails, scores, device, precision, reader, **options) -> None:
+    """Score SOURCES while they run, and print their events as lines of JSON.
+
+    \b
+      anomalycli watch rtsp://user:password@camera/stream
+      anomalycli watch gate=rtsp://10.0.0.8/1 yard=http://10.0.0.9/video
+      anomalycli watch recordings/
+      ffmpeg -i ... -f mpegts - | anomalycli watch -
+
+    SOURCES are URLs (rtsp, http, https, udp, srt, rtmp; HLS too), webcams (/dev/video0), files that still grow, folders
+    that receive recordings, or - for a pipe. NAME=SOURCE gives a source a name. Ctrl-C ends open events, and stops.
+    """
+    from ..live.lines import Lines
+    from ..live.sources import Waits, find_sources
+    from ..live.watcher import Watcher
+    from ..score import Scorer
+
+    use_reader(reader)
+    found = find_sources(sources, Waits(timeout, idle))
+    scorer = Scorer.load(model, device, precision, weights)
+    rule = rule_of(scorer.info.events, options)
+    watcher = Watcher(scorer, [Lines(click.echo, thumbnails, scores)], rule, lambda text: say(escape(text)))
+    with stopped_by_signals(watcher) as signals:
+        for source in found:
+            watcher.add(source)
+        say(escape(f"Watching {', '.join(source.name for source in found)}."))
+        watcher.run()
+    if signals:
+        click.get_current_context().exit(INTERRUPTED if signal.SIGINT in signals else 0)
+    states = [stream.reader.state for stream in watcher.streams.values()]
+    finish(failed=sum(state.fault is not None for state in states), done=sum(state.clips > 0 for state in states))
+
+
+@contextlib.contextmanager
+def stopped_by_signals(watcher: Any) -> Iterator[list[int]]:
+    """Stop the watcher at SIGINT and SIGTERM; yields the list of signals that came."""
+    came: list[int] = []
+
+    def stop(number: int, _frame: Any) -> None:
+        came.append(number)
+        watcher.stop()
+
+    before = {}
+    try:
+        with contextlib.suppress(ValueError):  # not the main thread
+            before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,153 @@
+"""Opening a stream: a URL, a device, a file that grows, or a pipe. What runs in the decoder's process.
+
+A URL may lead on (playlists, redirects), and to the network only. A file or a pipe leads nowhere.
+"""
+
+import errno
+import os
+import select
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import urlsplit
+
+import av
+from av.container import InputContainer
+
+from ..errors import VideoError, cause
+from .containers import FORMATS
+from .messages import StreamPlace
+
+PROTOCOLS = "http,https,httpproxy,tls,tcp,udp,rtp,srtp,rtsp,rtsps,rtmp,rtmps,srt,crypto"  # none opens a file
+NETWORK_FORMATS = f"{FORMATS},hls,dash,rtsp,rtp,rtp_mpegts,sdp,aac,mp3"
+ALONE = {"format_whitelist": FORMATS, "protocol_whitelist": ""}  # opens nothing that the stream names
+ANALYSED = 3_000_000  # microseconds of a network stream that are read to find its tracks
+DEVICES = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
+POLL = 0.1  # seconds between looks at a file that may have grown
+PULSE = 1.0  # seconds of waiting after which the parent hears that this process is alive
+
+
+def open_stream(place: StreamPlace, pulse: Callable[[], None]) -> tuple[InputContainer, "GrowingFile | None"]:
+    """The container of a stream, and its file if that may still grow. Raises VideoError with the reason."""
+    try:
+        if place.kind == "growing":
+            file = GrowingFile(Path(place.place), place, pulse)
+            return _open(file, options=ALONE), file
+        if place.kind == "pipe":
+            pipe = Pipe(int(place.place), place, pulse)
+            return _open(pipe, options=ALONE), None
+        timeout = (place.timeout, place.timeout)
+        if place.kind == "device":
+            return _open(place.place, format=DEVICES.get(sys.platform, "v4l2"), timeout=timeout), None
+        _resolve(place)
+        options = {
+            "protocol_whitelist": PROTOCOLS,
+            "format_whitelist": NETWORK_FORMATS,
+            "analyzeduration": str(ANALYSED),
+            "rtsp_transport": "tcp",  # without it, lost packets are damage; ignored by other protocols
+        }
+        return _open(place.place, options=options, timeout=timeout), None
+    except (av.error.FFmpegError, OSError, ValueError, IndexError) as error:
+        raise VideoError(f"{place.shown}: {reason(error, place)}.") from error
+
+
+def reason(error: BaseException, place: StreamPlace) -> str:
+    """Why a stream cannot be opened or read further, in words."""
+    if isinstance(error, av.error.HTTPUnauthorizedError | av.error.HTTPForbiddenError):
+        return "it refuses access: the user name or the password is wrong or missing"
+    if isinstance(error, av.error.HTTPNotFoundError):
+        return "the server has nothing at this address (404)"
+    if isinstance(error, ConnectionRefusedError):
+        return "nothing answers at this address and port (connection refused)"
+    if isinstance(error, av.error.ExitError | TimeoutError):
+        return f"no data for {place.timeout:g} s"
+    if isinstance(error, av.error.InvalidDataError) and place.kind == "growing" and place.idle == 0:
+        return "not a video that can be read"
+    if isinstance(error, av.error.InvalidDataError) and place.kind in ("growing", "pipe"):
+        return (
+            "no video that can be read while it is written. MPEG-TS, Matroska, FLV and fragmented MP4 can; an "
+            "ordinary MP4 only once it is complete"
+        )
+    if isinstance(error, av.error.ArgumentError):
+        return "no stream of video (its format is not one that is read here)"
+    if place.kind == "url" and getattr(error, "errno", None) in (errno.EIO, errno.ECONNRESET, errno.EPIPE):
+        return f"the connection ended or broke ({cause(error)})"
+    return f"it cannot be read ({cause(error)})"
+
+
+def _open(place: Any, **settings: Any) -> InputContainer:
+    return av.open(place, metadata_errors="replace", **settings)
+
+
+def _resolve(place: StreamPlace) -> None:
+    """Raise VideoError where the host of a URL has no address: FFmpeg says "input/output error" of it."""
+    parts = urlsplit(place.place)
+    if parts.hostname and not parts.hostname.startswith("@"):
+        try:
+            socket.getaddrinfo(parts.hostname, None)
+        except (OSError, UnicodeError) as error:
+            raise VideoError(f"{place.shown}: there is no host '{parts.hostname}', or no network.") from error
+
+
+class GrowingFile:
+    """A file for FFmpeg that ends only when it has not changed for `idle` seconds.
+
+    A demuxer that meets an end in the middle of a packet would lose it. Only one that leaves something out, to look how
+    long the file is, meets the present end.
+    """
+
+    def __init__(self, path: Path, place: StreamPlace, pulse: Callable[[], None]):
+        self.idle, self.pulse = place.idle, pulse
+        try:
+            self.file: BinaryIO = path.open("rb", buffering=0)  # type: ignore[assignment]
+        except FileNotFoundError as error:
+            raise VideoError(f"{place.shown}: there is no such file.") from error
+        self._looks_ahead = False
+        self._stamp: tuple[int, float] | None = None  # size and time of the file when its end was reached
+        self._since = 0.0  # since when they are these, on the monotonic clock
+
+    def read(self, size: int) -> bytes:
+        """At least one byte, or none at the end of the file."""
+        while not (data := self.file.read(size)) and not (self._looks_ahead or self.is_complete()):
+            self.pulse()
+            time.sleep(POLL)
+        return data
+
+    def is_complete(self) -> bool:
+        """Whether the file has not changed for a while. Its time counts only when it is first seen: clocks differ."""
+        stat = os.fstat(self.file.fileno())
+        stamp = stat.st_size, stat.st_mtime
+        if self._stamp is None:
+            self._since = time.monotonic() - max(0.0, time.time() - stat.st_mtime)
+        elif stamp != self._stamp:
+            self._since = time.monotonic()
+        self._stamp = stamp
+        return time.monotonic() - self._since >= self.idle
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        before = self.file.tell()
+        after = self.file.seek(offset, whence)
+        self._looks_ahead = after > before
+        return after
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+
+class Pipe:
+    """A pipe for FFmpeg. Raises TimeoutError where nothing comes for `timeout` seconds."""
+
+    def __init__(self, number: int, place: StreamPlace, pulse: Callable[[], None]):
+        self.number, self.timeout, self.pulse = number, place.timeout, pulse
+
+    def read(self, size: int) -> bytes:
+        """At least one byte, or none at the end."""
+        began = time.monotonic()
+        while not select.select([self.number], [], [], PULSE)[0]:
+            self.pulse()
+            if time.monotonic() - began > self.timeout:
+                raise TimeoutError
+        return os.read(self.number, size)

@@ -1,0 +1,197 @@
+"""A stream as consecutive clips while it runs: what is read in the decoder's process."""
+
+import errno
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from ..errors import VideoError
+from .clock import FrameTimes, PacketClock
+from .containers import has_timestamps, video_stream
+from .messages import ClipFormat, StreamClip, StreamPlace
+from .open_stream import GrowingFile, open_stream, reason
+from .picture import Scaler, scaled_size, swaps_sides, turning
+from .video import frame_rate
+
+STEP = 2.0  # seconds by which the system's clock may move away from a steady one before it counts as set anew
+LATE = 2.0  # seconds by which a frame may come late before the stream's clock counts as stopped in between
+
+
+class Stream:
+    """One stream, read from where it is until it ends. `pulse` is called with each packet.
+
+    Raises VideoError where it cannot be opened or has no picture.
+    """
+
+    def __init__(self, place: StreamPlace, form: ClipFormat, pulse: Callable[[], None]):
+        self.place, self.form, self.pulse = place, form, pulse
+        self.container, self.file = open_stream(place, pulse)
+        try:
+            self.video = video_stream(self.container, place.shown)
+        except VideoError:
+            self.container.close()
+            raise
+        self.fps = frame_rate(self.container, self.video)
+        self.sound = self.container.streams.best("audio")
+        self.damaged = 0  # packets since the last clip
+        self.broken: str | None = None  # what ended the stream
+
+    def clips(self, on_packet: Callable[[Any, float], None] | None = None) -> Iterator[StreamClip]:
+        """Yield clips until the stream ends. `on_packet` gets each packet, of sound too, and when it was taken.
+
+        Raises VideoError if the stream breaks, or gives no picture.
+        """
+        shape = self.video.sample_aspect_ratio
+        clip, n_clips = _Clip(self.form, shape), 0
+        try:
+            for frame, taken_at in self._frames(on_packet):
+                if clip.n_frames and not clip.takes(frame):
+                    yield clip.done(self.fps, self._damage())
+                    n_clips += 1
+                    clip = _Clip(self.form, shape)
+                clip.add(frame, taken_at)
+                if clip.n_frames == self.form.length:
+                    yield clip.done(self.fps, self._damage())
+                    n_clips += 1
+                    clip = _Clip(self.form, shape, clip)
+            if clip.n_frames:
+                yield clip.done(self.fps, self._damage())
+                n_clips += 1
+        finally:
+            self.container.close()
+        if self.broken:
+            raise VideoError(f"{self.place.shown}: {self.broken}.")
+        if not n_clips:
+            raise VideoError(f"{self.place.shown}: the stream ended before its first picture.")
+
+    def _damage(self) -> int:
+        damaged, self.damaged = self.damaged, 0
+        return damaged
+
+    def _frames(self, on_packet: Callable[[Any, float], None] | None) -> Iterator[tuple[Any, float]]:
+        """Each frame, and when it was taken, in seconds since 1970."""
+        by = "packet" if self.container.format.name == "avi" else "timestamp"
+        times = FrameTimes(self.fps, by if has_timestamps(self.container) else "number")
+        clock, wall = PacketClock(self.container), WallClock(_known_start(self.file, self.container, self.place))
+        for packet in self._packets(with_sound=on_packet is not None):
+            clock.correct(packet)
+            if on_packet and packet.size:
+                on_packet(packet, time.time())
+            if packet.stream is not self.video:
+                continue
+            times.packet(packet)
+            try:
+                frames = packet.decode()
+            except av.error.FFmpegError as error:
+                if error.errno == errno.ENOMEM:
+                    raise MemoryError from error
+                times.lost()
+                self.damaged += 1
+                continue
+            self.damaged += bool(packet.is_corrupt)
+            for frame in frames:
+                times.frame(frame)
+                del times.seconds[:-1]  # all that is needed of weeks
+                if wall.was_set():
+                    self.broken = "the system's clock was set, so it is opened again"
+                    return
+                yield frame, wall(times.seconds[-1])
+
+    def _packets(self, with_sound: bool) -> Iterator[Any]:
+        streams = [self.video, self.sound] if with_sound and self.sound else [self.video]
+        try:
+            for packet in self.container.demux(*streams):
+                self.pulse()
+                yield packet
+        except (av.error.FFmpegError, OSError, IndexError) as error:
+            is_new_track = isinstance(error, IndexError)
+            self.broken = "a track that was not announced begins" if is_new_track else reason(error, self.place)
+            end = av.Packet()  # makes the decoder give what it holds
+            end.stream = self.video
+            yield end
+
+
+class _Clip:
+    """A clip on its way; its picture size is that of its first frame."""
+
+    def __init__(self, form: ClipFormat, pixel_shape: Any, before: "_Clip | None" = None):
+        self.form, self.pixel_shape, self.taken = form, pixel_shape, form.taken or tuple(range(form.length))
+        self.scaler: Scaler | None = before.scaler if before else None
+        self.source: tuple[int, int] | None = before.source if before else None  # size of the stream's own frames
+        self.times: list[float] = []
+        self.given = 0
+        self.last: Any = None
+
+    @property
+    def n_frames(self) -> int:
+        return len(self.times)
+
+    def takes(self, frame: Any) -> bool:
+        """Whether the frame has the size of those before."""
+        return self.source == (frame.width, frame.height)
+
+    def add(self, frame: Any, taken_at: float) -> None:
+        if self.scaler is None or not self.takes(frame):
+            self.source, self.scaler = (frame.width, frame.height), _scaler(frame, self.pixel_shape, self.form)
+        if not self.times:
+            width, height = self.scaler.size
+            self.frames = np.empty((len(self.taken), height, width, 3), np.uint8)
+        if self.given < len(self.taken) and self.n_frames == self.taken[self.given]:
+            self.frames[self.given], self.given = self.scaler(frame), self.given + 1
+        self.times.append(taken_at)
+        self.last = frame
+
+    def done(self, fps: float, damaged: int) -> StreamClip:
+        """The clip; where it is not full, its last frame is repeated."""
+        if self.given < len(self.taken):
+            assert self.scaler
+            self.frames[self.given :] = self.scaler(self.last)
+        return StreamClip(self.frames, np.array(self.times), fps, damaged)
+
+
+class WallClock:
+    """When frames were taken, by the system's clock and their timestamps: seconds since 1970.
+
+    Timestamps are exact to each other, and the earliest arrival says where they begin. `start` is when the frame of
+    timestamp 0 was taken, where that is known.
+    """
+
+    def __init__(self, start: float | None = None):
+        self.start, self.known = start, start is not None
+        self.offset = time.time() - time.monotonic()
+        self.last = -np.inf
+
+    def was_set(self) -> bool:
+        """Whether the system's clock was set since."""
+        return not self.known and abs(time.time() - time.monotonic() - self.offset) > STEP
+
+    def __call__(self, seconds: float) -> float:
+        if not self.known:
+            now = time.monotonic() + self.offset
+            if self.start is None or now < self.start + seconds or now > self.start + seconds + LATE:
+                self.start = now - seconds
+        assert self.start is not None
+        self.last = max(self.start + seconds, self.last + 1e-4)
+        return self.last
+
+
+def _scaler(frame: Any, pixel_shape: Any, form: ClipFormat) -> Scaler:
+    width, height = frame.width, frame.height
+    if pixel_shape:
+        width = max(1, round(width * pixel_shape))
+    turned = turning(frame)
+    if swaps_sides(turned):
+        width, height = height, width
+    return Scaler(scaled_size(width, height, form.short_side, form.multiple), turned)
+
+
+def _known_start(file: GrowingFile | None, container: Any, place: StreamPlace) -> float | None:
+    """When timestamp 0 of a file was taken: it was written last when its last frame was; None for all else."""
+    if file is None or not container.duration:
+        return None
+    begin = (container.start_time or 0) / av.time_base
+    return Path(place.place).stat().st_mtime - container.duration / av.time_base - begin

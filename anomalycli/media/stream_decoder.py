@@ -1,0 +1,41 @@
+"""Streams in a process of their own, seen from the parent."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import numpy as np
+
+from ..errors import VideoError
+from .decoder import Decoder, DecoderSettings, _Lost
+from .messages import ClipFormat, StreamClip, StreamPlace
+
+SLOW = 3  # timeouts of a stream after which its process counts as hung
+
+
+class StreamDecoder(Decoder):
+    """A decoder's process that reads one stream. It ends with the stream."""
+
+    def __init__(self, place: StreamPlace, memory: int = 2048):
+        super().__init__(DecoderSettings(stall=SLOW * place.timeout + 10, memory=memory))
+        self.place = place
+        self._inherited = (int(place.place),) if place.kind == "pipe" else ()
+
+    def clips(self, form: ClipFormat) -> Iterator[StreamClip]:  # type: ignore[override]
+        """Yield the clips of the stream as they happen, until it ends.
+
+        Raises VideoError if the stream cannot be opened, breaks, or ends its process.
+        """
+        request = {"do": "stream", "path": self.place.shown, "place": asdict(self.place), "form": asdict(form)}
+        try:
+            self._send(request)
+            while True:
+                head, array = self._receive()
+                if array is None:
+                    break
+                yield StreamClip(array, np.array(head["times"]), head["fps"], head["damaged"])
+        except _Lost as lost:
+            raise VideoError(f"{self.place.shown}: {lost}.") from lost
+        finally:
+            self._end()
+        if "error" in head:
+            raise VideoError(head["error"])

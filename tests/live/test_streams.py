@@ -1,0 +1,307 @@
+"""Streams from real files and real servers, read in the decoder's process."""
+
+import contextlib
+import http.server
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from live_fakes import Heard, write_stream
+
+from anomalycli.errors import VideoError
+from anomalycli.live.sources import FolderSource, StreamSource, Waits, make_source
+from anomalycli.live.watcher import Watcher
+from anomalycli.media.decoder import Decoder
+from anomalycli.media.messages import ClipFormat, StreamClip
+
+FORM = ClipFormat(16, 32, 16, (0, 8))
+FAST = Waits(timeout=3.0, idle=0.3)
+
+
+def read(source: StreamSource) -> list[StreamClip]:
+    """All clips; raises VideoError only where there are none: servers end streams as broken connections end."""
+    clips = []
+    try:
+        for message in source.messages(FORM):
+            assert isinstance(message, StreamClip)
+            clips.append(message)
+    except VideoError as error:
+        if not clips:
+            raise
+        assert "the connection ended or broke" in str(error)
+    return clips
+
+
+def offline(path: Path) -> list[np.ndarray]:
+    with Decoder() as decoder:
+        *clips, _ = decoder.clips(path, FORM)
+    return [clip.frames for clip in clips]
+
+
+def same(clips: list[StreamClip], path: Path) -> bool:
+    return np.array_equal(np.stack([clip.frames for clip in clips]), np.stack(offline(path)))
+
+
+@contextlib.contextmanager
+def serve(answer):
+    """A server that gives each request to `answer(handler)`; yields its address."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            with contextlib.suppress(OSError):
+                answer(self)
+
+        def log_message(self, *words):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def body(content: bytes, kind: str = "video/mp2t"):
+    def answer(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Type", kind)
+        handler.end_headers()
+        handler.wfile.write(content)
+
+    return answer
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".mkv", ".flv"])
+def test_a_file_that_grows_is_read_to_its_end_with_the_frames_that_it_has_offline(tmp_path, suffix):
+    whole = write_stream(tmp_path / f"whole{suffix}")
+    content = whole.read_bytes()
+    growing = tmp_path / f"growing{suffix}"
+    growing.write_bytes(content[:10_000])
+
+    def grow():
+        with growing.open("ab", 0) as file:
+            for at in range(10_000, len(content), 5_000):
+                file.write(content[at : at + 5_000])
+                time.sleep(0.005)
+
+    writer = threading.Thread(target=grow)
+    writer.start()
+    clips = read(StreamSource("gate", "growing", str(growing), Waits(idle=1.5)))
+    writer.join()
+    assert same(clips, whole)
+    times = np.concatenate([clip.times for clip in clips])
+    assert np.diff(times) == pytest.approx(1 / 25, abs=2e-3)
+    assert abs(times[-1] - time.time()) < 60
+
+
+def test_final_scores_of_a_file_played_as_a_stream_are_those_of_score(tmp_path, scorer):
+    path = write_stream(tmp_path / "clip.ts", 16 * 21 + 5, lambda i: 200 if 90 < i < 160 else 60)
+    heard = Heard()
+    watcher = Watcher(scorer, [heard])
+    watcher.add(StreamSource("gate", "growing", str(path), Waits(idle=0.0)))
+    watcher.run()
+    expected = scorer.score(path, "window")
+    assert len(expected.events) > 0
+    assert heard.frames["gate"] == pytest.approx(expected.scores, abs=1e-3)
+    begin = path.stat().st_mtime - len(expected.scores) / 25
+    final = [told.event for told in heard.news if told.kind == "final" and told.event.is_confirmed]
+    assert [(round((event.start - begin) * 25), round((event.end - begin) * 25)) for event in final] == [
+        (event.start, event.end) for event in expected.events
+    ]
+
+
+def test_a_stream_over_http(tmp_path):
+    path = write_stream(tmp_path / "clip.ts")
+    with serve(body(path.read_bytes())) as address:
+        clips = read(StreamSource("gate", "url", f"http://admin:secret@{address}/live?key=hidden", FAST))
+    assert same(clips, path)
+    assert abs(clips[-1].times[-1] - time.time()) < 60
+
+
+def test_a_stream_over_udp(tmp_path):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    content = write_stream(tmp_path / "clip.ts").read_bytes()
+    stopped = threading.Event()
+
+    def send():
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+            while not stopped.is_set():  # nobody knows when the receiver is there
+                for at in range(0, len(content), 1316):
+                    with contextlib.suppress(OSError):
+                        out.sendto(content[at : at + 1316], ("127.0.0.1", port))
+                    if stopped.wait(0.001):
+                        return
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    source = StreamSource("gate", "url", f"udp://127.0.0.1:{port}", FAST)
+    try:
+        clips = [clip for clip, _ in zip(source.messages(FORM), range(3), strict=False)]
+    finally:
+        stopped.set()
+        sender.join()
+        source.close()
+    assert all(clip.frames.shape == (2, 32, 48, 3) for clip in clips) and len(clips) == 3
+
+
+def test_an_hls_playlist_that_a_url_names(tmp_path):
+    path = write_stream(tmp_path / "part.ts")
+    playlist = "#EXTM3U\n#EXT-X-TARGETDURATION:6\n#EXTINF:6,\npart.ts\n#EXT-X-ENDLIST\n"
+
+    def answer(handler):
+        is_part = handler.path.endswith(".ts")
+        kind = "video/mp2t" if is_part else "application/vnd.apple.mpegurl"
+        body(path.read_bytes() if is_part else playlist.encode(), kind)(handler)
+
+    with serve(answer) as address:
+        assert same(read(StreamSource("gate", "url", f"http://{address}/live.m3u8", FAST)), path)
+
+
+def test_a_playlist_leads_from_a_file_nowhere_and_from_a_url_to_no_file(tmp_path):
+    asked = []
+    path = write_stream(tmp_path / "part.ts")
+
+    def answer(handler):
+        asked.append(handler.path)
+        lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:6", "#EXTINF:6,", f"file://{path}", "#EXT-X-ENDLIST", ""]
+        body("\n".join(lines).encode(), "application/vnd.apple.mpegurl")(handler)
+
+    with serve(answer) as address:
+        with pytest.raises(VideoError):
+            read(StreamSource("gate", "url", f"http://{address}/live.m3u8", FAST))
+        assert asked == ["/live.m3u8"]
+        playlist = tmp_path / "list.ts"
+        playlist.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:6\n#EXTINF:6,\nhttp://{address}/part.ts\n#EXT-X-ENDLIST\n")
+        with pytest.raises(VideoError):
+            read(StreamSource("gate", "growing", str(playlist), FAST))
+    assert asked == ["/live.m3u8"]
+
+
+def refuse(code):
+    return lambda handler: handler.send_error(code)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (refuse(401), "user name or the password is wrong"),
+        (refuse(404), "nothing at this address"),
+        (body(b"<html>not a camera</html>" * 100, "text/html"), "it cannot be read|no stream of video|ended or broke"),
+        (body(b""), "it cannot be read|before its first picture|ended or broke"),
+    ],
+)
+def test_what_a_server_refuses_is_a_sentence_without_the_password(answer, words):
+    with serve(answer) as address:
+        source = StreamSource("gate", "url", f"http://admin:sec@ret@{address}/live?key=hidden", FAST)
+        with pytest.raises(VideoError, match=rf"gate \(http://{address}/live\?…\): .*({words})") as caught:
+            read(source)
+    assert "sec" not in str(caught.value) and "ret" not in str(caught.value).replace("interpreted", "")
+    assert "hidden" not in str(caught.value)
+
+
+def test_no_such_host_nothing_there_and_silence_are_sentences():
+    with pytest.raises(VideoError, match=r"there is no host 'x+'"):
+        read(StreamSource("gate", "url", f"http://{'x' * 64}/live", FAST))
+    with pytest.raises(VideoError, match="nothing answers at this address and port"):
+        read(StreamSource("gate", "url", f"http://127.0.0.1:{free_port()}/live", FAST))
+    stopped = threading.Event()
+    with serve(lambda handler: stopped.wait(20)) as address:
+        with pytest.raises(VideoError, match=r"no data for 0\.5 s"):
+            read(StreamSource("gate", "url", f"http://{address}/live", Waits(timeout=0.5)))
+        stopped.set()
+
+
+def test_sound_alone_is_a_sentence(tmp_path):
+    path = tmp_path / "sound.ts"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("mp2", rate=16000)
+        for i in range(40):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1152), np.int16), "s16", "mono")
+            frame.rate, frame.pts = 16000, i * 1152
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode())
+    with pytest.raises(VideoError, match="no picture, only other tracks"):
+        read(StreamSource("gate", "growing", str(path), FAST))
+
+
+def test_a_pipe(tmp_path):
+    path = write_stream(tmp_path / "clip.ts")
+    out, into = os.pipe()
+
+    def send():
+        with os.fdopen(into, "wb") as file, contextlib.suppress(OSError):
+            file.write(path.read_bytes())
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    source = StreamSource("pipe", "pipe", str(out), FAST)
+    assert same(read(source), path)
+    sender.join()
+    os.close(out)
+
+
+def test_a_folder_gives_each_recording_once_it_is_complete(tmp_path, scorer):
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    old = write_stream(folder / "old.ts", 20)
+    now = [2e9]
+    os.utime(old, (now[0] - 100, now[0] - 100))
+    steps = iter(["write", "grow", "complete", "close"])
+
+    def sleep(_seconds):
+        step = next(steps)
+        if step == "write":
+            write_stream(folder / "a.mp4", 40)
+            write_stream(folder / "b.mkv", 20)
+            (folder / "broken.mp4").write_bytes(b"x" * 1000)
+            (folder / "notes.txt").write_text("no video")
+            for age, name in enumerate(("a.mp4", "b.mkv", "broken.mp4")):
+                os.utime(folder / name, (now[0] + 1 + age, now[0] + 1 + age))
+        elif step == "grow":
+            now[0] += 5  # still within `idle`
+        elif step == "complete":
+            now[0] += 60
+        else:
+            source.close()
+
+    source = FolderSource("yard", folder, Waits(idle=10), now=lambda: now[0], sleep=sleep)
+    heard, said = Heard(), []
+    watcher = Watcher(scorer, [heard], say=said.append)
+    reader = watcher.add(source).reader
+    while not source._closed or reader.has_waiting:
+        watcher.step()
+    watcher.close()
+    assert sorted(path.name for path in source.read) == ["a.mp4", "b.mkv", "broken.mp4"]
+    assert {name: len(scores) for name, scores in heard.frames.items()} == {"a.mp4": 40, "b.mkv": 20}
+    assert "broken.mp4" in said[0] and "not a video" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("word", "name", "shown"),
+    [
+        ("gate=rtsp://u:p@10.0.0.8:554/1", "gate", "rtsp://10.0.0.8:554/1"),
+        ("rtsp://u:p%40x@camera.lan/1?key=2", "camera.lan", "rtsp://camera.lan/1?…"),
+        ("Back door=http://a:b/c@x/live", "Back door", "http://x/live"),
+        ("udp://@239.0.0.1:1234", "239.0.0.1", "udp://239.0.0.1:1234"),
+    ],
+)
+def test_sources_have_names_and_show_no_credentials(word, name, shown):
+    source = make_source(word)
+    assert (source.name, source.shown) == (name, shown)

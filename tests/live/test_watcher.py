@@ -1,0 +1,154 @@
+"""Streams from sources without a camera, scored and told of."""
+
+import dataclasses
+import threading
+
+import numpy as np
+import pytest
+from live_fakes import FakeSource, Heard, clip
+
+from anomalycli.errors import UsageError, VideoError
+from anomalycli.live.sources import Break, Fault
+from anomalycli.live.stream import StreamReader
+from anomalycli.live.watcher import Watcher
+
+START = 1_000_000.0
+
+
+def clips(levels, start=START):
+    """A clip of each brightness, one after another."""
+    return [clip(level, start + 0.64 * number) for number, level in enumerate(levels)]
+
+
+def watch(scorer, *sources, **settings):
+    """Watch until the sources are over; returns the listener and the sentences."""
+    heard, said = Heard(), []
+    watcher = Watcher(scorer, [heard], say=said.append, **settings)
+    for source in sources:
+        watcher.add(source)
+    watcher.run()
+    return heard, said
+
+
+LOUD = [0.2] * 5 + [0.9] * 4 + [0.2] * 12
+
+
+def test_an_event_starts_ends_and_becomes_final(scorer):
+    heard, said = watch(scorer, FakeSource("gate", *clips(LOUD)))
+    confirmed = {told.event.id for told in heard.news if told.kind == "final" and told.event.is_confirmed}
+    assert len(confirmed) == 1
+    news = [told for told in heard.news if told.event.id in confirmed]
+    assert [news[0].kind, news[-1].kind] == ["start", "final"]
+    event = news[-1].event
+    assert START + 5 * 0.64 - 0.64 < event.start < START + 5 * 0.64 + 0.64
+    assert START + 9 * 0.64 - 0.64 < event.end < START + 9 * 0.64 + 0.64
+    assert event.start <= event.peak < event.end and not event.is_open and event.is_final
+    assert said == []
+
+
+def test_several_streams_do_not_mix(scorer):
+    calm = [0.2] * len(LOUD)
+    alone, _ = watch(scorer, FakeSource("gate", *clips(LOUD)))
+    heard, _ = watch(scorer, FakeSource("yard", *clips(calm)), FakeSource("gate", *clips(LOUD)))
+    assert heard.kinds("yard") == []
+    assert np.array_equal(heard.frames["gate"], alone.frames["gate"])
+    assert len(heard.frames["yard"]) == 16 * len(calm)
+
+
+def test_one_stream_that_breaks_does_not_hold_up_another(scorer):
+    broken = FakeSource("yard", VideoError("yard: it refuses access."), lasts=True)
+    heard, said = Heard(), []
+    watcher = Watcher(scorer, [heard], say=said.append)
+    watcher.add(broken)
+    watcher.add(FakeSource("gate", *clips(LOUD)))
+    while not watcher.streams["gate"].reader.state.is_over or watcher.streams["gate"].reader.has_waiting:
+        watcher.step()
+    watcher.close()
+    assert "final" in heard.kinds("gate")
+    assert [sentence for sentence in said if "refuses access" in sentence and "Trying again" in sentence]
+
+
+def test_a_stream_is_opened_again_after_longer_and_longer_waits_and_the_event_goes_on(scorer):
+    waits = []
+    levels = clips([0.2] * 9 + [0.9] * 3), clips([0.9] * 3 + [0.2] * 12, START + 12 * 0.64 + 10)
+    lost = [VideoError("gate: no data for 20 s.") for _ in range(8)]
+    source = FakeSource("gate", *levels[0], *lost, *levels[1], lasts=True)
+    heard, said = Heard(), []
+
+    def pause(seconds):
+        waits.append(seconds)
+        return not source.script
+
+    watcher = Watcher(scorer, [heard], say=said.append, clock=lambda: START + 18, pause=pause)
+    reader = watcher.add(source).reader
+    while reader._thread.is_alive() or reader.has_waiting:
+        watcher.step()
+    watcher.close()
+    assert waits[:8] == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert sum("no data for 20 s" in sentence for sentence in said) == 1
+    assert [sentence for sentence in said if sentence.startswith("gate: back after")]
+    ids = {told.event.id for told in heard.news if told.kind == "final" and told.event.is_confirmed}
+    (event,) = [told.event for told in heard.news if told.kind == "final" and told.event.is_confirmed]
+    assert len(ids) == 1 and event.end - event.start == pytest.approx(6 * 0.64 + 10, abs=1.5)
+
+
+def test_after_a_long_gap_scoring_begins_anew_and_the_event_before_has_ended(scorer):
+    before, after = clips([0.2] * 9 + [0.9] * 3), clips([0.2] * 20, START + 3600)
+    heard, _ = watch(scorer, FakeSource("gate", *before, *after))
+    confirmed = [told.event for told in heard.news if told.kind == "final" and told.event.is_confirmed]
+    assert [event.reason for event in confirmed] == ["the stream was interrupted"]
+    assert confirmed[0].end < START + 12 * 0.64 + 0.1
+
+
+def test_recordings_of_a_folder_are_scored_each_by_itself(scorer):
+    source = FakeSource("dir", Break("a.mp4"), *clips(LOUD), Fault("b.mp4: not a video."), Break("c.mp4"), *clips(LOUD))
+    heard, said = watch(scorer, source)
+    confirmed = [told.event for told in heard.news if told.kind == "final" and told.event.is_confirmed]
+    assert len(confirmed) == 2 and confirmed[0].start == confirmed[1].start
+    assert said == ["b.mp4: not a video."]
+
+
+def test_what_is_skipped_of_a_live_stream_is_told_and_keeps_its_time(scorer):
+    source = FakeSource("gate", *clips([0.2] * 100), is_live=True)
+    heard, said = Heard(), []
+    watcher = Watcher(scorer, [heard], say=said.append, clock=lambda: START + 64)
+    reader = watcher.add(source).reader
+    reader._thread.join(10)  # all arrives before anything is scored
+    waiting = list(reader._waiting)
+    assert sum(entry.frames is not None for entry in waiting) <= 8
+    watcher.run()
+    assert len(heard.frames["gate"]) == 1600
+    (sentence,) = said
+    assert f"{reader.state.skipped} of 100 clips were skipped" in sentence and "behind" in sentence
+
+
+def test_a_file_is_never_skipped_however_slow_scoring_is(scorer):
+    source = FakeSource("file", *clips([0.2] * 40))
+    heard, said = watch(scorer, source)
+    assert len(heard.frames["file"]) == 640 and said == []
+
+
+def test_a_picture_that_does_not_change_is_told_once():
+    said = []
+    still = [clip(0.5, START) for _ in range(150)]
+    still = [type(one)(one.frames[[0, 0]], one.times + 0.64 * i, 25.0, 0) for i, one in enumerate(still)]
+    source = FakeSource("gate", *still, clip(0.6, START + 100), is_live=True)
+    reader = StreamReader(source, None, said.append, threading.Event())
+    reader.start()
+    reader._thread.join(10)
+    assert said == [
+        "gate: the picture has not changed for 60 s. The camera may be frozen.",
+        "gate: the picture changes again.",
+    ]
+
+
+def test_another_picture_size_in_the_middle_is_scored_on(scorer):
+    source = FakeSource("gate", *clips([0.2] * 4), clip(0.2, START + 4 * 0.64, 7, size=64), *clips([0.2], START + 3.2))
+    heard, said = watch(scorer, source)
+    assert len(heard.frames["gate"]) == 16 * 5 + 7 and said == []
+
+
+def test_a_model_that_needs_sound_is_refused(scorer):
+    scorer.info = dataclasses.replace(scorer.info, kind=dataclasses.replace(scorer.info.kind, audio="vggish"))
+    with pytest.raises(UsageError, match="needs sound"):
+        Watcher(scorer, [])

@@ -1,0 +1,73 @@
+"""Streams without a camera, for the tests of live/: clips of one brightness, sources of a script, a listener."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+
+from anomalycli.errors import VideoError
+from anomalycli.media.messages import StreamClip
+
+
+def clip(level: float, start: float, n_frames: int = 16, fps: float = 25.0, size: int = 32) -> StreamClip:
+    """A clip of one brightness, 0 to 1, taken from `start` on."""
+    frames = np.full((2, size, size, 3), round(255 * level), np.uint8)
+    frames[1, 0, 0] = int(start * 7) % 255  # a camera's picture is never quite still
+    return StreamClip(frames, start + np.arange(n_frames) / fps, fps, 0)
+
+
+class FakeSource:
+    """A source that gives what it is made of: messages, errors to raise, calls to make."""
+
+    def __init__(self, name: str, *script, is_live: bool = False, lasts: bool = False):
+        self.name, self.shown, self.is_live, self.lasts = name, f"fake {name}", is_live, lasts
+        self.script, self.closed = list(script), threading.Event()
+
+    def messages(self, form) -> Iterator:
+        while self.script and not self.closed.is_set():
+            step = self.script.pop(0)
+            if isinstance(step, VideoError):
+                raise step
+            if isinstance(step, Callable):
+                step()
+            else:
+                yield step
+
+    def close(self):
+        self.closed.set()
+
+
+class Heard:
+    """A listener that keeps what it is told."""
+
+    def __init__(self):
+        self.news, self.frames, self.ticks = [], {}, 0
+
+    def scored(self, stream, scores):
+        key = stream.recording or stream.name
+        held = self.frames.get(key, np.empty(0, np.float32))
+        self.frames[key] = np.concatenate((held[: scores.start], scores.scores))
+
+    def told(self, stream, told):
+        self.news.append(told)
+
+    def tick(self):
+        self.ticks += 1
+
+    def kinds(self, name: str) -> list[str]:
+        return [told.kind for told in self.news if told.event.stream == name]
+
+
+def write_stream(path: Path, n_frames: int = 150, level=lambda i: i * 3 % 256, form: str | None = None) -> Path:
+    """A small video with noise on each frame, brightness by `level`; its format by the path's suffix, or `form`."""
+    rng = np.random.default_rng(0)
+    with av.open(str(path), "w", format=form) as out:
+        stream = out.add_stream("libx264", rate=25, options={"g": "10", "preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for i in range(n_frames):
+            picture = np.clip(level(i) + rng.integers(-20, 20, (48, 64, 3)), 0, 255).astype(np.uint8)
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        out.mux(stream.encode())
+    return path
