@@ -77,11 +77,14 @@ def find_inputs(paths: Iterable[str | Path], suffixes: Collection[str]) -> list[
         else:
             found.setdefault(path.absolute(), Path(path.name))
     found = _told_apart(found)
-    stems = Counter(relative.with_suffix("") for relative in found.values())
-    return [
-        Input(path, (relative if stems[relative.with_suffix("")] > 1 else relative.with_suffix("")).as_posix())
-        for path, relative in found.items()
-    ]
+    with_suffix: set[Path] = set()
+    while True:
+        names = [name if name in with_suffix else name.with_suffix("") for name in found.values()]
+        times = Counter(names)
+        more = {name for name, short in zip(found.values(), names, strict=True) if times[short] > 1} - with_suffix
+        if not more:  # `a.mp4.mp4` without its suffix may be the whole name of another
+            return [Input(path, name.as_posix()) for path, name in zip(found, names, strict=True)]
+        with_suffix |= more
 
 
 def _told_apart(found: dict[Path, Path]) -> dict[Path, Path]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from .errors import UsageError
 
 # the suffix of a video or of features; `.01` of `cam.2024.01` is none
-_SUFFIX = re.compile(r"\.(3gp|3g2|[a-z][a-z0-9]{1,4})$", re.IGNORECASE)
+_SUFFIX = re.compile(r"\.(3gp|3g2|26[45]|[a-z][a-z0-9]{1,4})$", re.IGNORECASE)
 _PART = re.compile(r"(__(\d+|vggish)|_i3d)$")
 
 

@@ -47,6 +47,22 @@ def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
     assert names_of(tmp_path / "a" / "gate.mp4", tmp_path / "e" / "gate.avi") == ["gate.mp4", "gate.avi"]
 
 
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [
+        (["a.mp4", "a.avi", "a.mp4.mp4"], ["a.avi", "a.mp4", "a.mp4.mp4"]),
+        (["a.mp4", "a.mp4.avi", "a.mp4.mp4"], ["a", "a.mp4.avi", "a.mp4.mp4"]),
+        (["a.avi", "a.avi.mp4", "a.avi.mp4.avi", "a.avi.mp4.mp4", "a.mp4"], None),
+        (["x/a.mp4", "x/a.avi", "x/a.avi.avi", "y/a.mp4"], ["x/a.avi", "x/a.avi.avi", "x/a.mp4", "y/a"]),
+    ],
+)
+def test_no_two_files_have_one_name(tmp_path, files, names):
+    touch(*(tmp_path / file for file in files))
+    found = names_of(tmp_path)
+    assert len(set(found)) == len(files)
+    assert names is None or sorted(found) == sorted(names)
+
+
 def test_linked_folders_are_entered_and_circles_left(tmp_path):
     touch(tmp_path / "store" / "n1.mp4", tmp_path / "videos" / "abnormal" / "a.mp4")
     (tmp_path / "videos" / "normal").symlink_to(tmp_path / "store")

@@ -49,7 +49,7 @@ def plot_erasures(erasures: Sequence[Erasure], path: Path, truth: Mapping[str, n
     for number, name in enumerate(names):
         axes = figure.add_subplot(len(names), 1, number + 1)
         _draw_erasures(axes, [erasure for erasure in erasures if erasure.video == name], (truth or {}).get(name))
-        title, font = lettered(name)
+        title, font = lettered(name, 90)
         axes.set_title(title, fontsize=9, loc="left", parse_math=False, **font)
     counts = (f"{name}: {sum(len(e.segments) for e in erasures if e.video == name)} erased" for name in names)
     _save(figure, path, "Segments erased in training", "; ".join(counts))
@@ -98,7 +98,7 @@ def plot_table(rows: Sequence[tuple[str, Sequence[float]]], metric: str, path: P
     for number, (_, seeds) in enumerate(rows):
         axes.plot(np.mean(seeds), number, color=CURVE, marker="|", ms=16, mew=2.5)
         axes.plot(seeds, [number] * len(seeds), **SEEDS)
-    names, fonts = zip(*(lettered(name) for name, _ in rows), strict=True)
+    names, fonts = zip(*(lettered(name, 40) for name, _ in rows), strict=True)
     axes.set(yticks=range(len(rows)), yticklabels=names, xlabel=f"{metric}: each seed, and the mean")
     for label, font in zip(axes.get_yticklabels(), fonts, strict=True):
         label.set(**font, parse_math=False)

@@ -1,6 +1,7 @@
 """Fonts for titles: names of files may be in any script."""
 
 import logging
+import unicodedata
 from functools import cache
 
 from matplotlib import font_manager, ft2font
@@ -13,11 +14,11 @@ PLACEHOLDERS = "Last Resort"  # fonts that have a box for every letter
 logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
 
 
-def lettered(text: str) -> tuple[str, dict]:
+def lettered(text: str, most: int) -> tuple[str, dict]:
     """The text to draw in bold, and keyword arguments with the fonts for it.
 
     Letters that the default font lacks are taken from other fonts of this machine. Letters that no font has are
-    replaced by their code point, such as [U+76E3].
+    replaced by their code point, such as [U+76E3]. Of more than `most` columns, the middle is left out.
     """
     families = [DEFAULT]
     missing = set(text) - _letters(DEFAULT)
@@ -28,7 +29,18 @@ def lettered(text: str) -> tuple[str, dict]:
         if not missing:
             break
     drawn = "".join(f"[U+{ord(char):04X}]" if char in missing else char for char in text)
-    return drawn, {"fontfamily": families}
+    return _shortened(drawn, most), {"fontfamily": families}
+
+
+def _shortened(text: str, most: int) -> str:
+    widths = [2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text]
+    if sum(widths) <= most:
+        return text
+    middle = len(text) // 2
+    start = end = middle
+    while sum(widths[:start]) + sum(widths[end:]) >= most:
+        start, end = (start - 1, end) if sum(widths[:start]) > sum(widths[end:]) else (start, end + 1)
+    return f"{text[:start]}\N{HORIZONTAL ELLIPSIS}{text[end:]}"
 
 
 @cache

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from ..errors import AnomalyError, UsageError, cause
@@ -242,5 +242,5 @@ def _is_video(item: Input) -> bool:
 
 def _title(item: Input) -> str:
     """The displayed name of an input: its path below the folder that was given."""
-    suffix = item.path.suffix
-    return readable(item.name if suffix and item.name.endswith(suffix) else item.name + suffix)
+    has_suffix = PurePosixPath(item.name).name == item.path.name
+    return readable(item.name if has_suffix else item.name + item.path.suffix)

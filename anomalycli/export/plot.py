@@ -89,7 +89,7 @@ class Picture:
         _draw_curve(axes, curve)
         if glimpses:
             _draw_glimpses(figure.add_subplot(grid[0]), axes, glimpses, result)
-        title, font = lettered(curve.title)
+        title, font = lettered(curve.title, 110)
         figure.suptitle(title, x=0.01, ha="left", color=INK, fontsize=13, fontweight="bold", parse_math=False, **font)
         return drawn(figure, self.kind, curve.title, described(curve))
 
@@ -124,7 +124,7 @@ def sheet_of(curves: Sequence[Curve], kind: str, shared: bool = False) -> bytes:
     for number, curve in enumerate(curves):
         axes = figure.add_subplot(rows, columns, number + 1)
         _draw_curve(axes, curve, 6, longest if shared else curve.length)
-        title, font = lettered(curve.title)
+        title, font = lettered(curve.title, 60)
         axes.set_title(title, loc="left", color=INK, fontsize=10, fontweight="bold", parse_math=False, **font)
         if number < len(curves) - columns and curve.start is None:
             axes.set(xlabel="")

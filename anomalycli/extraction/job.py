@@ -60,7 +60,7 @@ def extract(
     note = calibrate([item.path for item in targets], extractor)
     if note and on_note:
         on_note(note)
-    kept = {} if settings.overwrite else _kept(targets, extractor)
+    kept = {} if settings.overwrite else _kept(targets, extractor, settings.layout)
 
     def run() -> Iterator[ExtractionOutcome]:
         if labels:
@@ -125,17 +125,17 @@ def calibrate(paths: Sequence[Path], extractor: Extractor, judge: Judge | None =
     return extractor.calibrate(clips, judge or bundled_judge(extractor.kind))
 
 
-def _kept(targets: dict[Input, Path], extractor: Extractor) -> dict[Input, ExtractionOutcome]:
+def _kept(targets: dict[Input, Path], extractor: Extractor, layout: str) -> dict[Input, ExtractionOutcome]:
     """The inputs whose features are there, whole, and of this very video. UsageError if made with other settings."""
-    found = {item: _features_of(item, path, extractor) for item, path in targets.items()}
+    found = {item: _features_of(item, path, extractor, layout) for item, path in targets.items()}
     return {item: outcome_of(item, features, "skipped") for item, features in found.items() if features}
 
 
-def _features_of(item: Input, target: Path, extractor: Extractor) -> Features | None:
+def _features_of(item: Input, target: Path, extractor: Extractor, layout: str) -> Features | None:
     try:
         if not target.exists():
             return None
-        features = load_made(target)
+        features = load_made(target, layout)
         stat = item.path.stat()
     except (FeatureError, OSError):
         return None

@@ -23,6 +23,7 @@ from ..storage import whole, write_whole
 from .files import PUBLISHED, SUFFIX, FeatureKind, Features, from_metadata, load_metadata
 
 LAYOUTS = ("npz", "xd", "rtfm")
+_FIRST = {"xd": "__0", "rtfm": "_i3d"}  # the end of the name of the first array that is written
 FPS = 25.0  # of videos whose published features do not tell
 TOLERATED = 2  # clips by which sound and crops of one video may differ; they are cut to the shortest
 CROP_COUNTS = (1, 5, 10)  # of published features
@@ -44,23 +45,31 @@ def save(features: Features, path: Path, layout: str) -> None:
     n_clips = len(features.visual)
     if layout == "xd":
         n_clips = max(1, (features.n_frames - 1) // features.kind.clip_length)
+    shapes = {}
     for suffix, array in _arrays(features, layout).items():
-        with whole(path.with_name(f"{path.stem}{suffix}.npy")) as partial, partial.open("wb") as file:
+        shapes[suffix] = array[:n_clips].shape
+        with whole(_array_path(path, suffix)) as partial, partial.open("wb") as file:
             np.save(file, array[:n_clips])
-    write_whole(path, features.metadata())
+    write_whole(path, json.dumps(json.loads(features.metadata()) | {"arrays": shapes}, sort_keys=True))
 
 
-def load_made(path: Path) -> Features:
-    """What was written to `path`, as far as its metadata tell, without the arrays.
+def load_made(path: Path, layout: str) -> Features:
+    """What `save` wrote to `path`, as far as its metadata tell, without the arrays.
 
-    Raises FeatureError if it is not whole; of xd and rtfm, whose metadata are written last, only these are read.
+    Raises FeatureError if it is not whole or of another layout; of the arrays of xd and rtfm, sizes alone are checked.
     """
-    if path.suffix == SUFFIX:
+    if layout == "npz":
         return load_metadata(path)
     try:
         meta = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        shapes = meta.pop("arrays", {}) or {_FIRST[layout]: ()}  # not recorded up to version 0.1
+        for suffix, shape in shapes.items():
+            if array_shape(_array_path(path, suffix)) != tuple(shape) and shape != ():
+                raise FeatureError(f"{path}: the array '{suffix}' has another shape; extract it again.")
+    except (OSError, ValueError, RecursionError, TypeError, AttributeError) as error:
         raise FeatureError(f"{path}: not the metadata of features ({cause(error)}).") from error
+    if _FIRST[layout] not in shapes:
+        raise FeatureError(f"{path}: made in another format than {layout}; extract it again.")
     return from_metadata(path, meta, visual=np.empty((0, 0, 0), np.float32))
 
 
@@ -117,6 +126,11 @@ def load_arrays(
         damage="its crops or sound differ in length" if longest > n_clips else None,
         lost=(longest - n_clips) * kind.clip_length,
     )
+
+
+def _array_path(path: Path, suffix: str) -> Path:
+    """The array of this suffix beside the metadata at `path`."""
+    return path.with_name(f"{path.stem}{suffix}.npy")
 
 
 def check_format(layout: str, audio: str | None) -> None:

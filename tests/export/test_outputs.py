@@ -295,3 +295,14 @@ def test_feature_files_show_the_video_that_they_were_made_from(tmp_path, film):
     assert "data:image/jpeg" in (tmp_path / "out" / "x.html").read_text()
     for scored, name in ((y, film.name), (z, "gone.mp4")):
         assert scored.written == {"html": 1} and f"made from, {name}, is not below" in scored.failure
+
+
+def test_titles_tell_all_inputs_apart(tmp_path):
+    names = ["dot.mp4", "dot.mp4.mp4", "a.avi", "a.mp4", "a.mp4.avi", "x/a.mp4", "x/a.b.avi"]
+    for name in names:
+        (tmp_path / "v" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "v" / name).touch()
+    inputs = find_inputs([tmp_path / "v"], {".mp4", ".avi"})
+    made = list(score_inputs(inputs, Canned((10, 20)), Outputs(tmp_path / "o", ["csv"])))
+    assert sorted(scored.title for scored in made) == sorted(names)
+    assert not any(scored.failure for scored in made)

@@ -18,7 +18,7 @@ from helpers import result_of, write_video
 from anomalycli.export.base import write_output
 from anomalycli.export.envelope import min_max, sparkline
 from anomalycli.export.lettering import lettered
-from anomalycli.export.plot import Curve, curve_of, curve_of_frames, plot_result, plot_sheet
+from anomalycli.export.plot import Curve, curve_of, curve_of_frames, plot_result, plot_sheet, sheet_of
 
 
 def test_the_suffix_chooses_the_format(tmp_path):
@@ -198,9 +198,19 @@ def test_titles_in_any_script_are_drawn_without_a_warning(tmp_path, name):
         assert write_output(result_of([(10, 35)], 100, 25, name), tmp_path / "a", kind).stat().st_size > 5000
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["x" * 251, "監視" * 40, "🎥 " * 80, "a" * 60 + "/" + "b" * 60])
+def test_a_long_name_leaves_room_for_the_curve(name):
+    curve = curve_of(result_of([(10, 35)], 100, 25, f"{name}.mp4"))
+    other = curve_of(result_of([], 100, 25, "b.mp4"))
+    assert len(sheet_of([curve, other] * 4, "png")) > 5000
+    title, _ = lettered(curve.title, 60)
+    assert len(title) <= 60 and title.startswith(curve.title[:1]) and title.endswith(".mp4   1 event")
+
+
 def test_letters_that_no_font_has_become_code_points(monkeypatch):
     monkeypatch.setattr("anomalycli.export.lettering._installed", list)
-    assert lettered("視 ü.mp4") == ("[U+8996] ü.mp4", {"fontfamily": ["DejaVu Sans"]})
+    assert lettered("視 ü.mp4", 60) == ("[U+8996] ü.mp4", {"fontfamily": ["DejaVu Sans"]})
 
 
 @pytest.mark.parametrize("n_frames", [3, 12, 75, 120, 250, 1501, 90_000])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from helpers import kind
 
-from anomalycli.errors import UsageError
+from anomalycli.errors import FeatureError, UsageError
 from anomalycli.features.files import Features
 from anomalycli.features.layouts import check_format, load_made, save, target
 
@@ -29,7 +29,7 @@ def test_xd_is_a_file_a_crop_and_one_of_sound(tmp_path):
         assert crop.dtype == np.float32
         assert np.array_equal(crop, features.visual[:2, i])  # 40 frames are two whole clips
     assert np.array_equal(np.load(tmp_path / files[10]), features.audio[:2])
-    again = load_made(tmp_path / "x/a.b_label_A.json")
+    again = load_made(tmp_path / "x/a.b_label_A.json", "xd")
     assert (again.kind, again.n_frames, again.source) == (features.kind, 40, "a.b.mp4")
 
 
@@ -46,6 +46,44 @@ def test_rtfm_is_one_file_of_all_crops(tmp_path, n_frames, n_clips):
     save(features, target(tmp_path, "a", "rtfm"), "rtfm")
     assert names(tmp_path) == ["a.json", "a_i3d.npy"]
     assert np.array_equal(np.load(tmp_path / "a_i3d.npy"), features.visual[:n_clips])
+
+
+LOSSES = {  # what became of the arrays of a finished video
+    "a crop is gone": lambda folder: (folder / "a__7.npy").unlink(),
+    "the sound is gone": lambda folder: (folder / "a__vggish.npy").unlink(),
+    "cut off": lambda folder: (folder / "a__0.npy").write_bytes((folder / "a__0.npy").read_bytes()[:-5]),
+    "of another video": lambda folder: np.save(folder / "a__3.npy", np.zeros((9, 32), np.float32)),
+    "no metadata": lambda folder: (folder / "a.json").write_text('{"arrays": [1]}'),
+    "deep": lambda folder: (folder / "a.json").write_text("[" * 10**5),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_video_whose_arrays_are_not_whole_is_extracted_again(tmp_path, loss):
+    path = target(tmp_path, "a", "xd")
+    save(made(), path, "xd")
+    LOSSES[loss](tmp_path)
+    with pytest.raises(FeatureError, match=r"a\S*\.(npy|json): "):
+        load_made(path, "xd")
+
+
+def test_the_arrays_of_another_format_are_not_those_that_were_asked_for(tmp_path):
+    for layout, other in (("xd", "rtfm"), ("rtfm", "xd")):
+        path = target(tmp_path / layout, "a", layout)
+        save(made(audio=False), path, layout)
+        assert load_made(path, layout).n_frames == 40
+        with pytest.raises(FeatureError, match=f"made in another format than {other}"):
+            load_made(path, other)
+
+
+def test_metadata_of_version_0_1_which_do_not_list_arrays_are_read(tmp_path):
+    path = target(tmp_path, "a", "xd")
+    save(made(), path, "xd")
+    path.write_text(made().metadata())
+    assert load_made(path, "xd").n_frames == 40
+    (tmp_path / "a__0.npy").unlink()
+    with pytest.raises(FeatureError, match="a__0"):
+        load_made(path, "xd")
 
 
 def test_a_format_without_a_place_for_sound_refuses_it():
