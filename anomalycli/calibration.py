@@ -9,17 +9,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import AnomalyError, UsageError, cause
 from .events import EventRule
-from .false_alarms import AlarmCounter, AlarmCurve, Alarms, Footage, rate_bound
 from .features import schema
 from .storage import write_whole
 from .version import __version__
 
+if TYPE_CHECKING:
+    from .false_alarms import AlarmCurve, Alarms, Footage
+
 VERSION = 1
 SHORTEST = 60.0  # seconds of footage, below which there is nothing to calibrate on
+ROUNDED = 1e-6  # scores, downwards
 FURTHEST, STEP = 10, 1.25  # times the length of the footage to which its tail is extrapolated, in steps
 
 
@@ -47,9 +50,8 @@ class Often:
     def __str__(self) -> str:
         if self.bound == "at-least":
             return "usual"
-        about = "about " if self.extrapolated else ""
-        rarer = "less than " if self.bound == "at-most" else ""
-        return f"{rarer}{about}once in {time_in_words(self.hours)}"
+        words = f"once in {time_in_words(self.hours)}"
+        return f"less than {words}" if self.bound == "at-most" else f"about {words}" if self.extrapolated else words
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,9 @@ class Calibration:
         write_whole(path, json.dumps({"anomalycli": "calibration", "version": VERSION} | content, indent=1) + "\n")
 
 
-def calibrate(footage: Sequence[Footage], target: float, rule: EventRule, scored_by: ScoredBy) -> Calibration:
+def calibrate(
+    footage: "Sequence[Footage]", target: float, rule: EventRule, scored_by: ScoredBy, pattern: str | None = None
+) -> Calibration:
     """Set thresholds so that events in footage like this come at most `target` times per hour.
 
     Going down from the highest score, a threshold is promised as long as the upper bound of its rate of events (95%,
@@ -133,11 +137,14 @@ def calibrate(footage: Sequence[Footage], target: float, rule: EventRule, scored
     in spite of the choice (fixed-sequence testing). Where the footage is too short to promise even that its highest
     score is not exceeded, the threshold is extrapolated from its tail, and `extrapolated` says so.
 
-    rule: the gap, the shortest length, and the ratio of end to start threshold are kept.
+    rule: its gap, shortest length, and ratio of end to start threshold are kept. pattern: of the paths of the videos
+    that it is for.
 
     Raises UsageError where the footage is too short or has one score throughout, AnomalyError where even events at
     the highest possible score are too many.
     """
+    from .false_alarms import AlarmCounter, AlarmCurve, rate_bound  # SciPy, which scoring does without
+
     _check(footage, target)
     curve = AlarmCurve(AlarmCounter(footage, rule))
     counter = curve.counter
@@ -173,6 +180,7 @@ def calibrate(footage: Sequence[Footage], target: float, rule: EventRule, scored
         reached,
         shown,
         scored_by,
+        pattern,
     )
 
 
@@ -211,7 +219,7 @@ def time_in_words(hours: float) -> str:
     return f"{value:.1f} {unit}".replace(".0 ", " ") if value < 10 else f"{value:,.0f} {unit}"
 
 
-def _check(footage: Sequence[Footage], target: float) -> None:
+def _check(footage: "Sequence[Footage]", target: float) -> None:
     if not 0 < target < math.inf:
         raise UsageError(f"False alarms per hour must be more than 0, not {target:g}.", "false_alarms_per_hour")
     seconds = sum(video.hours for video in footage) * 3600
@@ -228,7 +236,7 @@ def _check(footage: Sequence[Footage], target: float) -> None:
         )
 
 
-def _reached(curve: AlarmCurve, target: float) -> tuple[tuple[tuple[float, float], ...], int]:
+def _reached(curve: "AlarmCurve", target: float) -> tuple[tuple[tuple[float, float], ...], int]:
     """`Calibration.reached`, scores rising, and how many of them are counted."""
     hours = curve.counter.hours
     found: list[tuple[float, float]] = []
@@ -242,9 +250,9 @@ def _reached(curve: AlarmCurve, target: float) -> tuple[tuple[tuple[float, float
     often = hours
     while curve.tail and (often := often * STEP) <= max(FURTHEST * hours, 1.001 / target):
         score = curve.tail.score(1 / often)
-        if found[-1][0] < score < 1:
+        if max(found[-1][0], curve.highest) + ROUNDED < score < 1:
             found.append((score, often))
-    return tuple((round(score, 6), round(often, 6)) for score, often in found), shown
+    return tuple((math.floor(score / ROUNDED) * ROUNDED, round(often, 6)) for score, often in found), shown
 
 
 def _text(value: Any) -> bool:

@@ -21,7 +21,8 @@ MANY_VIDEOS = 5  # from which on whole videos are blocks, too
 SOME_EVENTS = 10  # from which on counts tell their own dispersion, and a tail can be fitted
 TAIL_EVENTS = 30  # of the highest, to which the tail is fitted
 HEAVIEST = 0.5  # largest shape of a tail
-GRID = 100  # thresholds between the median and the highest score
+GRID = 60  # thresholds between the score of the highest tenth of the time and the highest score
+USUAL = 0.9  # share of the time below which scores are usual
 CERTAIN = 1e-6  # scores are taken to be at least this far from 0 and 1
 
 
@@ -47,7 +48,7 @@ class Footage:
         """Length."""
         return float(self.edges[-1]) / 3600
 
-    @property
+    @cached_property
     def highest(self) -> float:
         """The highest score."""
         return float(self.scores.max())
@@ -94,6 +95,7 @@ class AlarmCounter:
         found = [
             (event.score, self._block(number, event), number)
             for number, video in enumerate(self.footage)
+            if video.highest >= threshold
             for event in find_events(video.scores, video.fps, rule, video.times)
         ]
         peaks, blocks, videos = zip(*found, strict=True) if found else ((), (), ())
@@ -167,7 +169,7 @@ def fit_tail(alarms: Alarms, hours: float) -> Tail | None:
 
 
 class AlarmCurve:
-    """Events by start threshold, from the highest score down to the median.
+    """Events by start threshold, from the highest score down to the highest tenth of all.
 
     levels: thresholds, falling. counts: events at each, never fewer than at a higher one. tail: beyond the highest
     score, or None. clustering: how many events come together where there are enough to tell.
@@ -176,8 +178,8 @@ class AlarmCurve:
     def __init__(self, counter: AlarmCounter):
         self.counter = counter
         scores = np.concatenate([video.scores for video in counter.footage])
-        self.highest, median = float(scores.max()), float(np.median(scores))
-        top, bottom = (float(logit(np.clip(score, CERTAIN, 1 - CERTAIN))) for score in (self.highest, median))
+        self.highest, usual = float(scores.max()), float(np.quantile(scores, USUAL))
+        top, bottom = (float(logit(np.clip(score, CERTAIN, 1 - CERTAIN))) for score in (self.highest, usual))
         self.levels = np.clip(expit(np.linspace(top, bottom, GRID)), 0.0, self.highest)
         self.levels[0] = self.highest
         every = [counter.at(level) for level in self.levels]

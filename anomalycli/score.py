@@ -13,7 +13,7 @@ import numpy as np
 
 from .backbones import Extractor
 from .backbones.base import registered_name
-from .calibration import ScoredBy
+from .calibration import Calibration, Often, ScoredBy
 from .checkpoint import ModelInfo, fingerprint, judge_of, load_bundled, load_model
 from .device import pick_device
 from .errors import AnomalyError, StorageError, UsageError
@@ -42,7 +42,8 @@ class Result:
     or window, see `Scorer.score`. warning: a sentence where the video was damaged. note: one where
     the model expects sound and some or all of it is missing. times: float64 (n_frames,), seconds,
     where the frame rate is variable; `fps` is then its mean. start: when the first frame was
-    recorded, None where nothing says it; `moment` gives the time of day of a frame.
+    recorded, None where nothing says it; `moment` gives the time of day of a frame. calibration: what
+    the thresholds come from, if one was given; `once_in` says how often normal footage reaches a score.
     """
 
     path: Path
@@ -55,6 +56,7 @@ class Result:
     note: str | None = None
     times: np.ndarray | None = None
     start: RecordingStart | None = None
+    calibration: Calibration | None = None
 
     @cached_property
     def edges(self) -> np.ndarray:
@@ -64,6 +66,10 @@ class Result:
     def moment(self, frame: int) -> datetime | None:
         """The time of day at which a frame begins, with its offset from UTC; None where `start` is not known."""
         return self.start.at(self.edges[frame]) if self.start else None
+
+    def once_in(self, score: float) -> Often | None:
+        """How often normal footage of the scene reaches this score; None without a calibration."""
+        return self.calibration.once_in(score) if self.calibration else None
 
     @property
     def duration(self) -> float:
@@ -107,6 +113,7 @@ class Scorer:
         self.device = pick_device(device)
         self.precision, self.weights = precision, weights
         self.model = model.to(self.device).eval()
+        self.fingerprint = fingerprint(self.model)
         self._extractor: Extractor | None = None
         self._decoder = Decoder()
 
@@ -132,7 +139,7 @@ class Scorer:
         self,
         path: str | Path,
         mode: str = "auto",
-        rule: EventRule | None = None,
+        rule: EventRule | Calibration | None = None,
         on_clips: OnClips | None = None,
         cache: Path | None = None,
         start_rule: StartRule = StartRule(),
@@ -141,16 +148,21 @@ class Scorer:
 
         mode: "video" divides the whole video into 64 segments, as the paper does; "window" scores
         windows of 64 clips that overlap by half, so that what is brief in a long video is not
-        averaged away; "auto" takes windows beyond about two minutes. rule: overrides the model's own.
+        averaged away; "auto" takes windows beyond about two minutes. rule: overrides the model's own;
+        a calibration of the scene (`calibration.load`) has one.
         on_clips: called with the path, the clips done and the clips in all (None: not known).
         cache: where the features of the video are kept, as a feature file, and taken from if they are
         there already, of this very video and with these settings; an interrupted run resumes from it.
         start_rule: how the result's `start` is found: by the file's name, or its creation time.
 
         Raises VideoError or FeatureError where there is nothing to read, UsageError where there is no
-        such mode or the features are not of the kind that the model knows.
+        such mode, the features are not of the kind that the model knows, or the calibration is of another model.
         """
         check_mode(mode)
+        calibration = rule if isinstance(rule, Calibration) else None
+        if calibration:
+            calibration.check(self.scored_by(mode))
+            rule = calibration.rule
         path = Path(path)
         if path.suffix.lower() == SUFFIX:
             features = load_features(path)
@@ -159,7 +171,7 @@ class Scorer:
             self.calibrate([path])
             features = self._extracted(path, on_clips, cache)
         scores, mode = self.score_features(features, mode)
-        rule = rule or self.info.events
+        rule = rule if isinstance(rule, EventRule) else self.info.events
         events = find_events(scores, features.fps, rule, features.times)
         rate = "variable, mean " if features.times is not None else ""
         log.debug(
@@ -167,7 +179,7 @@ class Scorer:
         )
         notes = features.warning, features.sound_warning
         start = start_rule.start_of(path.parent / Path(features.source).name, features.creation_time)
-        return Result(path, scores, features.fps, events, mode, rule, *notes, features.times, start)
+        return Result(path, scores, features.fps, events, mode, rule, *notes, features.times, start, calibration)
 
     def _extracted(self, path: Path, on_clips: OnClips | None, cache: Path | None) -> Features:
         """The features of a video, from the cache where they are there."""
@@ -191,11 +203,7 @@ class Scorer:
 
     def scored_by(self, mode: str = "auto") -> ScoredBy:
         """What scores in this mode depend on, for calibrations."""
-        return ScoredBy(self._fingerprint, self.info.kind.backbone, mode)
-
-    @cached_property
-    def _fingerprint(self) -> str:
-        return fingerprint(self.model)
+        return ScoredBy(self.fingerprint, self.info.kind.backbone, mode)
 
     def score_features(self, features: Features, mode: str = "auto") -> tuple[np.ndarray, str]:
         """Scores of the frames, float32 (n_frames,), and the mode that was used; crops are averaged.

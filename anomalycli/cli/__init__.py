@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from ..errors import AnomalyError, cause
 from ..names import readable
-from . import experiments, extract, review, score, train, watch, weights
+from . import calibrate, experiments, extract, review, score, train, watch, weights
 from .exits import INTERRUPTED, NOTHING_DONE
 from .options import print_version
 from .terminal import complain, replace_what_cannot_be_encoded
@@ -41,6 +41,7 @@ for _command in (
     extract.extract,
     train.train,
     score.score,
+    calibrate.calibrate,
     watch.watch,
     review.review,
     experiments.evaluate,

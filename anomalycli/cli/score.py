@@ -20,6 +20,7 @@ from .terminal import complain, say, shown
 from .time_of_day import check_one_input, say_sources, start_options
 
 if TYPE_CHECKING:
+    from ..calibration import Calibration
     from ..events import EventRule
 
 
@@ -92,6 +93,14 @@ MARGIN = 1.0  # seconds
 )
 @section(
     "What counts as an event",
+    option(
+        "--calibration",
+        "calibrations",
+        type=FILE,
+        multiple=True,
+        help="Thresholds of a scene, made by calibrate. Of several, each video gets the first that is for it."
+        "  [repeatable]",
+    ),
     option("--threshold", type=float, show_default="the model's", help="Score at which an event begins."),
     option("--end-threshold", type=float, show_default="the model's", help="Score below which it ends."),
     option("--gap", type=float, show_default="the model's", help="Events closer than this many seconds become one."),
@@ -114,13 +123,14 @@ def score(videos, sample, model, weights, mode, as_json, start_rule, device, pre
     VIDEOS are files, folders, feature files (.npz), patterns, - (a list on stdin) or @list.txt.
     """
     use_reader(reader)
+    calibrations = calibrations_of(options)
     inputs = inputs_of(videos, sample)
     check_one_input(start_rule, len(inputs))
     outputs = outputs_of(options, inputs)
     from ..score import Scorer
 
     scorer = Scorer.load(model, device, precision, weights)
-    rule = rule_of(scorer.info.events, options)
+    rule = calibrations or rule_of(scorer.info.events, options)
     with clip_progress() as on_clips:
         run = score_inputs(inputs, scorer, outputs, mode, rule, on_clips, start_rule)  # raises before any work
         for note in run.notes:
@@ -197,6 +207,16 @@ def one_file(output: Path, n_inputs: int) -> tuple[Path | None, str | None]:
         raise UsageError(f"{output}: one file, and there are {n_inputs} inputs. Name a folder.")
     ending = max(endings, key=len)
     return output.with_name(output.name.removesuffix(f".{ending}")), ending
+
+
+def calibrations_of(options: dict[str, Any]) -> "list[Calibration]":
+    """The calibrations that were named. Raises UsageError where an option of the event rule is given beside them."""
+    from ..calibration import load
+
+    given = [name for name in ("threshold", "end_threshold", "gap", "shortest") if options[name] is not None]
+    if options["calibrations"] and given:
+        raise UsageError("A calibration holds the whole event rule, so nothing of it can be set beside it.", *given)
+    return [load(path) for path in options["calibrations"]]
 
 
 def rule_of(rule: "EventRule", options: dict[str, Any]) -> "EventRule":

@@ -26,11 +26,13 @@ def summary_row(result) -> dict[str, str]:
             day = start.date()
         events.append(f"{span} [dim]{event.score:.2f}[/]")
     moment = result.moment(peak)
+    often = result.once_in(result.scores[peak])
     return {
         "video": shown(result.path.name),
         "duration": clock(result.duration),
         "scores": sparkline(result.scores, SPARK),
         "peak": f"{result.scores[peak]:.2f}",
+        **({"normal footage": str(often)} if often else {}),
         "at": time_of_day(moment) if moment else clock(result.edges[peak]),
         "mode": result.mode,
         "events": "  ".join(events) or "[dim]none[/]",
@@ -41,12 +43,13 @@ def print_summary(rows: list[dict[str, str]]) -> None:
     """Print the table of scored videos, made of `summary_row`s."""
     console = Console(highlight=False)
     drawn = console.width >= WIDE and console.encoding.startswith("utf")
-    columns = [column for column in rows[0] if column != "scores" or drawn]
+    longest = max(rows, key=len)  # some columns are of some videos alone
+    columns = [column for column in longest if column != "scores" or drawn]
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold", justify="right" if column in ("duration", "peak", "at") else "left")
     for row in rows:
-        table.add_row(*(row[column] for column in columns))
+        table.add_row(*(row.get(column, "") for column in columns))
     console.print(table)
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import AnomalyError, UsageError, cause
 from ..inputs import Input
+from ..matching import some
 from ..media.start_time import StartRule
 from ..names import readable
 from ..storage import whole
@@ -19,6 +20,7 @@ from .plan import Outputs, Plan, plan
 from .records import Record
 
 if TYPE_CHECKING:
+    from ..calibration import Calibration
     from ..events import EventRule
     from ..extraction.local_engine import OnClips
     from ..score import Result, Scorer
@@ -75,6 +77,11 @@ class ScoreRun:
             f"{readable(str(item.path))}: left out, an event clip that an earlier run cut out of another input."
             for item in self.plan.left_out
         ]
+        for calibration in how.calibrations:
+            calibration.check(scorer.scored_by(how.mode))
+        others = [readable(item.name) for item in self.inputs if how.calibrations and not how.rule_for(item.path)]
+        if others:
+            self.notes += [f"No calibration is for {some(others)}: the model's own thresholds apply there."]
         self.notes += [str(problem) for problem in self.plan.problems.values()]
         self.failures: list[str] = []
         self.shared: list[Path] = []
@@ -101,7 +108,7 @@ class ScoreRun:
             try:
                 how, cache = self.how, self._cache(item)
                 scored.result = self.scorer.score(
-                    item.path, how.mode, how.rule, how.on_clips, cache, start_rule=how.start_rule
+                    item.path, how.mode, how.rule_for(item.path), how.on_clips, cache, start_rule=how.start_rule
                 )
             except (AnomalyError, OSError) as error:
                 scored.failure = str(error)
@@ -113,7 +120,8 @@ class ScoreRun:
     def _cache(self, item: Input) -> Path | None:
         """Path of the stored features of an input, beside its output files; None if it has no output files."""
         outputs = self.outputs
-        if not _is_video(item) or not (outputs.formats or outputs.sheet or outputs.margin is not None):
+        needed = outputs.formats or outputs.sheet or outputs.margin is not None or outputs.features
+        if not _is_video(item) or not needed:
             return None
         cache = self.plan.records[outputs.base(item.name)].cache
         if outputs.overwrite:
@@ -211,9 +219,22 @@ class Scoring:
     """Arguments of `Scorer.score` for all inputs."""
 
     mode: str = "auto"
-    rule: "EventRule | None" = None
+    rule: "EventRule | Sequence[Calibration] | None" = None
     on_clips: "OnClips | None" = None
     start_rule: StartRule = StartRule()
+
+    @property
+    def calibrations(self) -> "Sequence[Calibration]":
+        """The calibrations, if `rule` is some."""
+        return self.rule if isinstance(self.rule, Sequence) else ()
+
+    def rule_for(self, path: Path) -> "EventRule | Calibration | None":
+        """The rule or calibration for one input; None: the model's rule."""
+        if not isinstance(self.rule, Sequence):
+            return self.rule
+        from ..calibration import choose
+
+        return choose(self.rule, path)
 
 
 def score_inputs(
@@ -221,15 +242,17 @@ def score_inputs(
     scorer: "Scorer",
     outputs: Outputs,
     mode: str = "auto",
-    rule: "EventRule | None" = None,
+    rule: "EventRule | Sequence[Calibration] | None" = None,
     on_clips: "OnClips | None" = None,
     start_rule: StartRule = StartRule(),
 ) -> ScoreRun:
     """Score one input after another and write `outputs` of it; the iterator gives what became of each.
 
+    rule: one for all inputs, or calibrations, of which each input gets the first that is for it. None: the model's.
+
     Raises UsageError, before any work, where there is no such mode or format, something that a format needs is not
-    installed, the model cannot score videos and there are some, or a file would be lost (see `plan.plan`), and
-    StorageError where nothing can be written. What fails later fails that file alone.
+    installed, a calibration is of another model, the model cannot score videos and there are some, or a file would be
+    lost (see `plan.plan`), and StorageError where nothing can be written. What fails later fails that file alone.
     """
     return ScoreRun(inputs, scorer, outputs, Scoring(mode, rule, on_clips, start_rule))
 

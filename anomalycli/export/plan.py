@@ -30,6 +30,7 @@ class Outputs:
     at the exact frame. embed: store the video in its page. truths: ground truth to draw, by video. sheet: file with all
     curves on one sheet. overwrite: replace files that this tool did not write for the same input. stem: where the files
     of the one input begin, instead of `folder`. video_dir: folder of the videos that feature files were made from.
+    features: keep the features of videos even if no file is written, so that an interrupted run resumes.
     """
 
     folder: Path
@@ -42,6 +43,7 @@ class Outputs:
     overwrite: bool = False
     stem: Path | None = None
     video_dir: Path | None = None
+    features: bool = False
 
     def base(self, name: str) -> Path:
         """Path of the files of the input `name`, without the format that follows."""

@@ -1,6 +1,7 @@
 """Plots of scores: curve, threshold, events, and a video frame at each peak."""
 
 import io
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ class Curve:
     threshold: float | None = None
     unit: str = "time"
     start: RecordingStart | None = None
+    often: Sequence[tuple[float, str]] = ()
 
 
 def curve_of(result: Result, truth: Intervals | None = None, title: str | None = None) -> Curve:
@@ -66,7 +68,20 @@ def curve_of(result: Result, truth: Intervals | None = None, title: str | None =
         truth=None if truth is None else [(at[start], at[end]) for start, end in truth],
         threshold=result.rule.start_threshold,
         start=result.start,
+        often=_often(result),
     )
+
+
+def _often(result: Result) -> list[tuple[float, str]]:
+    """Scores to mark, falling, and how often normal footage reaches them; empty without a calibration."""
+    marks: list[tuple[float, str]] = []
+    taken = [result.rule.start_threshold]
+    for score, hours in reversed(result.calibration.reached if result.calibration else ()):
+        decade = math.floor(math.log10(hours))
+        if all(abs(score - other) >= 0.08 for other in taken) and f"{decade}" not in {mark[1] for mark in marks}:
+            marks.append((score, f"{decade}"))
+            taken.append(score)
+    return [(score, str(result.once_in(score))) for score, _ in marks]
 
 
 def curve_of_frames(name: str, scores: np.ndarray, truth: np.ndarray) -> Curve:
@@ -147,6 +162,8 @@ def described(curve: Curve) -> str:
     for name, intervals in (("Events", curve.events), ("Ground truth", curve.truth)):
         if intervals:
             words.append(f"{name}: {', '.join(f'{at(start)} to {at(end)}' for start, end in intervals)}.")
+    if curve.often:
+        words.append(f"Normal footage reaches {', '.join(f'{score:.2f} {often}' for score, often in curve.often)}.")
     return " ".join(words)
 
 
@@ -207,7 +224,9 @@ def _draw_curve(axes, curve: Curve, labels: int = 12, length: float | None = Non
     )
     if curve.threshold is not None:
         axes.axhline(curve.threshold, color=EVENT, lw=1, ls=(0, (5, 4)))
-        _annotate(axes, f"threshold {curve.threshold:g}", curve.threshold, EVENT)
+        _annotate(axes, f"threshold {curve.threshold:.3g}", curve.threshold, EVENT)
+    for score, words in curve.often:
+        _annotate(axes, words, score, QUIET)
     axes.set(xlim=(0, length), ylim=(-0.03, 1.04 if curve.truth is None else 1.09))  # a curve at 0 stays in sight
     axes.set(xlabel=curve.unit, ylabel="anomaly score", yticks=np.linspace(0, 1, 6))
     if curve.unit == "time":

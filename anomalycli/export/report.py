@@ -7,6 +7,7 @@ float32; its script draws them from a pyramid of minima and maxima.
 import base64
 import hashlib
 import io
+import math
 import mimetypes
 import os
 from collections.abc import Sequence
@@ -62,6 +63,7 @@ class HTML:
             "scores": _base64(result.scores.astype("<f4")),
             "times": None if result.times is None else _base64((result.times * 1000).round().astype("<u4")),
             "rule": _rule(result.rule),
+            "often": _often(result),
             "truth": context.truth,
             "start": _start(result),
             "thumbnails": {frame: _jpeg(picture) for frame, picture in frames.items()},
@@ -222,6 +224,15 @@ def _recorded(result: Result) -> str:
     zone = result.start.zone.key if result.start.zone else f"UTC{first:%z}"
     day = f"{first.day} {first:%b %Y}"
     return f"{day}, {time_of_day(first, False)} to {time_of_day(last, first.date() != last.date())} ({zone})"
+
+
+def _often(result: Result) -> list[tuple[float, str]]:
+    """Scores from which on normal footage is as rare as the words say, rising; empty without a calibration."""
+    if result.calibration is None:
+        return []
+    scores = [0.0, *(score for score, _ in result.calibration.reached)]
+    words = [(score, str(result.once_in(score))) for score in (*scores, math.nextafter(scores[-1], 2))]
+    return [one for one, before in zip(words, [(0.0, ""), *words]) if one[1] != before[1]]
 
 
 def _rule(rule: EventRule) -> dict[str, float]:

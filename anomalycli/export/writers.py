@@ -90,12 +90,30 @@ def _summary(result: Result) -> dict:
             | {"score": round(event.score, 5)}
             | {f"{name}_time": round(float(result.edges[getattr(event, name)]), 3) for name in MARKS}
             | {f"{name}_at": _iso(result, getattr(event, name)) for name in MARKS}
+            | _in_normal_footage(result, event.score)
             for event in result.events
         ],
         "rule": {"start": rule.start_threshold, "end": rule.end_threshold, "gap": rule.gap, "shortest": rule.shortest},
+        **_calibration(result),
         "warning": result.warning and readable(result.warning),
         "note": result.note and readable(result.note),
     }
+
+
+def _in_normal_footage(result: Result, score: float) -> dict:
+    """How often normal footage of the scene reaches a score: an empty object without a calibration."""
+    often = result.once_in(score)
+    return {"in_normal_footage": {"words": str(often)} | dataclasses.asdict(often)} if often else {}
+
+
+def _calibration(result: Result) -> dict:
+    """What the calibration promises, and how often the highest score occurs: empty without a calibration."""
+    made = result.calibration
+    if made is None:
+        return {}
+    names = ("target", "rate_bound", "hours", "extrapolated")
+    facts = {"file": made.source and readable(str(made.source))} | {name: getattr(made, name) for name in names}
+    return {"calibration": facts} | _in_normal_footage(result, float(result.scores.max()))
 
 
 def _iso(result: Result, frame: int) -> str | None:

@@ -105,3 +105,14 @@ def test_nothing_is_kept_where_nothing_is_written(make_video, tmp_path, scorer, 
     make_video("in/a.mp4", 20)
     run(tmp_path / "in", Outputs(tmp_path), scorer)
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_features_are_kept_where_nothing_else_is_written(scorer, passed, make_video, tmp_path):
+    """calibrate writes no file of a video, and resumes like score."""
+    inputs = find_inputs([make_video("a.mp4", 40)], {".mp4"})
+    outputs = Outputs(tmp_path / "out", features=True)
+    first = [scored.result.scores for scored in score_inputs(inputs, scorer, outputs)]
+    done = sum(passed)
+    again = [scored.result.scores for scored in score_inputs(inputs, scorer, outputs)]
+    assert sum(passed) == done > 0
+    assert np.array_equal(first, again)

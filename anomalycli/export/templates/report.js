@@ -9,6 +9,12 @@ let range = null; // {from, to}: what plays of the chosen event
 let loop = false;
 let record = recordOf(data);
 
+// How often normal footage of the scene reaches a score, where there is a calibration.
+const often = (score) => (data.often ?? []).findLast(([level]) => score >= level)?.[1] ?? "";
+const inNormal = (score) => (often(score) ? ` (in normal footage ${often(score)})` : "");
+// A threshold in the fewest digits that mean the same.
+const digits = (value) => (Number(value.toFixed(2)) === value ? value.toFixed(2) : String(Number(value.toFixed(6))));
+
 const playable = () => Boolean(video) && !video.hidden;
 
 // ---- the position
@@ -17,9 +23,9 @@ function show(seconds) {
   now = Math.min(Math.max(seconds, 0), duration);
   const frame = frameAt(now), score = scores[frame].toFixed(2);
   const when = data.start ? `${dayAndTime(data.start, now, 1)} · ` : "";
-  $("readout").textContent = `${when}${clock(now, 1)} · frame ${frame} · score ${score}`;
+  $("readout").textContent = `${when}${clock(now, 1)} · frame ${frame} · score ${score}${inNormal(scores[frame])}`;
   box.setAttribute("aria-valuenow", now.toFixed(2));
-  box.setAttribute("aria-valuetext", `${when}${clock(now)} of ${clock(duration)}, score ${score}`);
+  box.setAttribute("aria-valuetext", `${when}${clock(now)} of ${clock(duration)}, score ${score}${inNormal(scores[frame])}`);
   if (video && !video.paused && (now > view.to || now < view.from)) pan(now - view.from);
   showHead();
   if (!playable()) showStill();
@@ -154,11 +160,16 @@ function listEvents() {
     const length = `${(edge(event.end) - edge(event.start)).toFixed(1)} s`;
     for (const content of [picture, button, length, event.score.toFixed(2)]) row.insertCell().append(content);
     row.cells[1].append(state);
+    if (often(event.score)) {
+      const words = document.createElement("span");
+      Object.assign(words, { className: "state", textContent: often(event.score), title: "In normal footage of the scene" });
+      row.cells[3].append(words);
+    }
     row.addEventListener("click", () => goToEvent(index));
     return row;
   }));
   const count = events.length, highest = scores[highestFrame].toFixed(2);
-  $("summary").textContent = `${capital(plural(count, "event"))}; the highest score is ${highest}, at ${dayAndTime(data.start, edge(highestFrame))}.`;
+  $("summary").textContent = `${capital(plural(count, "event"))}; the highest score is ${highest}${inNormal(scores[highestFrame])}, at ${dayAndTime(data.start, edge(highestFrame))}.`;
   $("none").hidden = count > 0;
   $("events").hidden = count === 0;
   $("previous").disabled = $("next").disabled = $("download").disabled = count === 0;
@@ -175,9 +186,9 @@ function applyRule(threshold) {
   $("threshold").setAttribute("aria-valuetext", `${threshold.toFixed(2)}, ${plural(events.length, "event")}`);
   $("value").textContent = threshold.toFixed(2);
   $("rule").textContent =
-    `An event begins at ${rule.start.toFixed(2)} and ends below ${rule.end.toFixed(2)}. Gaps under ${rule.gap} s are closed, ` +
-    `and events shorter than ${rule.shortest} s are dropped. On the command line: --threshold ${rule.start.toFixed(2)}` +
-    (rule.end < data.rule.end ? ` --end-threshold ${rule.end.toFixed(2)}` : "");
+    `An event begins at ${digits(rule.start)} and ends below ${digits(rule.end)}. Gaps under ${rule.gap} s are closed, ` +
+    `and events shorter than ${rule.shortest} s are dropped. On the command line: --threshold ${digits(rule.start)}` +
+    (rule.end < data.rule.end ? ` --end-threshold ${digits(rule.end)}` : "");
   $("reset").disabled = threshold === data.rule.start;
   listEvents();
   show(now);

@@ -1,0 +1,147 @@
+"""The command `calibrate`: set the thresholds of a scene by its own normal footage."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.markup import escape
+
+from ..errors import UsageError
+from ..export.outputs import Outputs, ScoreRun, score_inputs
+from ..media.timecode import clock
+from ..storage import check_writable
+from .command import OUTPUT_FILE, PATH, Command, option, section
+from .exits import finish
+from .options import device_options, mode_option, talk_options, use_reader, videos_argument, weights_option
+from .progress import clip_progress
+from .score import inputs_of, is_feature_file, rule_of
+from .terminal import complain, say, shown
+
+if TYPE_CHECKING:
+    from ..calibration import Calibration
+    from ..false_alarms import Footage
+
+
+@click.command(
+    cls=Command,
+    after_interrupt="The features of videos are kept, and the same command resumes.",
+    no_args_is_help=True,
+)
+@videos_argument()
+@section(
+    "What to score, with which model",
+    option("--model", type=PATH, show_default="fights", help="Model file, or the name of a bundled model."),
+    weights_option,
+    mode_option("auto"),
+)
+@section(
+    "Calibration",
+    option(
+        "--false-alarms-per-hour",
+        type=float,
+        default=0.1,
+        show_default=True,
+        help="How many events per hour of normal footage are acceptable.",
+    ),
+    option("--pattern", show_default="all videos", help="Videos that it is for, such as 'gate/*' or 'gate-*.mp4'."),
+    option(
+        "-o", "--output", type=OUTPUT_FILE, default="calibration.json", show_default=True, help="Calibration to write."
+    ),
+    option("--overwrite", is_flag=True, help="Replace the calibration if there is one."),
+)
+@section(
+    "What counts as an event",
+    option("--gap", type=float, show_default="the model's", help="Events closer than this many seconds become one."),
+    option(
+        "--shortest", type=float, show_default="the model's", help="Events shorter than this many seconds are dropped."
+    ),
+)
+@device_options
+@talk_options
+def calibrate(videos, model, weights, mode, output, overwrite, device, precision, reader, **options) -> None:
+    """Set the thresholds of a scene by VIDEOS that show nothing abnormal.
+
+    \b
+      anomalycli calibrate gate/normal/ --false-alarms-per-hour 0.1 -o gate.calibration.json
+      anomalycli score gate/today.mp4 --calibration gate.calibration.json
+
+    Events on such footage then come at most that often, if there is enough of it to promise that: about 3 hours
+    divided by the rate. VIDEOS are files, folders, feature files (.npz), patterns, - (a list on stdin) or @list.txt.
+    """
+    use_reader(reader)
+    inputs = inputs_of(videos, False)
+    _check_options(output, overwrite, options)
+    from .. import calibration
+    from ..false_alarms import Footage, stand_out
+    from ..score import Scorer
+
+    scorer = Scorer.load(model, device, precision, weights)
+    rule = rule_of(scorer.info.events, options | {"threshold": None, "end_threshold": None})
+    with clip_progress() as on_clips:
+        run = score_inputs(inputs, scorer, Outputs(output.parent, features=True), mode, rule, on_clips)
+        if calibrated := scorer.calibrate([item.path for item in run.inputs if not is_feature_file(item.path)]):
+            say(escape(calibrated))
+        footage = [Footage(title, result.scores, result.fps, result.times) for title, result in _results(run)]
+    if footage:
+        _say_highest(footage, stand_out(footage))
+        target = options["false_alarms_per_hour"]
+        made = calibration.calibrate(footage, target, rule, scorer.scored_by(mode), options["pattern"])
+        made.save(output)
+        _say_promise(made, output)
+    finish(failed=len(run.failures), done=len(footage))
+
+
+def _check_options(output: Path, overwrite: bool, options: dict[str, Any]) -> None:
+    """Raise an error where the work would be in vain."""
+    if not 0 < options["false_alarms_per_hour"] < float("inf"):
+        raise UsageError("The rate of false alarms must be more than 0.", "false_alarms_per_hour")
+    if options["pattern"] == "":
+        raise UsageError("The pattern is empty.", "pattern")
+    if output.exists() and not overwrite:
+        raise UsageError(f"{output} exists. Overwrite it, or name another file.", "overwrite", "output")
+    check_writable(output)
+
+
+def _results(run: ScoreRun):
+    """The title and the result of each video that can be scored; what fails is printed."""
+    for scored in run:
+        if scored.failure:
+            complain(f"[red]failed[/]  {escape(scored.failure)}")
+        if scored.result is not None:
+            if scored.result.warning:
+                complain(f"[red]partial[/]  {escape(scored.result.warning)}")
+            yield scored.title, scored.result
+
+
+def _say_highest(footage: "list[Footage]", odd: "list[Footage]") -> None:
+    """Print the videos that stand out, or the highest score where none does."""
+    for video in odd:
+        say(f"{_highest(video)}, far above the others. Is this really normal?")
+    if not odd:
+        say(f"Highest score: {_highest(max(footage, key=lambda video: video.highest))}.")
+
+
+def _highest(video: "Footage") -> str:
+    return f"{shown(video.name)}: {video.highest:.3f} at {clock(video.highest_at)}"
+
+
+def _say_promise(made: "Calibration", output: Path) -> None:
+    """Print the thresholds, and what they may promise."""
+    from ..calibration import time_in_words
+
+    footage = f"{time_in_words(made.hours)} of normal footage"
+    say(
+        escape(
+            f"{output}: events begin at {made.rule.start_threshold:.4f} and end below {made.rule.end_threshold:.4f}."
+        )
+    )
+    say(f"{made.events} events in {footage}: at most {made.rate_bound:.2g} per hour, with 95% confidence.")
+    if made.clustering >= 1.5:
+        say(f"Events come together, about {made.clustering:.1f} at a time, which makes the footage count for less.")
+    if not made.is_promised:
+        say(
+            f"Too little footage: {made.target:g} per hour needs {time_in_words(made.hours_needed)} without an event. "
+            "The thresholds are extrapolated from the highest peaks to that rate, which is no promise."
+        )
+    if made.videos == 1:
+        say("All footage is one video, so it says nothing about other days.")
