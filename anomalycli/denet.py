@@ -8,59 +8,13 @@ convolutions of this unusual shape. Names of parameters are those of torch's lay
 """
 
 import copy
-from dataclasses import dataclass
-from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, linear
 
+from .denet_settings import DENetConfig as DENetConfig
 from .dropout import Dropout
-
-MOST_LAYERS = 64  # of one transformer: more is a mistake, or a file made to exhaust the memory
-
-
-@dataclass(frozen=True)
-class DENetConfig:
-    """Dimensions of the network: the paper's (Sec. 4.1), and ours where the paper gives none.
-
-    Each field is Annotated with its description, from which the command line makes an option. Raises ValueError for
-    dimensions that contradict each other.
-    """
-
-    feature_dim: Annotated[int, "Width of the clip features."] = 512
-    segments: Annotated[int, "T: segments per video."] = 64
-    scales: Annotated[int, "S: temporal scales."] = 3
-    heads: Annotated[int, "Attention heads of the transformers."] = 8
-    layers: Annotated[int, "Layers of each scale's transformer."] = 1
-    feedforward: Annotated[int, "Width of the transformers' feed-forward layers."] = 2048  # not in the paper
-    encoder_dropout: Annotated[float, "Dropout in the transformers."] = 0.1  # not in the paper
-    dropout: Annotated[float, "Dropout in the classifier."] = 0.6
-    # not in the paper
-    width: Annotated[int | None, "Project the features to this width first; none keeps their own width."] = None
-
-    def __post_init__(self):
-        for name in ("feature_dim", "segments", "scales", "heads", "layers", "feedforward"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}.")
-        if self.layers > MOST_LAYERS:
-            raise ValueError(f"layers must be {MOST_LAYERS} or fewer, not {self.layers}.")
-        if self.width is not None and self.width < 1:
-            raise ValueError(f"width must be 1 or more, not {self.width}.")
-        for name in ("encoder_dropout", "dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 0 and less than 1, not {getattr(self, name)}.")
-        if self.segments % max(2, 2 ** (self.scales - 1)):
-            raise ValueError(
-                f"{self.segments} segments cannot be halved {self.scales - 1} times for {self.scales} scales."
-            )
-        if self.dim % self.heads:
-            raise ValueError(f"A width of {self.dim} is not divisible by {self.heads} heads.")
-
-    @property
-    def dim(self) -> int:
-        """D inside the network."""
-        return self.width or self.feature_dim
 
 
 class SelfAttention(nn.Module):

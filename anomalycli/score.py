@@ -108,6 +108,7 @@ class Scorer:
         device: str = "auto",
         precision: str = "auto",
         weights: Path | None = None,
+        decoder: Decoder | None = None,
     ):
         self.info = info
         self.device = pick_device(device)
@@ -115,7 +116,7 @@ class Scorer:
         self.model = model.to(self.device).eval()
         self.fingerprint = fingerprint(self.model)
         self._extractor: Extractor | None = None
-        self._decoder = Decoder()
+        self._decoder = decoder or Decoder()
 
     @classmethod
     def load(
@@ -124,16 +125,18 @@ class Scorer:
         device: str = "auto",
         precision: str = "auto",
         weights: str | Path | None = None,
+        decoder: Decoder | None = None,
     ) -> "Scorer":
         """The model at `path`, which may be the name of a bundled one (fights, fights-mc3), or the bundled one.
 
         device: auto, cpu, cuda, cuda:N or mps. precision: that of the backbone: auto, fp32, bf16, fp16 or int8.
-        weights: a file of the backbone's weights, if not the published ones.
+        weights: a file of the backbone's weights, if not the published ones. decoder: one that was started before, to
+        be used instead of a new one.
 
         Raises CheckpointError where `path` is no model, UsageError where there is no such device.
         """
         model, info = load_bundled() if path is None else load_model(Path(path))
-        return cls(model, info, device, precision, Path(weights) if weights else None)
+        return cls(model, info, device, precision, Path(weights) if weights else None, decoder)
 
     def score(
         self,

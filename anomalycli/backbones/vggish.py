@@ -1,7 +1,12 @@
 """VGGish: 0.96 s of sound -> 128 features, with torchvggish's own log-mel front end and network."""
 
+import importlib
+import importlib.util
 import pickle
+import sys
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -31,13 +36,12 @@ class VGGish(nn.Module):
     means: Tensor
 
     def __init__(self, mode: str = "vggish-raw"):
-        from torchvggish.torchvggish import VGG, make_layers
-
         if mode not in MODES:
             raise UsageError(f"There is no audio mode '{mode}'; there are: {', '.join(MODES)}.")
         super().__init__()
         self.mode = mode
-        self.net = VGG(make_layers(), postprocess=False)  # its own loader always downloads
+        theirs = torchvggish("torchvggish")
+        self.net = theirs.VGG(theirs.make_layers(), postprocess=False)  # its own loader always downloads
         self.register_buffer("eigenvectors", torch.eye(AUDIO_DIM))
         self.register_buffer("means", torch.zeros(AUDIO_DIM))
 
@@ -71,8 +75,7 @@ def log_mel(windows: np.ndarray) -> np.ndarray:
 
     Windows are padded to whole hops and concatenated; spectrogram frames that overlap two windows are dropped.
     """
-    from torchvggish import mel_features, vggish_params
-
+    mel_features, vggish_params = torchvggish("mel_features"), torchvggish("vggish_params")
     hops = -(-LENGTH // HOP)  # frames that begin in one window: 98, of which 96 lie within it
     row = np.pad(windows, ((0, 0), (0, hops * HOP - LENGTH))).ravel()
     frames = mel_features.log_mel_spectrogram(
@@ -87,3 +90,23 @@ def log_mel(windows: np.ndarray) -> np.ndarray:
     )
     frames = frames[: len(windows) * hops].reshape(len(windows), hops, BANDS)
     return frames[:, None, :FRAMES].astype(np.float32)
+
+
+@cache
+def torchvggish(name: str) -> ModuleType:
+    """The module of torchvggish of this name, without the package around it.
+
+    The package imports resampy and soundfile, and with them numba and llvmlite, for reading and resampling of its own.
+    """
+    package, full = ModuleType("torchvggish"), f"torchvggish.{name}"
+    spec = importlib.util.find_spec("torchvggish")
+    assert spec and spec.submodule_search_locations
+    package.__path__ = spec.submodule_search_locations  # type: ignore[assignment]
+    others = {known: sys.modules.pop(known) for known in list(sys.modules) if known.split(".")[0] == package.__name__}
+    sys.modules[package.__name__] = package
+    try:
+        return importlib.import_module(full)
+    finally:  # whoever imports torchvggish gets all of it
+        for known in [known for known in sys.modules if known.split(".")[0] == package.__name__]:
+            del sys.modules[known]
+        sys.modules |= others

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import platformdirs
-from filelock import FileLock
 
 from ..errors import AnomalyError, UsageError, cause
 from ..storage import write_whole
@@ -89,6 +88,8 @@ def fetch(name: str, on_bytes: OnBytes | None = None) -> Path:
     """
     item = published(name)
     if not item.path.exists():
+        from filelock import FileLock  # asyncio comes with it
+
         try:
             item.path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{item.path}.lock"):  # of two processes that need the file, one fetches it

@@ -3,6 +3,7 @@
 Heavy modules (torch, av, matplotlib) are imported by the commands that need them.
 """
 
+import gc
 import io
 import os
 import sys
@@ -74,6 +75,7 @@ def main() -> None:
             raise
         complain(f"[red]Error:[/] {escape(sentence(error))}")
         code = error.exit_code if isinstance(error, AnomalyError) else NOTHING_DONE
+    gc.freeze()  # at the end all memory is returned anyway: looking for what is unreachable only takes time
     sys.exit(code)
 
 

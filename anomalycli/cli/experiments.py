@@ -22,7 +22,7 @@ from .options import (
     test_only_option,
     truth_options,
 )
-from .progress import compare_progress
+from .progress import compare_progress, loading
 from .settings import preset_of, say_warnings, settings_of, sweeps_of
 from .sources import Sources, check_width
 from .tables import print_comparison, print_evaluation
@@ -84,9 +84,10 @@ def evaluate(model, features, scores_folder, ground_truth, mode, interpolate, re
         raise UsageError("With --scores, give no MODEL and no --interpolate.")
     if results["draw"] and results["output"] is None:
         raise UsageError("--draw needs --output, the folder to draw into.")
-    from ..evaluation.metrics import evaluate as run
-    from ..evaluation.protocol import read_scores, score_folder
-    from ..score import Scorer
+    with loading():
+        from ..evaluation.metrics import evaluate as run
+        from ..evaluation.protocol import read_scores, score_folder
+        from ..score import Scorer
 
     to_frames = "interpolated" if interpolate else "repeated"
     about = {"model": str(scores_folder or model), "checkpoint": None, "span": None, "scores_to_frames": to_frames}
@@ -205,9 +206,10 @@ def compare(features, test, test_only, interpolate, ground_truth, labels, groups
     use that to tune settings. The table names its checkpoint: the last, or, with --set keep=validation,
     the best on held-out videos.
     """
-    from ..device import pick_device
-    from ..experiments.compare import compare as run
-    from ..experiments.table import summary, write_table
+    with loading():
+        from ..device import pick_device
+        from ..experiments.compare import compare as run
+        from ..experiments.table import summary, write_table
 
     choice, dim = choice_of(options)
     choice.check()  # mistakes in the settings, before the features are read

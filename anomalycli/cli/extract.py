@@ -11,7 +11,7 @@ from ..errors import UsageError
 from .command import Command, note_renamed, option, section
 from .exits import finish
 from .options import device_options, talk_options, use_reader, videos_argument, weights_option
-from .progress import byte_progress, extract_progress
+from .progress import byte_progress, extract_progress, loading
 from .tables import print_counts
 from .terminal import complain, say, shown
 
@@ -116,12 +116,13 @@ def extract(videos, output, layout, overwrite, shard, workers, stall, memory, re
     files are kept, so repeating an interrupted command resumes it. report.json in the output folder
     lists the result for each video.
     """
-    from ..backbones import Extractor
-    from ..extraction.job import extract as run
-    from ..extraction.run_report import Shard
-    from ..extraction.settings import ExtractionSettings
-    from ..media.decoder import DecoderSettings
-    from ..storage import place
+    with loading():
+        from ..backbones import Extractor
+        from ..extraction.job import extract as run
+        from ..extraction.run_report import Shard
+        from ..extraction.settings import ExtractionSettings
+        from ..media.decoder import DecoderSettings
+        from ..storage import place
 
     part = Shard.parse(shard) if shard else Shard()
     use_reader(reader)

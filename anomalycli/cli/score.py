@@ -14,7 +14,7 @@ from ..inputs import Input, find_inputs
 from .command import FILE, OUTPUT_FILE, PATH, Command, option, section
 from .exits import finish
 from .options import device_options, mode_option, talk_options, use_reader, videos_argument, weights_option
-from .progress import clip_progress
+from .progress import clip_progress, loading
 from .tables import print_summary, summary_row
 from .terminal import complain, say, shown
 from .time_of_day import check_one_input, say_sources, start_options
@@ -22,6 +22,7 @@ from .time_of_day import check_one_input, say_sources, start_options
 if TYPE_CHECKING:
     from ..calibration import Calibration
     from ..events import EventRule
+    from ..media.decoder import Decoder
 
 
 MARGIN = 1.0  # seconds
@@ -127,9 +128,11 @@ def score(videos, sample, model, weights, mode, as_json, start_rule, device, pre
     inputs = inputs_of(videos, sample)
     check_one_input(start_rule, len(inputs))
     outputs = outputs_of(options, inputs)
-    from ..score import Scorer
+    with loading("Loading the model"):
+        decoder = started_decoder(inputs)  # it gets ready while torch is imported, which takes longer
+        from ..score import Scorer
 
-    scorer = Scorer.load(model, device, precision, weights)
+        scorer = Scorer.load(model, device, precision, weights, decoder)
     rule = calibrations or rule_of(scorer.info.events, options)
     with clip_progress() as on_clips:
         run = score_inputs(inputs, scorer, outputs, mode, rule, on_clips, start_rule)  # raises before any work
@@ -145,10 +148,22 @@ def score(videos, sample, model, weights, mode, as_json, start_rule, device, pre
     finish(failed=len(run.failures), done=len(rows))
 
 
+def started_decoder(inputs: list[Input]) -> "Decoder | None":
+    """A decoder whose process is started, if there is a video among the inputs."""
+    from ..export.sources import is_video
+    from ..media.decoder import Decoder
+
+    if not any(map(is_video, inputs)):
+        return None
+    decoder = Decoder()
+    decoder.start()
+    return decoder
+
+
 def inputs_of(videos: list[Path], sample: bool) -> list[Input]:
     """The files to score. Raises UsageError where none is named, AnomalyError where folders contain none."""
     from ..features.files import SUFFIX
-    from ..media.video import VIDEO_SUFFIXES
+    from ..media import VIDEO_SUFFIXES
 
     if sample:
         from ..sample import sample_clip

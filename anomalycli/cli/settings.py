@@ -17,7 +17,7 @@ VALIDATION = "Validation and the checkpoint to write"
 
 def training_options() -> list[Option]:
     """An option for each setting of DE-Net and of training; --set sets those of other methods."""
-    from ..methods.de_net import DENetSettings
+    from ..denet_settings import DENetSettings
     from ..training.config import TrainConfig
 
     loss = dict.fromkeys(("erasing", "threshold", "alpha1", "alpha2", "lambda1", "lambda2"), "Training")

@@ -18,7 +18,7 @@ from .options import (
     test_only_option,
     truth_options,
 )
-from .progress import recipe_progress, train_progress
+from .progress import loading, recipe_progress, train_progress
 from .settings import VALIDATION, settings_for, training_options
 from .sources import Sources, check_width
 from .tables import print_recipe
@@ -93,8 +93,9 @@ def train(features, output, start, quick, method, preset, changes, watch, device
     settings are chosen by cross-validation on the labels, the model is trained on all videos, and an
     estimate for new videos is printed. With settings of your own, the others default to the paper's.
     """
-    from ..device import pick_device
-    from ..training.trainer import Destination
+    with loading():
+        from ..device import pick_device
+        from ..training.trainer import Destination
 
     destination = Destination(output, *(options.pop(name) for name in ("half", "resume", "overwrite")))
     destination.check()

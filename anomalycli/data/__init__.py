@@ -1,1 +1,3 @@
 """Labels, bags, ground truth and splits."""
+
+CROP_POLICIES = ("mean", "draw", "all", "together")

@@ -13,10 +13,9 @@ from ..features.files import FeatureKind, Features
 from ..features.folder import FeatureFolder, find_features, load_all
 from ..matching import some
 from ..segments import pool
+from . import CROP_POLICIES
 from .datasets import DATASETS, published_lengths
 from .labels import LABELS_FILE, EventLabel, label_videos
-
-CROP_POLICIES = ("mean", "draw", "all", "together")
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from typing import BinaryIO
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from ..errors import AnomalyError, UsageError
-from ..media.video import VIDEO_SUFFIXES
+from ..media import VIDEO_SUFFIXES
 from .verdicts import KEY, VerdictStore
 
 COOKIE = "anomalycli"

@@ -15,9 +15,9 @@ from ..errors import FeatureError, StorageError, UsageError, VideoError
 from ..features.files import Features
 from ..features.layouts import check_format, load_made, target
 from ..inputs import Input, find_inputs
+from ..media import VIDEO_SUFFIXES
 from ..media.decoder import Decoder
 from ..media.messages import DecodedClip
-from ..media.video import VIDEO_SUFFIXES
 from ..storage import check_writable, place
 from .batching import clip_format
 from .local_engine import extract_here, outcome_of

@@ -10,9 +10,9 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from ..errors import UsageError, VideoError
+from ..media import VIDEO_SUFFIXES
 from ..media.messages import ClipFormat, StreamClip, StreamPlace
 from ..media.stream_decoder import StreamDecoder
-from ..media.video import VIDEO_SUFFIXES
 from .redaction import redact
 
 SCHEMES = ("rtsp", "rtsps", "http", "https", "udp", "rtp", "srt", "rtmp", "rtmps", "tcp")

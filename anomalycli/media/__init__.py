@@ -1,1 +1,7 @@
 """Decoding of video and audio in a process of its own; timestamps and time codes."""
+
+VIDEO_SUFFIXES = frozenset(
+    (".264", ".265", ".3g2", ".3gp", ".asf", ".avi", ".dav", ".divx", ".dv", ".f4v", ".flv", ".h264", ".h265", ".hevc")
+    + (".ivf", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf")
+    + (".nut", ".ogm", ".ogv", ".rm", ".rmvb", ".ts", ".vob", ".webm", ".wmv", ".wtv")
+)

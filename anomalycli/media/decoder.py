@@ -88,6 +88,11 @@ class Decoder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def start(self) -> None:
+        """Start the process now, not at the first request: it imports its libraries in the meantime."""
+        if self._process is None:
+            self._start()
+
     def close(self) -> None:
         """End the process at once and for good: a thread that is reading meets a VideoError."""
         self._closed = True

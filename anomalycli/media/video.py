@@ -31,11 +31,6 @@ from .containers import (
 from .demuxer import Demuxer
 from .picture import Scaler, scaled_size, swaps_sides, turning
 
-VIDEO_SUFFIXES = frozenset(
-    (".264", ".265", ".3g2", ".3gp", ".asf", ".avi", ".dav", ".divx", ".dv", ".f4v", ".flv", ".h264", ".h265", ".hevc")
-    + (".ivf", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf")
-    + (".nut", ".ogm", ".ogv", ".rm", ".rmvb", ".ts", ".vob", ".webm", ".wmv", ".wtv")
-)
 FASTEST = 1200  # frames per second; what is faster is a mistake of the container's
 SEAM = 2  # packets before the seam of a joined recording that the demuxer marks as damaged, and are not
 

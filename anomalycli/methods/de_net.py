@@ -3,44 +3,16 @@
 With another `temporal` module in MSTM's place it is what Table 5 compares.
 """
 
-from dataclasses import dataclass
-from typing import Annotated
-
 import torch
 from torch import Tensor, nn
 
-from ..denet import DENet, DENetConfig
+from ..denet import DENet
+from ..denet_settings import DENetSettings
 from ..erasing import erase
 from ..losses import step_loss, total_loss
 from .base import nothing_erased
 from .ms_tct import MSTCT, FullMSTCT
 from .rtfm import MTN
-
-ERASING = ("dynamic", "always", "never")
-TEMPORAL = ("mstm", "none", "mtn", "ms-tct", "ms-tct-full")
-
-
-@dataclass(frozen=True)
-class DENetSettings(DENetConfig):
-    """The network's dimensions, and what Algorithm 1 needs besides."""
-
-    erasing: Annotated[str, "Abnormal videos to erase in: by dynamic assessment, always or never.", ERASING] = "dynamic"
-    threshold: Annotated[float, "δ of Eq. 10: segments that score higher are erased."] = 0.8
-    alpha1: Annotated[float, "Weight of the score loss, Eq. 14-15."] = 1.0
-    alpha2: Annotated[float, "Weight of the feature loss, Eq. 14-15."] = 1e-4
-    lambda1: Annotated[float, "Weight of the loss without erasing, Eq. 16."] = 1.0
-    lambda2: Annotated[float, "Weight of the loss after erasing, Eq. 16."] = 1.0
-    temporal: Annotated[str, "Temporal module: MSTM, none, RTFM's (mtn) or MS-TCT's.", TEMPORAL] = "mstm"
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.erasing not in ERASING:
-            raise ValueError(f"erasing must be one of {', '.join(ERASING)}; not '{self.erasing}'.")
-        if self.temporal not in TEMPORAL:
-            raise ValueError(f"temporal must be one of {', '.join(TEMPORAL)}; not '{self.temporal}'.")
-        for name in ("alpha1", "alpha2", "lambda1", "lambda2"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}.")
 
 
 class DENetMethod(DENet):

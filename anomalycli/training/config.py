@@ -2,12 +2,12 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
+from ..data import CROP_POLICIES
 
-from ..data.bags import CROP_POLICIES
-from ..device import pick_precision
+if TYPE_CHECKING:
+    import torch
 
 PRECISIONS = ("auto", "fp32", "bf16")
 CHECKPOINTS = {"last": "last", "validation": "best on validation", "test": "best on test"}
@@ -62,7 +62,9 @@ class TrainConfig:
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and less than 1, not {getattr(self, name)}.")
 
-    def on(self, device: torch.device) -> "TrainConfig":
+    def on(self, device: "torch.device") -> "TrainConfig":
         """These settings with the precision that "auto" means on `device`."""
+        from ..device import pick_precision  # torch, which the command line does without until it trains
+
         precision = pick_precision(self.precision, device)
         return dataclasses.replace(self, precision="bf16" if precision == "bf16" else "fp32")

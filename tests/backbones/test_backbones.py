@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from anomalycli.backbones import Extractor
+from anomalycli.backbones.mc3 import WEIGHTS
 from anomalycli.backbones.weights import check_sha256
 from anomalycli.device import pick_device, pick_precision
 from anomalycli.errors import AnomalyError, UsageError
@@ -31,11 +32,14 @@ def test_bf16_features_are_those_of_fp32(fp32):
     assert cosine(exact[:1], exact[2:]).max() < 0.999  # other clips are other features
 
 
-def test_preprocessing_is_the_published_one(fp32):
+def test_preprocessing_is_the_published_one_and_the_network_is_torchvisions(fp32):
+    from torchvision.models.video import mc3_18
+
     clip = np.random.default_rng(0).integers(0, 256, (16, 32, 48, 3), np.uint8)
     mean, std = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
     x = torch.tensor((clip / 255 - mean) / std, dtype=torch.float32).permute(3, 0, 1, 2)[None]
-    net = fp32.net.net
+    net = mc3_18(num_classes=2).eval()
+    WEIGHTS.load(net)
     with torch.inference_mode():
         layer3 = net.layer3(net.layer2(net.layer1(net.stem(x))))[0]
         layer4 = net.layer4(layer3[None])[0]

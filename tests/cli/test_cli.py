@@ -7,19 +7,70 @@ import pytest
 
 from anomalycli.cli import cli
 
+HEAVY = {
+    "torch",
+    "torchvision",
+    "torchvggish",
+    "numpy",
+    "scipy",
+    "sklearn",
+    "av",
+    "decord",
+    "matplotlib",
+    "PIL",
+    "asyncio",
+}
+NEVER = {"torchvision", "pytorchvideo", "numba", "soundfile", "scipy", "sklearn", "matplotlib", "PIL", "av", "decord"}
 
-def test_help_imports_nothing_heavy():
-    code = (
-        "import sys\n"
-        "from anomalycli.cli import main\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
-        "heavy = {'torch', 'torchvision', 'av', 'decord', 'matplotlib', 'sklearn', 'numpy'} & set(sys.modules)\n"
-        "sys.exit(str(heavy) if heavy else 0)"
-    )
-    done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True)
+
+def python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "anomalycli score clip.mp4 --plot" in done.stdout
+    return done.stdout
+
+
+def test_help_of_every_command_imports_nothing_heavy():
+    code = f"""
+import sys
+import anomalycli
+from anomalycli.cli import cli
+for words in [], *([name] for name in cli.commands):
+    cli.main([*words, "--help"], standalone_mode=False)
+assert not {HEAVY} & {{*sys.modules}}, {HEAVY} & {{*sys.modules}}
+"""
+    told = python(code)
+    assert "anomalycli score clip.mp4 --plot" in told and "--encoder-dropout" in told
+
+
+def test_score_starts_its_decoder_before_it_imports_torch(tmp_path):
+    (tmp_path / "clip.mp4").touch()
+    code = f"""
+import sys
+from anomalycli.cli import cli
+from anomalycli.media.decoder import Decoder
+def start(self):
+    sys.exit("after torch" if "torch" in sys.modules else 0)
+Decoder.start = start
+cli.main(["score", {str(tmp_path / "clip.mp4")!r}])
+sys.exit("it was not started")
+"""
+    python(code)
+
+
+def test_scoring_imports_what_it_needs_and_no_more():
+    """No networks of other libraries for the backbones that have their own, and no decoders in this process."""
+    code = f"""
+import sys
+from anomalycli import Scorer
+from anomalycli.backbones.mc3 import MC3
+from anomalycli.backbones.vggish import VGGish
+Scorer.load().extractor
+MC3().load()
+VGGish()
+assert not {NEVER} & {{*sys.modules}}, {NEVER} & {{*sys.modules}}
+assert "torchvggish" not in sys.modules  # whoever imports it gets all of it
+"""
+    python(code)
 
 
 @pytest.mark.parametrize("command", cli.commands.values(), ids=lambda command: command.name)
