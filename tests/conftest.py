@@ -16,11 +16,18 @@ from helpers import SHARED, kind
 from anomalycli.errors import AnomalyError
 from anomalycli.features.files import Features
 
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes of two threads each are slower than of one
-
 # Where the suite runs in the background of a shell, Ctrl-C is ignored, and children would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config):
+    """Give each worker one thread: several of two threads each are slower.
+
+    It is set before workers start, since PyTorch reads it when it is loaded, and this file loads it. A worker and the
+    processes that it starts must agree: with another number of threads the last bits of a training differ.
+    """
+    if config.option.numprocesses:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.hookimpl(wrapper=True)
