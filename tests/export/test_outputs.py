@@ -25,7 +25,7 @@ class Canned:
     def __init__(self, *spans: tuple[int, int]):
         self.spans, self.scored = list(spans), []
 
-    def score(self, path, mode="auto", rule=None, on_clips=None, cache=None):
+    def score(self, path, mode="auto", rule=None, on_clips=None, cache=None, **others):
         self.scored.append(path.name)
         if path.name.startswith("broken"):
             raise VideoError(f"{path}: not a video that can be read.")
