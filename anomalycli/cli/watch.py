@@ -1,6 +1,7 @@
 """The command `watch`: score streams while they run, and print events as they happen."""
 
 import contextlib
+import os
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +9,8 @@ from typing import Any
 import click
 from rich.markup import escape
 
-from .command import PATH, Command, option, section
+from ..errors import UsageError
+from .command import OUTPUT_FILE, PATH, Command, option, section
 from .exits import INTERRUPTED, finish
 from .options import device_options, talk_options, use_reader, weights_option
 from .score import rule_of
@@ -42,6 +44,19 @@ from .terminal import say
     option("--scores", is_flag=True, help="Print a line per clip too: the provisional score, and scores now final."),
 )
 @section(
+    "Where events are kept and sent",
+    option("--database", type=OUTPUT_FILE, help="SQLite file in which events are kept; created if it is not there."),
+    option("--keep-days", type=float, default=90.0, show_default=True, help="Days that events are kept in it."),
+    option("--keep-mb", type=float, default=1024.0, show_default=True, help="Size at which the oldest are deleted."),
+    option(
+        "--webhook",
+        "webhooks",
+        multiple=True,
+        help="URL that gets each start, end and final state of an event as JSON. Messages wait in --database while it "
+        "is away; the variable ANOMALYCLI_WEBHOOK_SECRET signs them.  [repeatable]",
+    ),
+)
+@section(
     "What counts as an event",
     option("--threshold", type=float, show_default="the model's", help="Score at which an event begins."),
     option("--end-threshold", type=float, show_default="the model's", help="Score below which it ends."),
@@ -52,7 +67,7 @@ from .terminal import say
 )
 @device_options
 @talk_options
-def watch(sources, model, weights, timeout, idle, thumbnails, scores, device, precision, reader, **options) -> None:
+def watch(sources, model, weights, timeout, idle, device, precision, reader, **options) -> None:
     """Score SOURCES while they run, and print their events as lines of JSON.
 
     \b
@@ -64,7 +79,6 @@ def watch(sources, model, weights, timeout, idle, thumbnails, scores, device, pr
     SOURCES are URLs (rtsp, http, https, udp, srt, rtmp; HLS too), webcams (/dev/video0), files that still grow, folders
     that receive recordings, or - for a pipe. NAME=SOURCE gives a source a name. Ctrl-C ends open events, and stops.
     """
-    from ..live.lines import Lines
     from ..live.sources import Waits, find_sources
     from ..live.watcher import Watcher
     from ..score import Scorer
@@ -73,16 +87,49 @@ def watch(sources, model, weights, timeout, idle, thumbnails, scores, device, pr
     found = find_sources(sources, Waits(timeout, idle))
     scorer = Scorer.load(model, device, precision, weights)
     rule = rule_of(scorer.info.events, options)
-    watcher = Watcher(scorer, [Lines(click.echo, thumbnails, scores)], rule, lambda text: say(escape(text)))
-    with stopped_by_signals(watcher) as signals:
+    with contextlib.ExitStack() as stack:
+        listeners, unfinished = listeners_of(options, stack)
+        watcher = Watcher(scorer, listeners, rule, tell)
+        signals = stack.enter_context(stopped_by_signals(watcher))
         for source in found:
-            watcher.add(source)
+            watcher.add(source, before=unfinished.pop(source.name, None))
         say(escape(f"Watching {', '.join(source.name for source in found)}."))
         watcher.run()
     if signals:
         click.get_current_context().exit(INTERRUPTED if signal.SIGINT in signals else 0)
     states = [stream.reader.state for stream in watcher.streams.values()]
     finish(failed=sum(state.fault is not None for state in states), done=sum(state.clips > 0 for state in states))
+
+
+def tell(sentence: str) -> None:
+    """Print a sentence about a stream."""
+    say(escape(sentence))
+
+
+def listeners_of(options: dict[str, Any], stack: contextlib.ExitStack) -> tuple[list[Any], dict[str, Any]]:
+    """What is told of events, and the events by stream that an earlier process left open.
+
+    `stack` closes what needs to be closed.
+    """
+    from ..live.archive import Archive
+    from ..live.database import EventDatabase, Retention
+    from ..live.lines import Lines
+    from ..live.webhooks import Webhooks, target_of
+
+    listeners: list[Any] = [Lines(click.echo, options["thumbnails"], options["scores"])]
+    urls, path = options["webhooks"], options["database"]
+    if not path:
+        if urls:
+            raise UsageError("Messages to webhooks wait in a database: name a file for it.", "database")
+        return listeners, {}
+    database = EventDatabase(path, Retention(options["keep_days"], options["keep_mb"]))
+    stack.callback(database.close)
+    listeners.append(Archive(database, tell, tuple(map(target_of, urls))))
+    if urls:
+        hooks = Webhooks(database, urls, tell, os.environ.get("ANOMALYCLI_WEBHOOK_SECRET"))
+        stack.callback(hooks.close)
+        hooks.start()
+    return listeners, database.unfinished()
 
 
 @contextlib.contextmanager

@@ -1,18 +1,12 @@
 """Events as lines of JSON."""
 
 import base64
-import io
 from collections.abc import Callable
-
-import numpy as np
-from PIL import Image
 
 from .messages import clock, message, to_json
 from .tracking import Told
 from .watcher import WatchedStream
 from .window import Scores
-
-QUALITY = 80  # of JPEG pictures
 
 
 class Lines:
@@ -31,16 +25,9 @@ class Lines:
 
     def told(self, stream: WatchedStream, told: Told) -> None:
         more = {}
-        if self.thumbnails and told.kind == "start" and stream.picture is not None:
-            more["thumbnail"] = "data:image/jpeg;base64," + base64.b64encode(jpeg(stream.picture)).decode()
+        if self.thumbnails and told.kind == "start" and (picture := stream.jpeg()):
+            more["thumbnail"] = "data:image/jpeg;base64," + base64.b64encode(picture).decode()
         self.write(to_json(message(told, stream.recording, **more)))
 
     def tick(self) -> None:
         pass
-
-
-def jpeg(picture: np.ndarray) -> bytes:
-    """A picture, uint8 (height, width, 3), as JPEG."""
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, "JPEG", quality=QUALITY)
-    return file.getvalue()

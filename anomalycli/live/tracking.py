@@ -50,6 +50,7 @@ class _Known:
     first: int
     last: int
     told: LiveEvent | None = None  # as it was told last
+    since: float = np.inf  # when it began, where that was before a restart
     is_found: bool = True
     is_done: bool = False  # told as final
 
@@ -130,16 +131,17 @@ class EventTracker:
         is_open = bool(edges[-1] - end < self.rule.gap - EPSILON)
         for known in self._known:
             if not known.is_found and first < known.last and known.first < last:
+                begin = min(start, known.since)
                 known.event = replace(
-                    known.event, start=start, end=end, peak=peak, score=event.score, is_open=is_open, is_confirmed=True
+                    known.event, start=begin, end=end, peak=peak, score=event.score, is_open=is_open, is_confirmed=True
                 )
                 known.first, known.last, known.is_found = first, last, True
                 return []
-        number, begin = secrets.token_hex(8), start
+        number, since = secrets.token_hex(8), np.inf
         if self.before:
-            number, begin, self.before = self.before.id, min(self.before.start, start), None
-        new = LiveEvent(number, self.stream, begin, end, peak, event.score)
-        self._known.append(_Known(new, first, last, told=new))
+            number, since, self.before = self.before.id, self.before.start, None
+        new = LiveEvent(number, self.stream, min(since, start), end, peak, event.score)
+        self._known.append(_Known(new, first, last, told=new, since=since))
         if not is_open:
             self._known[-1].event = replace(new, is_open=False)
         return [Told("start", new)]

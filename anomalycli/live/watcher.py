@@ -1,5 +1,6 @@
 """Scores several streams with one network, clip by clip, and tells events to whoever listens."""
 
+import io
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -7,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
+from PIL import Image
 
 from ..errors import UsageError
 from ..events import EventRule
@@ -18,6 +20,7 @@ from .stream import StreamReader, Waiting
 from .tracking import EventTracker, LiveEvent, Told
 from .window import Scores, ScoreWindow
 
+QUALITY = 80  # of JPEG pictures
 IDLE = 0.5  # seconds between looks for streams that are over, when nothing arrives
 GONE = 30.0  # seconds without a picture after which events end and scoring begins anew
 BEHIND = 5.0  # seconds between a frame and its score that are told
@@ -55,6 +58,14 @@ class WatchedStream:
     @property
     def name(self) -> str:
         return self.reader.name
+
+    def jpeg(self) -> bytes | None:
+        """The newest picture as a JPEG file."""
+        if self.picture is None:
+            return None
+        file = io.BytesIO()
+        Image.fromarray(self.picture).save(file, "JPEG", quality=QUALITY)
+        return file.getvalue()
 
 
 @dataclass

@@ -1,13 +1,12 @@
 """A scorer that needs no downloads and no time: bright pictures are abnormal."""
 
-from types import MappingProxyType
-
 import pytest
 import torch
 from helpers import kind
+from live_brightness import Brightness
 from torch import nn
 
-from anomalycli.backbones.base import BUILT_IN, ClipNetwork
+from anomalycli.backbones.base import BUILT_IN
 from anomalycli.checkpoint import ModelInfo, save_model
 from anomalycli.events import EventRule
 from anomalycli.methods.linear import Linear, LinearSettings
@@ -15,28 +14,6 @@ from anomalycli.score import Scorer
 
 SEGMENTS = 8
 RULE = EventRule(0.6, 0.4, 0.5, 0.1)
-
-
-class Brightness(ClipNetwork):
-    """The mean of each colour over the frames that are taken, in [0, 1]."""
-
-    dim, clip_length, frames_taken, short_side, multiple = 3, 16, (0, 8), 32, 16
-    preprocessing = "mean"
-    batch = MappingProxyType({"cpu": 2, "cuda": 2, "mps": 2})
-
-    def __init__(self, crops: int = 1):
-        super().__init__(crops)
-        self.net = nn.Identity()
-
-    def load(self, path=None, on_bytes=None):
-        self.sha256 = "0"
-        return self
-
-    def maps(self, view):
-        return [view.float().mean((1, 2, 3)) / 255]
-
-    def pool(self, maps):
-        return maps[0]
 
 
 class Neighbours(nn.Module):
@@ -55,8 +32,6 @@ def brightness_kind():
 @pytest.fixture(autouse=True)
 def brightness(monkeypatch):
     monkeypatch.setitem(BUILT_IN, "brightness", f"{Brightness.__module__}:Brightness")
-    monkeypatch.setattr("anomalycli.score.registered_name", lambda name: name)
-    monkeypatch.setattr("anomalycli.backbones.extractor.find_backbone", lambda name: Brightness)
 
 
 @pytest.fixture

@@ -1,9 +1,16 @@
 """The command `watch`, on files that are played as streams."""
 
+import contextlib
 import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 from live_fakes import write_stream
+
+from anomalycli.live.database import EventDatabase
 
 
 def bursts(i: int) -> int:
@@ -35,7 +42,7 @@ def test_watch_prints_scores_that_are_provisional_and_then_final(call, model, tm
     assert {line["kind"] for line in scores} == {"scores"}
     final = [score for line in scores for score in line["final"]]
     call("score", "yard.ts", "--model", model, "--mode", "window", "--csv")
-    offline = np.loadtxt(tmp_path / "yard.csv", delimiter=",", skiprows=1)[:, 2]
+    offline = np.loadtxt(tmp_path / "yard.csv", delimiter=",", skiprows=1, usecols=2)
     assert len(final) == 260 and np.abs(np.array(final) - offline).max() < 1e-3
 
 
@@ -54,3 +61,55 @@ def test_a_file_that_is_no_video_fails_and_the_others_are_scored(call, model, tm
     done = call("watch", "yard.ts", "notes.txt", *words, code=3)
     assert "notes.txt" in done.stderr and lines(done.stdout)[-1]["kind"] == "final"
     assert "notes.txt" in call("watch", "notes.txt", *words, code=1).stderr
+
+
+def test_watch_keeps_events_in_a_database(call, model, tmp_path):
+    write_stream(tmp_path / "yard.ts", 260, bursts)
+    words = ("watch", "yard.ts", "--model", model, "--idle", 0)
+    done = call(*words, "--database", "events.db")
+    with contextlib.closing(EventDatabase(tmp_path / "events.db")) as database:
+        (stored,) = database.events()
+        assert database.picture(stored["id"]).startswith(b"\xff\xd8")
+    final = lines(done.stdout)[-1]
+    assert {name: stored[name] for name in ("id", "start", "end", "score")} == {
+        name: final[name] for name in ("id", "start", "end", "score")
+    }
+    assert "name a file for it (--database)" in call(*words, "--webhook", "http://localhost/x", code=2).stderr
+
+
+SIGNALLED = """
+import os, signal, sys, threading
+sys.path[:0] = sys.argv[1:3]
+number = int(sys.argv[3])
+from anomalycli.backbones.base import BUILT_IN
+import anomalycli.score
+BUILT_IN["brightness"] = "live_brightness:Brightness"
+from anomalycli.live import lines
+told = lines.Lines.told
+def then_signal(self, stream, news):
+    told(self, stream, news)
+    if news.kind == "start":
+        os.kill(os.getpid(), number)
+lines.Lines.told = then_signal
+sys.argv[1:] = sys.argv[4:]
+from anomalycli.cli import main
+main()
+"""
+
+
+def test_a_signal_ends_the_open_event(model, tmp_path):
+    write_stream(tmp_path / "yard.ts", 260, lambda i: 230 if i >= 64 else 20)
+    tests = Path(__file__).parents[1]
+    words = ("watch", "yard.ts", "--model", model, "--idle", "60", "--database", "events.db")
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALLED, tests, tests.parent, str(int(signal.SIGTERM)), *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    news = lines(done.stdout)
+    assert [line["kind"] for line in news][-2:] == ["end", "final"] and news[-1]["reason"] == "the watch was stopped"
+    with contextlib.closing(EventDatabase(tmp_path / "events.db")) as database:
+        assert [one["final"] for one in database.events()] == [True]

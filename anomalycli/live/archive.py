@@ -1,0 +1,44 @@
+"""Keeps events in the database as they are told, and queues messages for webhooks."""
+
+import contextlib
+import sqlite3
+from collections.abc import Callable, Iterator
+
+from .database import EventDatabase
+from .messages import message, to_json
+from .tracking import Told
+from .watcher import WatchedStream
+from .window import Scores
+
+
+class Archive:
+    """Stores events as they are told; a disk that is full costs what cannot be stored, and is said."""
+
+    def __init__(self, database: EventDatabase, say: Callable[[str], None], targets: tuple[str, ...] = ()):
+        self.database, self.say, self.targets = database, say, targets
+        self._fault = ""
+
+    def scored(self, stream: WatchedStream, scores: Scores) -> None:
+        pass
+
+    def told(self, stream: WatchedStream, told: Told) -> None:
+        with self._storing():
+            picture = stream.jpeg() if told.kind == "start" else None
+            self.database.put(told.event, stream.recording, picture)
+            if told.kind != "update":
+                for target in self.targets:
+                    self.database.push(target, to_json(message(told, stream.recording)))
+
+    def tick(self) -> None:
+        with self._storing():
+            self.database.clean()
+
+    @contextlib.contextmanager
+    def _storing(self) -> Iterator[None]:
+        try:
+            yield
+            self._fault = ""
+        except sqlite3.Error as error:
+            if str(error) != self._fault:
+                self._fault = str(error)
+                self.say(f"{self.database.path}: events cannot be stored ({error}).")
