@@ -54,15 +54,15 @@ def quick_candidate(bags: Bags, seed: int) -> Candidate:
 
 
 def tuning_candidates(bags: Bags, info: ModelInfo, seed: int) -> list[Candidate]:
-    """How a trained model may go on learning: more or less carefully."""
+    """How a trained model may go on learning: not at all, carefully, or less so."""
     made = []
-    for lr in (1e-4, 1e-3):
+    for lr, checkpoints in ((1e-4, (0, *checkpoints_of(bags))), (1e-3, checkpoints_of(bags))):
         config = TrainConfig(lr=lr, **_shared(bags, seed))
         made.append(
             Candidate(
                 f"{info.method}, from a model, lr {lr:g}",
                 Plan(info.method, info.settings, config),
-                checkpoints_of(bags),
+                checkpoints,
                 1.0,
             )
         )

@@ -75,17 +75,24 @@ def run_fold(
     device: torch.device,
     on_step: Callable[[int], None] | None = None,
 ) -> Scores:
-    """Train on all but `held_out`, and score those after each number of steps in `checkpoints`."""
+    """Train on all but `held_out`, and score those after each number of steps in `checkpoints`.
+
+    After 0 steps, it is the model that `material` starts from.
+    """
     bags = material.bags
     material = dataclasses.replace(material, kept=np.setdiff1d(material.kept, held_out))
     config = dataclasses.replace(plan.config, steps=max(checkpoints), validate_every=max(checkpoints), validation=0.0)
     spliced = splices(bags[held_out])
-    found: Scores = {}
+
+    def judged(method: Any) -> FoldScores:
+        scores = score_bags(method, bags.x[held_out], device).max(1)
+        return FoldScores(tuple(map(float, scores)), _place(score_bags(method, spliced, device)))
+
+    found: Scores = {0: judged(material.start.to(device))} if 0 in checkpoints and material.start else {}
 
     def on_progress(now: TrainingProgress) -> None:
         if now.step in checkpoints:
-            scores = score_bags(now.method, bags.x[held_out], device).max(1)
-            found[now.step] = FoldScores(tuple(map(float, scores)), _place(score_bags(now.method, spliced, device)))
+            found[now.step] = judged(now.method)
         if on_step:
             on_step(now.step)
 

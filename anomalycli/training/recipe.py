@@ -109,10 +109,13 @@ def train_by_recipe(
         name, steps = choose(table, labels)
         chosen = next(each for each in every if each.name == name)
         found = estimate(table, labels, recipe.seed)
-    config = dataclasses.replace(chosen.plan.config, steps=steps)
-    chosen = dataclasses.replace(chosen, plan=dataclasses.replace(chosen.plan, config=config))
-    model, states = _train_members(chosen, material, destination, work, device)
-    info = _info(chosen, data, work.members, found)
+    states: list[StateFile] = []
+    model = start  # after 0 steps: no training is better on held-out videos than none
+    if steps:
+        config = dataclasses.replace(chosen.plan.config, steps=steps)
+        chosen = dataclasses.replace(chosen, plan=dataclasses.replace(chosen.plan, config=config))
+        model, states = _train_members(chosen, material, destination, work, device)
+    info = _info(chosen, steps, data, work.members, found)
     if recipe.start:
         before = recipe.start.info
         info = dataclasses.replace(info, events=before.events, standardised=before.standardised, members=before.members)
@@ -262,7 +265,7 @@ def _train_members(
     return Ensemble(members) if len(members) > 1 else members[0], states
 
 
-def _info(chosen: Candidate, data: TrainingData, members: int, found: Estimate | None) -> ModelInfo:
+def _info(chosen: Candidate, steps: int, data: TrainingData, members: int, found: Estimate | None) -> ModelInfo:
     config, labels = chosen.plan.config, data.bags.labels
     record = TrainingRecord(
         settings=dataclasses.asdict(config),
@@ -272,9 +275,11 @@ def _info(chosen: Candidate, data: TrainingData, members: int, found: Estimate |
         normal_videos=int((labels == 0).sum()),
         validation_videos=0,
         checkpoint=CHECKPOINTS["last"],
-        checkpoint_step=config.steps,
+        checkpoint_step=steps,
         tool=f"anomalycli {__version__}",
-        recipe=f"{chosen.name}, {config.steps} steps" + (f", {members} networks" if members > 1 else ""),
+        recipe=f"{chosen.name}, {steps} steps" + (f", {members} networks" if members > 1 else "")
+        if steps
+        else "the model as it was: further training does not help on held-out videos",
     )
     if found:
         record = dataclasses.replace(

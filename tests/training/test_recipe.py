@@ -7,10 +7,11 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from anomalycli.checkpoint import load_model
+from anomalycli.checkpoint import ModelInfo, load_model
 from anomalycli.data.bags import load_bags
 from anomalycli.errors import UsageError
 from anomalycli.inference import score_bags
+from anomalycli.methods import find_method
 from anomalycli.methods.prepared import Ensemble, Prepared, standardised
 from anomalycli.training import candidates, cross_validation
 from anomalycli.training.cross_validation import FoldScores, choose, estimate, make_folds, pair_auc, splices
@@ -235,6 +236,22 @@ def test_a_model_goes_on_learning_from_new_videos_and_refuses_other_features(bag
     other = load_bags(make_features("other", backbone="i3d"), 8)
     with pytest.raises(UsageError, match="the model was trained with backbone mc3"):
         train_by_recipe(TrainingData(other), Destination(tmp_path / "third"), CPU, Recipe(start=start))
+
+
+def test_a_model_that_no_training_improves_stays_as_it_is(bags, tmp_path):
+    bags.x[bags.labels == 1, :, 2:4, 0] = 9.0  # the first feature tells all
+    bags.x[bags.labels == 0, :, :, 0] = -9.0
+    plan = make_plan("linear", bags.dim, {"segments": 8, "share": 0.125})
+    model = find_method("linear").build(plan.settings)
+    with torch.no_grad():
+        model.layer.weight[0, 0] = 1.0
+    start = Start(model.eval(), ModelInfo(plan.settings, bags.kind, method="linear"))
+    info = train_by_recipe(TrainingData(bags), Destination(tmp_path / "m"), CPU, Recipe(start=start))
+    assert info.training.checkpoint_step == 0
+    assert info.training.recipe.startswith("the model as it was")
+    assert (info.training.video_auc, info.training.folds) == (1.0, 5)
+    kept, _ = load_model(tmp_path / "m")
+    assert all(torch.equal(tensor, kept.state_dict()[name]) for name, tensor in model.state_dict().items())
 
 
 def test_the_command_chooses_and_says_what_to_expect(make_features, call, tmp_path):
