@@ -127,8 +127,8 @@ def calibrate(paths: Sequence[Path], extractor: Extractor, judge: Judge | None =
 
 def _kept(targets: dict[Input, Path], extractor: Extractor, layout: str) -> dict[Input, ExtractionOutcome]:
     """The inputs whose features are there, whole, and of this very video. UsageError if made with other settings."""
-    found = {item: _features_of(item, path, extractor, layout) for item, path in targets.items()}
-    return {item: outcome_of(item, features, "skipped") for item, features in found.items() if features}
+    found = ((item, _features_of(item, path, extractor, layout)) for item, path in targets.items())
+    return {item: outcome_of(item, features, "skipped") for item, features in found if features}
 
 
 def _features_of(item: Input, target: Path, extractor: Extractor, layout: str) -> Features | None:

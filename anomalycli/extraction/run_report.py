@@ -1,6 +1,5 @@
 """Outcomes of the inputs of a run, and OUTPUT/report.json."""
 
-import dataclasses
 import json
 import math
 import re
@@ -82,7 +81,7 @@ class RunReport:
         return outcome
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        files = [dataclasses.asdict(outcome) | {"path": str(outcome.path)} for outcome in self.outcomes]
+        files = [vars(outcome) | {"path": str(outcome.path)} for outcome in self.outcomes]
         wall = time.monotonic() - self.begin
         report = summed([{"files": files, "wall_seconds": wall, "complete": kind is None}])
         try:

@@ -1,6 +1,8 @@
 """Read `.npz` files that may be damaged or malicious: sizes are checked before memory is allocated."""
 
+import struct
 import zipfile
+import zlib
 from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +13,12 @@ from numpy.lib import format as npy
 from ..errors import FeatureError, cause
 
 LONGEST_HEADER = 10_000  # bytes; NumPy's own are about 100
+TAIL = 4096  # bytes that hold the directory and the last member of an archive that `tail` reads
+GAP = 64  # most bytes between two members, beyond the fixed part of a header
+HEADER = 128  # bytes before the numbers of an array that NumPy writes here
+_END = struct.Struct("<4s4H2LH")  # the end of a ZIP file, and an entry of its directory
+_ENTRY = struct.Struct("<4s6H3L5H2L")
+_LOCAL = 30  # bytes of the header before a member, without its name
 
 
 class Archive:
@@ -72,6 +80,42 @@ class Archive:
 
     def _broken(self, why: str) -> FeatureError:
         return FeatureError(f"{self.path}: not a whole feature file ({why}); extract it again.")
+
+
+def tail(path: Path) -> tuple[dict[str, int], bytes] | None:
+    """Bytes of the numbers of each array by its name, and the content of the last one, from the end of the file alone.
+
+    None for whatever is not written as `np.savez` writes a small last array: `Archive` reads it, or says what is wrong.
+    """
+    with open(path, "rb", buffering=0) as file:
+        size = file.seek(0, 2)
+        begin = file.seek(max(0, size - TAIL))
+        end = file.read()
+    try:
+        *head, length, at, comment = _END.unpack_from(end, len(end) - _END.size)
+        if head[0] != b"PK\5\6" or comment or at + length + _END.size != size or at < begin:
+            return None
+        place, sizes, behind = at - begin, {}, 0
+        for _ in range(head[4]):
+            entry = _ENTRY.unpack_from(end, place)
+            magic, method, checksum, packed, unpacked = entry[0], entry[4], *entry[7:10]
+            n_name, n_extra, n_comment, offset = *entry[10:13], entry[16]
+            name = end[place + _ENTRY.size : place + _ENTRY.size + n_name].decode("ascii")
+            if (
+                magic != b"PK\1\2"
+                or method != zipfile.ZIP_STORED
+                or packed != unpacked
+                or not 0 <= offset - behind <= GAP
+            ):
+                return None
+            sizes[name.removesuffix(".npy")] = packed - HEADER
+            behind = offset + _LOCAL + n_name + packed
+            place += _ENTRY.size + n_name + n_extra + n_comment
+        content = end[max(0, at - begin - packed) : at - begin]
+        whole = 0 <= at - behind <= GAP and zlib.crc32(content) == checksum and min(sizes.values()) >= 0
+        return (sizes, content[HEADER:]) if whole else None
+    except (struct.error, ValueError, UnboundLocalError):
+        return None
 
 
 def _size(shape: tuple[int, ...], dtype: np.dtype) -> int:

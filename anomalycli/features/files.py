@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import FeatureError, cause
 from ..storage import whole
 from . import schema
-from .archive import Archive
+from .archive import Archive, tail
 
 VERSION = 1
 SUFFIX = ".npz"
@@ -155,10 +155,31 @@ def load_features(path: Path) -> Features:
 def load_metadata(path: Path) -> Features:
     """As `load_features`, without reading the arrays: `visual` is (n_clips, n_crops, 0), `audio` and `times` are None.
 
-    Checks that the arrays are complete, not their values.
+    Checks that the arrays are complete, not their values: of a file as this tool writes it, by the directory of the
+    archive and the metadata at its end.
     """
+    if features := _from_tail(path):
+        return features
     with Archive(path, ARRAYS) as archive:
         return _described(archive)
+
+
+def _from_tail(path: Path) -> Features | None:
+    """What `load_metadata` returns, from the last bytes of the file; None where they leave anything in doubt."""
+    try:
+        sizes, content = tail(path) or ({}, b"")
+        features = from_metadata(path, json.loads(content), visual=np.empty((0, 0, 0), np.float32))
+    except (OSError, ValueError, RecursionError, FeatureError):
+        return None
+    kind, floats, doubles = features.kind, 4, 8
+    n_clips = -(-features.n_frames // kind.clip_length)
+    n_crops, rest = divmod(sizes.pop("visual", 0), n_clips * kind.dim * floats)
+    expected = {"meta": len(content)} | ({"audio": n_clips * AUDIO_DIM * floats} if kind.audio else {})
+    if "times" in sizes:
+        expected["times"] = features.n_frames * doubles
+    if rest or not n_crops or sizes != expected:
+        return None
+    return dataclasses.replace(features, visual=np.empty((n_clips, n_crops, 0), np.float32))
 
 
 def _described(archive: Archive) -> Features:

@@ -1,12 +1,14 @@
 import io
 import json
 import zipfile
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from helpers import kind
 
 from anomalycli.errors import FeatureError
+from anomalycli.features import files
 from anomalycli.features.files import Features, load_features, load_metadata
 
 
@@ -194,6 +196,24 @@ def test_the_metadata_are_read_without_the_arrays(tmp_path):
     path.write_bytes(content[:-100])
     with pytest.raises(FeatureError):
         load_metadata(path)
+
+
+def test_thousands_of_finished_files_are_checked_by_their_ends_alone(features, tmp_path, monkeypatch):
+    """A start of `extract` reads the metadata of all: the archive's reader takes several times as long."""
+    path, whole = tmp_path / "a.npz", tmp_path / "whole.npz"
+    features.save(whole)
+    expected, content = load_metadata(whole), whole.read_bytes()
+    monkeypatch.setattr(files, "Archive", Archive := Mock(wraps=files.Archive))
+    assert load_metadata(whole).kind == features.kind and load_metadata(whole).visual.shape == expected.visual.shape
+    Archive.assert_not_called()
+    middle = len(content) // 2
+    for damaged in (content[:-1], content[:middle] + content[middle + 4 :], content[-3000:], b""):
+        path.write_bytes(damaged)
+        with pytest.raises(FeatureError, match=r"a\.npz"):
+            load_metadata(path)
+    longer = npy(np.zeros((len(features.visual) + 1, 1, 32), np.float32))
+    with pytest.raises(FeatureError, match="clips"):  # by its directory, whole; by its metadata, not
+        load_metadata(rewritten(whole, zipfile.ZIP_STORED, visual=longer))
 
 
 def test_groups_come_back_and_do_not_make_features_incomparable(features, tmp_path):
