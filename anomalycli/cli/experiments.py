@@ -9,6 +9,7 @@ import click
 from rich.markup import escape
 
 from ..errors import UsageError
+from ..export.results import files_of_comparison, files_of_evaluation
 from ..storage import write_whole
 from .command import PATH, Command, option, section
 from .options import (
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from ..experiments.choice import Choice
 
 
+overwrite_option = option("--overwrite", is_flag=True, help="Replace files that this command did not write.")
+
+
 @click.command(cls=Command, no_args_is_help=True)
 @click.argument("model", type=PATH, required=False)
 @click.argument("features", type=PATH, required=False)
@@ -55,6 +59,7 @@ if TYPE_CHECKING:
 @section(
     "Results",
     option("-o", "--output", type=PATH, help="Folder for videos.csv, metrics.json, and PR and ROC curves."),
+    overwrite_option,
     option(
         "--draw",
         former="--sheet",
@@ -84,6 +89,9 @@ def evaluate(model, features, scores_folder, ground_truth, mode, interpolate, re
         raise UsageError("With --scores, give no MODEL and no --interpolate.")
     if results["draw"] and results["output"] is None:
         raise UsageError("--draw needs --output, the folder to draw into.")
+    files = results["output"] and files_of_evaluation(results["output"], bool(results["draw"]))
+    if files:
+        files.check(results["overwrite"])
     with loading():
         from ..evaluation.metrics import evaluate as run
         from ..evaluation.protocol import read_scores, score_folder
@@ -103,6 +111,7 @@ def evaluate(model, features, scores_folder, ground_truth, mode, interpolate, re
     report = report_of(evaluation, scored, ground_truth, about)
     if results["output"]:
         write_evaluation(results["output"], evaluation, report, scored, drawn)
+        files.keep()
     if results["as_json"]:
         click.echo(json.dumps(report))
     else:
@@ -188,6 +197,7 @@ def write_evaluation(
 @section(
     "Results",
     option("-o", "--output", type=PATH, default="comparison", show_default=True, help="Folder to write to."),
+    overwrite_option,
     option("--json", "as_json", is_flag=True, help="Print one JSON object, not the table."),
 )
 @device_option
@@ -213,6 +223,8 @@ def compare(features, test, test_only, interpolate, ground_truth, labels, groups
 
     choice, dim = choice_of(options)
     choice.check()  # mistakes in the settings, before the features are read
+    files = files_of_comparison(options["output"], choice.sweeps)
+    files.check(options["overwrite"])
     held_out = replace(ground_truth, incomplete=True) if ground_truth and not test else None
     sources = Sources(features, labels, groups, held_out, test, test_only, ground_truth)
     sources.check()
@@ -234,6 +246,7 @@ def compare(features, test, test_only, interpolate, ground_truth, labels, groups
     )
     write_table(table, output, caption)
     plot_comparison(rows, results, output)
+    files.keep()
     if options["as_json"]:
         click.echo(json.dumps({"on": caption, "rows": table}))
     else:

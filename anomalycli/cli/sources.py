@@ -45,6 +45,7 @@ class Sources:
         from ..data.sampling import read_groups
         from ..evaluation.protocol import load_evaluation_set
         from ..features.folder import FeatureFolder
+        from ..matching import match_names
         from ..training.trainer import TrainingData
 
         groups, truth, test = None, None, None
@@ -59,7 +60,8 @@ class Sources:
             folder = FeatureFolder(self.test, self.features.vggish, self.test_only)
             test = load_evaluation_set(folder, bags.x.shape[2], self.ground_truth, to_frames)
             say_warnings(test.warnings)
-        return TrainingData(bags, groups, truth, test, watch)
+        found = match_names(watch, bags.names, "the videos to watch").found
+        return TrainingData(bags, groups, truth, test, tuple(dict.fromkeys(found.get(name, name) for name in watch)))
 
 
 def check_width(folder: Path, bags: Any, preset: str | None, dim: int | None) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import UsageError, cause
 from ..storage import whole
+from ..textfiles import read_table
 
 
 @dataclass(frozen=True)
@@ -31,17 +31,11 @@ def write_erasures(path: Path, erasures: Iterable[Erasure]) -> None:
 
 def read_erasures(path: Path) -> list[Erasure]:
     """Read a file from `write_erasures`. Raises UsageError if it is not one."""
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            return [
-                Erasure(
-                    int(row["epoch"]),
-                    int(row["step"]),
-                    row["video"],
-                    int(row["n_segments"]),
-                    tuple(map(int, row["segments"].split())),
-                )
-                for row in csv.DictReader(file)
-            ]
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise UsageError(f"{path}: not a record of erasing ({cause(error)}).") from error
+    erasures = []
+    for row in read_table(path, ("epoch", "step", "video", "n_segments", "segments")):
+        epoch, step, n_segments = (row.integer(name) for name in ("epoch", "step", "n_segments"))
+        segments = row["segments"].split()
+        if not epoch or not all(segment.isdecimal() and int(segment) < n_segments for segment in segments):
+            row.refuse(f"'{row['segments']}' are not segments of {n_segments}, or the epoch is not 1 or more.")
+        erasures.append(Erasure(epoch, step, row["video"], n_segments, tuple(map(int, segments))))
+    return erasures

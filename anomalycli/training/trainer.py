@@ -18,6 +18,7 @@ from ..evaluation.protocol import EvaluationSet, evaluation_set
 from ..events import EventRule
 from ..methods import Method, find_method
 from ..methods.prepared import standardised
+from ..storage import check_writable
 from ..version import __version__
 from .config import CHECKPOINTS, TrainConfig
 from .erasure_log import Erasure, write_erasures
@@ -57,7 +58,11 @@ class Destination:
         return self.path.with_name(self.path.name + ending)
 
     def check(self) -> None:
-        """Raise UsageError if a checkpoint or the state of an interrupted run would be replaced without being asked."""
+        """Raise UsageError if a checkpoint or the state of an interrupted run would be replaced without being asked.
+
+        Raises StorageError if the checkpoint cannot be written.
+        """
+        check_writable(self.path)
         if self.resume or self.overwrite:
             return
         state = self.beside(".state")

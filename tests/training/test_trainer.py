@@ -317,7 +317,7 @@ def test_presets_are_the_paper_s_and_refuse_other_features(make_features, call, 
 def test_the_command_records_and_draws_erasing(make_features, call, tmp_path):
     make_features()
     small = (*SMALL, "--steps", "6", "--delta", "0", "--erasing", "always", "--validation", "0")
-    call("train", "features", *small, "--watch", "video11", "--watch", "video07", "-o", "m")
+    call("train", "features", *small, "--watch", "video11.mp4", "--watch", "cam\\video07", "-o", "m")
     record = read_erasures(tmp_path / "m.erasing.csv")
     assert {row.video for row in record} == {"video07", "video11"}
     assert (tmp_path / "m.erasing.png").read_bytes()[:4] == b"\x89PNG"
@@ -331,3 +331,26 @@ def test_the_command_records_and_draws_erasing(make_features, call, tmp_path):
         call("train", "features", *quiet, "--watch", name, "-o", name)
         assert (tmp_path / f"{name}.erasing.png").read_bytes()[:4] == b"\x89PNG"
         assert not any(row.segments for row in read_erasures(tmp_path / f"{name}.erasing.csv"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "epoch,step,video,n_segments,segments\r\n1,1,a,64,0 63\r\n2,5,a,64,\r\n",
+        "Epoch;Step;Video;N_segments;Segments\n1;1;a;64;0 63\n2;5;a;64;\n",
+        "epoch\tstep\tvideo\tn_segments\tsegments\n1\t1\ta\t64\t0 63\n2.0\t5.0\ta\t64.0\t\n",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_record_of_erasing_is_read_as_spreadsheets_save_it(tmp_path, text, encoding):
+    (tmp_path / "a.csv").write_bytes(text.encode(encoding))
+    assert [(row.epoch, row.segments) for row in read_erasures(tmp_path / "a.csv")] == [(1, (0, 63)), (2, ())]
+
+
+@pytest.mark.parametrize(
+    "row", ["0,1,a,64,1", "1,1,a,64,64", "1,1,a,64,-1", "1,1,a,64,1;2", "x,1,a,64,1", "1,1,a,99999999999999999999,1"]
+)
+def test_a_record_of_erasing_that_cannot_be_is_refused_with_its_line(tmp_path, row):
+    (tmp_path / "a.csv").write_text(f"epoch,step,video,n_segments,segments\n1,1,a,64,1\n{row}\n")
+    with pytest.raises(UsageError, match=r"a\.csv, line 3"):
+        read_erasures(tmp_path / "a.csv")
