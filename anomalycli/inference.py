@@ -29,3 +29,20 @@ def score_bags(model: Network, x: np.ndarray, device: torch.device) -> np.ndarra
         scores = model(bags.flatten(0, 1))[1]  # (B * n_crops, T)
         parts.append(scores.unflatten(0, bags.shape[:2]).mean(1))
     return torch.cat(parts).cpu().numpy()
+
+
+def score_clips(model: Any, x: np.ndarray, device: torch.device) -> np.ndarray:
+    """Scores of the clips or segments of one video: (T, n_crops, D) -> float32 (T,); crops are averaged."""
+    return score_bags(model, x[None].transpose(0, 2, 1, 3), device)[0]
+
+
+def score_windows(model: Any, x: np.ndarray, length: int, device: torch.device) -> np.ndarray:
+    """As `score_clips`, in windows of `length` clips that overlap by half, weighted to fade at their ends: (T,)."""
+    starts = sorted({*range(0, len(x) - length, length // 2), len(x) - length})
+    weight = np.minimum(np.arange(length), np.arange(length)[::-1]) + 1.0
+    total, weights = np.zeros(len(x)), np.zeros(len(x))
+    for start in starts:
+        window = slice(start, start + length)
+        total[window] += weight * score_clips(model, x[window], device)
+        weights[window] += weight
+    return total / weights

@@ -16,12 +16,13 @@ from .backbones.base import registered_name
 from .calibration import Calibration, Often, ScoredBy
 from .checkpoint import ModelInfo, fingerprint, judge_of, load_bundled, load_model
 from .device import pick_device
-from .errors import AnomalyError, StorageError, UsageError
+from .errors import StorageError, UsageError
 from .events import Event, EventRule, find_events, frame_edges
 from .extraction.job import calibrate
-from .extraction.local_engine import OnClips, extract_video
+from .extraction.local_engine import OnClips, extract_video, kept_features
 from .features.files import PUBLISHED, SUFFIX, Features, load_features
-from .inference import score_bags
+from .features.score_cache import VideoScores, load_scores, scores_beside
+from .inference import score_clips, score_windows
 from .media.decoder import Decoder
 from .media.start_time import RecordingStart, StartRule
 from .segments import pool, spread
@@ -154,8 +155,9 @@ class Scorer:
         averaged away; "auto" takes windows beyond about two minutes. rule: overrides the model's own;
         a calibration of the scene (`calibration.load`) has one.
         on_clips: called with the path, the clips done and the clips in all (None: not known).
-        cache: where the features of the video are kept, as a feature file, and taken from if they are
-        there already, of this very video and with these settings; an interrupted run resumes from it.
+        cache: where the features of the video are kept, as a feature file, and its scores beside it.
+        They are taken from there if they are of this very video, with these settings and, for scores,
+        this model; an interrupted run resumes from it. Of a feature file, only the scores are kept.
         start_rule: how the result's `start` is found: by the file's name, or its creation time.
 
         Raises VideoError or FeatureError where there is nothing to read, UsageError where there is no
@@ -167,26 +169,55 @@ class Scorer:
             calibration.check(self.scored_by(mode))
             rule = calibration.rule
         path = Path(path)
-        if path.suffix.lower() == SUFFIX:
+        found = self._scores(path, mode, on_clips, cache)
+        scores, rule = found.frames(), rule if isinstance(rule, EventRule) else self.info.events
+        events = find_events(scores, found.fps, rule, found.times)
+        start = start_rule.start_of(path.parent / Path(found.source).name, found.creation_time)
+        notes = found.warning, found.note
+        return Result(path, scores, found.fps, events, found.mode, rule, *notes, found.times, start, calibration)
+
+    def _scores(self, path: Path, mode: str, on_clips: OnClips | None, cache: Path | None) -> VideoScores:
+        """The scores of a video or a feature file, from the cache where they are there."""
+        kept_at = cache and scores_beside(cache)
+        is_video = path.suffix.lower() != SUFFIX
+        if is_video:
+            self.calibrate([path])
+        identity = self._identity(path, mode) if kept_at else {}
+        if kept_at and (kept := load_scores(kept_at, identity)):
+            log.debug(f"{path}: scores of an earlier run are used, {kept_at}")
+            return dataclasses.replace(kept, source=path.name if is_video else kept.source)
+        if is_video:
+            features = self._extracted(path, on_clips, cache)
+        else:
             features = load_features(path)
             self.check_features(path, features)
-        else:
-            self.calibrate([path])
-            features = self._extracted(path, on_clips, cache)
-        scores, mode = self.score_features(features, mode)
-        rule = rule if isinstance(rule, EventRule) else self.info.events
-        events = find_events(scores, features.fps, rule, features.times)
+        found = VideoScores.of(features, *self.score_segments(features, mode))
         rate = "variable, mean " if features.times is not None else ""
-        log.debug(
-            f"{path}: {len(features.visual)} clips, {rate}{features.fps:.3f} frames/s, {features.precision}, {mode}"
-        )
-        notes = features.warning, features.sound_warning
-        start = start_rule.start_of(path.parent / Path(features.source).name, features.creation_time)
-        return Result(path, scores, features.fps, events, mode, rule, *notes, features.times, start, calibration)
+        rate += f"{features.fps:.3f} frames/s"
+        log.debug(f"{path}: {len(features.visual)} clips, {rate}, {features.precision}, {found.mode}")
+        if kept_at:
+            try:
+                found.save(kept_at, identity)
+            except StorageError as error:
+                log.debug(f"{path}: its scores are not kept. {error}")
+        return found
+
+    def _identity(self, path: Path, mode: str) -> dict[str, Any]:
+        """What the scores of a file depend on, for the cache."""
+        stat = path.stat() if path.exists() else None
+        is_video = path.suffix.lower() != SUFFIX
+        return {
+            "model": self.fingerprint,
+            "settings": repr((self.info.method, self.info.settings, self.info.kind, self.info.members)),
+            "device": self.device.type,
+            "mode": mode,
+            "file": stat and [stat.st_size, stat.st_mtime_ns],
+            "features": self.extractor.identity() if is_video else None,
+        }
 
     def _extracted(self, path: Path, on_clips: OnClips | None, cache: Path | None) -> Features:
         """The features of a video, from the cache where they are there."""
-        if kept := cache and _cached(cache, path, self.extractor):
+        if kept := cache and kept_features(cache, path, self.extractor):
             log.debug(f"{path}: features of an earlier run are used, {cache}")
             return kept
         try:
@@ -227,8 +258,8 @@ class Scorer:
         if mode == "auto":
             mode = "window" if len(x) > LONG * segments else "video"
         if mode == "video" or len(x) <= segments:
-            return self._run(pool(x, segments)[None])[0], mode
-        return self._blend(x, segments), mode
+            return score_clips(self.model, pool(x, segments), self.device), mode
+        return score_windows(self.model, x, segments, self.device), mode
 
     @property
     def extractor(self) -> Extractor:
@@ -260,21 +291,6 @@ class Scorer:
             self._extractor = extractor
         return self._extractor
 
-    def _blend(self, x: np.ndarray, length: int) -> np.ndarray:
-        """(n_clips, n_crops, D) -> (n_clips,): windows of `length` clips, weighted to fade at their ends."""
-        starts = sorted({*range(0, len(x) - length, length // 2), len(x) - length})
-        weight = np.minimum(np.arange(length), np.arange(length)[::-1]) + 1.0
-        total, weights = np.zeros(len(x)), np.zeros(len(x))
-        for start in starts:
-            window = slice(start, start + length)
-            total[window] += weight * self._run(x[None, window])[0]
-            weights[window] += weight
-        return total / weights
-
-    def _run(self, x: np.ndarray) -> np.ndarray:
-        """(B, T, n_crops, D) -> (B, T)."""
-        return score_bags(self.model, x.transpose(0, 2, 1, 3), self.device)
-
     def check_features(self, path: Path, features: Features) -> None:
         """Raises UsageError where the model does not know features of this kind."""
         if self.info.kind.audio and not features.kind.audio:
@@ -284,17 +300,6 @@ class Scorer:
             )
         if conflict := features.kind.conflict(self.info.kind, "it has", "the model was trained with"):
             raise UsageError(f"{path}: {conflict}. Extract it again with the settings that the model was trained with.")
-
-
-def _cached(cache: Path, video: Path, extractor: Extractor) -> Features | None:
-    """The features in `cache`, or None where they are not there, not whole, or not of this video and extractor."""
-    try:
-        features, stat = load_features(cache), video.stat()
-    except (AnomalyError, OSError):
-        return None
-    ours = extractor.kind, extractor.crops, extractor.precision, stat.st_size, stat.st_mtime
-    theirs = features.kind, features.crops, features.precision, features.source_bytes, features.source_mtime
-    return dataclasses.replace(features, source=video.name) if ours == theirs else None
 
 
 def check_mode(mode: str) -> None:

@@ -1,5 +1,6 @@
 """A backbone on a device, ready to turn clips into features."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,10 @@ class Extractor:
     def _place(self, net: Backbone) -> None:
         net.tune(self.device, DTYPES[self.precision])
         self.net = net.to(self.device)
+
+    def identity(self) -> dict[str, Any]:
+        """What features depend on beside the video, of JSON: kept features and scores of another one are not used."""
+        return {"kind": dataclasses.asdict(self.kind), "crops": self.crops, "precision": self.precision}
 
     def calibrate(self, clips: list[np.ndarray], judge: Judge | None = None) -> str:
         """Quantise the network on `clips`, each as a call takes them, and return a sentence on the result.

@@ -120,13 +120,15 @@ class ScoreRun:
     def _cache(self, item: Input) -> Path | None:
         """Path of the stored features of an input, beside its output files; None if it has no output files."""
         outputs = self.outputs
-        needed = outputs.formats or outputs.sheet or outputs.margin is not None or outputs.features
-        if not _is_video(item) or not needed:
+        if not (outputs.formats or outputs.sheet or outputs.margin is not None or outputs.features):
             return None
         cache = self.plan.records[outputs.base(item.name)].cache
         if outputs.overwrite:
-            with suppress(OSError):
-                cache.unlink(missing_ok=True)
+            from ..features.score_cache import scores_beside
+
+            for path in (cache, scores_beside(cache)):
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
         return cache
 
     def _write(self, scored: Scored, item: Input) -> None:

@@ -1,6 +1,5 @@
 """Run clips of several videos through the network together, and collect the features of each video."""
 
-import dataclasses
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,12 +80,7 @@ class VideoInProgress:
         return min(1.0, len(self.visual) / self.n_clips) if self.n_clips else 0.0
 
     def _rows(self, extractor: Extractor, target: Path) -> Rows:
-        identity = {
-            "kind": dataclasses.asdict(extractor.kind),
-            "crops": extractor.crops,
-            "precision": extractor.precision,
-            "source": [self.stat.st_size, self.stat.st_mtime],
-        }
+        identity = extractor.identity() | {"source": [self.stat.st_size, self.stat.st_mtime]}
         try:
             return Rows(beside(target), identity, extractor.kind.dim)
         except OSError as error:

@@ -1,13 +1,14 @@
 """Extraction in this process: several decoders feed one network."""
 
+import dataclasses
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 from ..backbones import Extractor
-from ..errors import VideoError
-from ..features.files import Features
+from ..errors import AnomalyError, VideoError
+from ..features.files import Features, load_features
 from ..features.layouts import save
 from ..inputs import Input
 from ..media.decoder import Decoder
@@ -65,6 +66,17 @@ def extract_video(
             features.save(target)
             video.visual.discard()
         return features
+
+
+def kept_features(cache: Path, video: Path, extractor: Extractor) -> Features | None:
+    """The features in `cache`, or None where they are not there, not whole, or not of this video and extractor."""
+    try:
+        features, stat = load_features(cache), video.stat()
+    except (AnomalyError, OSError):
+        return None
+    ours = extractor.kind, extractor.crops, extractor.precision, stat.st_size, stat.st_mtime
+    theirs = features.kind, features.crops, features.precision, features.source_bytes, features.source_mtime
+    return dataclasses.replace(features, source=video.name) if ours == theirs else None
 
 
 class LocalRun:

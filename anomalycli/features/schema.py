@@ -58,6 +58,16 @@ FEATURES: dict[str, Check] = {
     "creation_time": _text_or_none,
     "tool": _text,
 }
+SCORES: dict[str, Check] = {
+    "mode": _text,
+    "n_frames": FEATURES["n_frames"],
+    "fps": FEATURES["fps"],
+    "clip_length": KIND["clip_length"],
+    "source": _text,
+    "warning": _text_or_none,
+    "note": _text_or_none,
+    "creation_time": _text_or_none,
+}
 
 
 def fault(values: Any, checks: dict[str, Check]) -> str | None:

@@ -161,7 +161,8 @@ def test_quiet_says_only_what_went_wrong(run, features):
 def test_verbose_and_the_log_say_more(run, features, tmp_path):
     line = ("score", "features/video00.npz", "--model", "model.safetensors", "--csv", "-o", "out")
     assert "10 clips" not in run(*line).stderr
-    assert "10 clips" in run(*line, "-v").stderr
+    assert "scores of an earlier run" in run(*line, "-v").stderr
+    assert "10 clips" in run(*line, "-v", "--overwrite").stderr
     run(*line, "-q", "--log-file", "log.txt")
     log = (tmp_path / "log.txt").read_text()
     assert re.search(r"^\d{4}-\d\d-\d\d .* DEBUG .*10 clips", log, re.M)

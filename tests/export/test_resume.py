@@ -88,16 +88,57 @@ def test_another_rule_or_format_costs_no_second_pass(make_video, tmp_path, score
     assert sum(passed) == 3
 
 
+def test_scores_are_kept_for_this_file_mode_and_model_alone(make_video, tmp_path, scorer, monkeypatch):
+    make_video("in/a.mp4", 40)
+    outputs = Outputs(tmp_path / "out", ["json"])
+    (first,) = run(tmp_path / "in", outputs, scorer)
+    scored = []
+    usual = Scorer.score_segments
+
+    def counted(self, features, mode):
+        scored.append(mode)
+        return usual(self, features, mode)
+
+    monkeypatch.setattr(Scorer, "score_segments", counted)
+    (again,) = run(tmp_path / "in", outputs, scorer, EventRule(0.4, 0.4))
+    assert scored == []
+    np.testing.assert_array_equal(again.result.scores, first.result.scores)
+    assert again.result.rule == EventRule(0.4, 0.4)
+    list(score_inputs(find_inputs([tmp_path / "in"], {".mp4"}), scorer, outputs, "window"))
+    assert scored == ["window"]
+
+    torch.manual_seed(1)
+    other = Scorer(DENet(scorer.info.settings), scorer.info, "cpu")
+    other._extractor = scorer.extractor
+    (changed,) = run(tmp_path / "in", outputs, other)
+    assert len(scored) == 2 and not np.array_equal(changed.result.scores, first.result.scores)
+
+
+def test_scores_of_feature_files_are_kept_too(make_video, tmp_path, scorer, monkeypatch):
+    features = scorer.score(make_video("a.mp4", 40), cache=tmp_path / "in" / "a.npz") and tmp_path / "in" / "a.npz"
+    (tmp_path / "in" / "a.scores.npz").unlink()
+    inputs = find_inputs([features], {".npz"})
+    (first,) = score_inputs(inputs, scorer, Outputs(tmp_path / "out", ["json"]))
+    monkeypatch.setattr(Scorer, "score_segments", None)
+    (again,) = score_inputs(inputs, scorer, Outputs(tmp_path / "out", ["csv"]))
+    np.testing.assert_array_equal(again.result.scores, first.result.scores)
+
+
+@pytest.mark.parametrize("kept", ["*[0-9a-f].npz", "*.scores.npz"])
 @pytest.mark.parametrize("damage", [b"", b"PK", b"\0" * 5000])
-def test_a_damaged_cache_costs_nothing_but_time(make_video, tmp_path, scorer, passed, damage):
+def test_a_damaged_cache_costs_nothing_but_time(make_video, tmp_path, scorer, passed, damage, kept):
     make_video("in/a.mp4", 20)
     outputs = Outputs(tmp_path / "out", ["json"])
     run(tmp_path / "in", outputs, scorer)
     before = files(tmp_path / "out")
-    (cache,) = (tmp_path / "out" / ".anomalycli").glob("*.npz")
-    cache.write_bytes(damage)
+    for cache in (tmp_path / "out" / ".anomalycli").glob("*.npz"):
+        if cache.match(kept):
+            cache.write_bytes(damage)
+        else:
+            cache.unlink()
+    passed.clear()
     run(tmp_path / "in", outputs, scorer)
-    assert files(tmp_path / "out") == before and sum(passed) == 4
+    assert files(tmp_path / "out") == before and sum(passed) == 2
 
 
 def test_nothing_is_kept_where_nothing_is_written(make_video, tmp_path, scorer, passed, monkeypatch):
