@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import click
@@ -57,6 +58,15 @@ from .terminal import say
     ),
 )
 @section(
+    "A page",
+    option(
+        "--serve",
+        help="Serve a page of all streams at this address, such as 127.0.0.1:8765, with /healthz and /metrics "
+        "(extra: pip install 'anomalycli[live]'). Addresses that other machines reach need the variable "
+        "ANOMALYCLI_TOKEN.",
+    ),
+)
+@section(
     "What counts as an event",
     option("--threshold", type=float, show_default="the model's", help="Score at which an event begins."),
     option("--end-threshold", type=float, show_default="the model's", help="Score below which it ends."),
@@ -88,11 +98,11 @@ def watch(sources, model, weights, timeout, idle, device, precision, reader, **o
     scorer = Scorer.load(model, device, precision, weights)
     rule = rule_of(scorer.info.events, options)
     with contextlib.ExitStack() as stack:
-        listeners, unfinished = listeners_of(options, stack)
-        watcher = Watcher(scorer, listeners, rule, tell)
+        outputs = outputs_of(options, stack)
+        watcher = Watcher(scorer, outputs.listeners, rule, tell)
         signals = stack.enter_context(stopped_by_signals(watcher))
         for source in found:
-            watcher.add(source, before=unfinished.pop(source.name, None))
+            outputs.show(watcher.add(source, before=outputs.unfinished.pop(source.name, None)))
         say(escape(f"Watching {', '.join(source.name for source in found)}."))
         watcher.run()
     if signals:
@@ -106,30 +116,57 @@ def tell(sentence: str) -> None:
     say(escape(sentence))
 
 
-def listeners_of(options: dict[str, Any], stack: contextlib.ExitStack) -> tuple[list[Any], dict[str, Any]]:
-    """What is told of events, and the events by stream that an earlier process left open.
+@dataclass
+class Outputs:
+    """What is told of events. unfinished: those that an earlier process left open, by stream."""
 
-    `stack` closes what needs to be closed.
-    """
+    listeners: list[Any]
+    unfinished: dict[str, Any] = field(default_factory=dict)
+    board: Any = None
+
+    def show(self, stream: Any) -> None:
+        """Show a stream on the page, if there is one."""
+        if self.board:
+            self.board.watch(stream)
+
+
+def outputs_of(options: dict[str, Any], stack: contextlib.ExitStack) -> Outputs:
+    """What is told of events, as options have it. `stack` closes what needs to be closed."""
     from ..live.archive import Archive
     from ..live.database import EventDatabase, Retention
     from ..live.lines import Lines
     from ..live.webhooks import Webhooks, target_of
 
-    listeners: list[Any] = [Lines(click.echo, options["thumbnails"], options["scores"])]
-    urls, path = options["webhooks"], options["database"]
-    if not path:
-        if urls:
-            raise UsageError("Messages to webhooks wait in a database: name a file for it.", "database")
-        return listeners, {}
-    database = EventDatabase(path, Retention(options["keep_days"], options["keep_mb"]))
-    stack.callback(database.close)
-    listeners.append(Archive(database, tell, tuple(map(target_of, urls))))
-    if urls:
+    outputs = Outputs([Lines(click.echo, options["thumbnails"], options["scores"])])
+    urls, path, database = options["webhooks"], options["database"], None
+    if urls and not path:
+        raise UsageError("Messages to webhooks wait in a database: name a file for it.", "database")
+    if path:
+        database = EventDatabase(path, Retention(options["keep_days"], options["keep_mb"]))
+        stack.callback(database.close)
+        outputs.listeners.append(Archive(database, tell, tuple(map(target_of, urls))))
+        outputs.unfinished = database.unfinished()
+    if options["serve"]:
+        outputs.board = serve(options["serve"], database, stack)
+        outputs.listeners.append(outputs.board)
+    if database and urls:
         hooks = Webhooks(database, urls, tell, os.environ.get("ANOMALYCLI_WEBHOOK_SECRET"))
         stack.callback(hooks.close)
         hooks.start()
-    return listeners, database.unfinished()
+    return outputs
+
+
+def serve(address: str, database: Any, stack: contextlib.ExitStack) -> Any:
+    """Serve the page at this address; returns the board that it shows."""
+    from ..live.board import Board
+    from ..live.server import LiveServer
+
+    board = Board()
+    server = LiveServer(address, board, database, os.environ.get("ANOMALYCLI_TOKEN"))
+    stack.callback(server.close)
+    server.start()
+    tell(f"The page is at {server.url}" + ("" if server.is_local else "?token=…, with the token that you set."))
+    return board
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from browser import browser  # noqa: F401  (a fixture)
 from helpers import kind
 from live_brightness import Brightness
 from torch import nn
