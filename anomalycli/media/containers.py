@@ -27,6 +27,8 @@ OPTIONS = {"protocol_whitelist": "file,subfile", "format_whitelist": FORMATS}
 NO_TIMESTAMPS = 0x0080  # FFmpeg's AVFMT_NOTIMESTAMPS
 APPLE, CREATED = "com.apple.quicktime.creationdate", "creation_time"  # Apple's is local time with its offset
 LATEST = 600.0  # seconds that the picture may begin after the sound; what is later is a mistake of the container's
+ASF_PACKETS = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
+LONGEST = 1 << 45  # bytes of a recording; longer ones are damaged numbers
 UNKNOWN_LENGTH = 0xFFFFFF00  # of an AVI file; what is longer is no length
 INDEXED = frozenset(("mov,mp4,m4a,3gp,3g2,mj2", "avi"))  # their index has an entry for each packet
 TIMED = frozenset(("matroska,webm", "flv", "asf"))  # their header says how long they are
@@ -132,12 +134,19 @@ def promised_end(container: InputContainer, stream: VideoStream) -> float | None
 
 
 def is_cut_off(container: InputContainer, path: Path) -> bool:
-    """Whether the last box of an MP4 file, or the whole of an AVI file, is longer than the file is."""
+    """Whether a file is shorter than it says: the last box of MP4, the whole of AVI, the packets of ASF (.wmv)."""
+    if container.format.name not in (*INDEXED, "asf"):
+        return False
     size = path.stat().st_size
     with path.open("rb") as file:
         if container.format.name == "avi":
             length = int.from_bytes(file.read(8)[4:], "little")
             return size < length < UNKNOWN_LENGTH
+        if container.format.name == "asf":  # a header, the packets, and maybe indexes: each an id, its length, content
+            at = int.from_bytes(file.read(24)[16:], "little")
+            file.seek(min(at, size))
+            packets = file.read(24)
+            return packets[:16] == ASF_PACKETS and size < at + int.from_bytes(packets[16:], "little") < LONGEST
         at = 0
         while at + 8 <= size:
             file.seek(at)

@@ -64,7 +64,7 @@ class Demuxer:
                     entries = self.video.index_entries
                     if n_packets < len(entries):
                         self.is_short = n_packets < sum(entry.size > 0 for entry in entries)
-                    self.is_short |= is_cut_off(container, self.path)
+                self.is_short |= self.video is not None and is_cut_off(container, self.path)
 
     def _packets(self, container: Any) -> Iterator[Any]:
         streams = [stream for stream in (self.video, self.sound) if stream is not None]

@@ -61,6 +61,8 @@ def test_a_stream_that_begins_between_key_frames_is_read_from_the_next(tmp_path,
         ("mkv", {}),
         ("avi", {}),
         ("flv", {}),
+        ("wmv", {"codec": "wmv2", "options": {}}),
+        ("asf", {"codec": "msmpeg4", "options": {}}),
         ("webm", {"codec": "libvpx-vp9", "options": {"deadline": "realtime", "cpu-used": "8"}}),
     ],
 )
@@ -142,6 +144,16 @@ def test_a_frame_that_is_grabbed_is_the_one_that_was_read_whatever_the_damage(tm
                 assert np.array_equal(clips[0].frames[[0, -1]], [grabbed[0], grabbed[15]])
                 counts[reader, taken] = facts.n_frames, facts.damage
     assert len(set(counts.values())) == 1, counts
+
+
+@pytest.mark.parametrize("suffix", ["wmv", "asf"])
+@pytest.mark.parametrize("left", ["all", "no index"])
+def test_what_ends_behind_its_last_packet_is_whole(tmp_path, suffix, left):
+    path = encode(tmp_path / f"a.{suffix}", 75, "wmv2", paint=noise, options={})
+    if left == "no index":
+        path.write_bytes(path.read_bytes()[:-40])
+    video = Video(path)
+    assert (sum(1 for _ in video.frames()), video.damage) == (75, None)
 
 
 def test_a_file_none_of_whose_packets_can_be_decoded_is_refused_with_its_name(tmp_path):
