@@ -1,15 +1,24 @@
 """Atomic writes: files are written under a temporary name and renamed when they are complete."""
 
 import errno
+import hashlib
 import os
+import platform
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from .errors import AnomalyError, StorageError, UsageError, cause
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 def place(words: str | Path) -> Path:
@@ -36,18 +45,21 @@ def whole(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to. The file replaces `path` at the end, or is removed after an error.
 
     Missing folders are created. A killed process leaves `path` unchanged, and a file beside it whose name ends in
-    .RANDOM.part. Each process uses its own name; if several write one file, the last to finish wins. Not guaranteed
-    after a power failure; and the store of a URL may show the file while it replaces it.
+    .RANDOM.part, which the next process that writes to this folder removes. Each process uses its own name; if several
+    write one file, the last to finish wins. Not guaranteed after a power failure; and the store of a URL may show the
+    file while it replaces it.
 
     Raises StorageError if the file cannot be written.
     """
-    partial = path.with_name(_partial_name(path.name))
+    partial = path.with_name(partial_name(path.name))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
         if isinstance(path, Path):
-            partial.replace(path)
+            with in_progress(partial):
+                yield partial
+                partial.replace(path)
         else:
+            yield partial
             partial.rename(path)  # UPath has no replace; its rename does replace
     except BaseException as error:
         with suppress(OSError):
@@ -65,6 +77,41 @@ def write_whole(path: Path, content: str | bytes) -> Path:
     with whole(path) as partial:
         partial.write_bytes(content.encode(errors="replace") if isinstance(content, str) else content)
     return path
+
+
+@contextmanager
+def in_progress(partial: Path) -> Iterator[None]:
+    """Create the file `partial`, of `partial_name`; no other process takes it for one that a killed process left."""
+    remove_leftovers(partial.parent)
+    with partial.open("ab") as file:
+        if fcntl:
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            file.close()  # Windows renames no open file
+        yield
+
+
+@cache
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes left in `folder`, once: of this machine, and what is old of others."""
+    with suppress(OSError):
+        for path in map(Path, os.scandir(folder)):
+            if found := _PARTIAL.search(path.name):
+                with suppress(OSError):
+                    _remove_if_left(path, is_ours=found[1] == _machine())
+
+
+def _remove_if_left(path: Path, is_ours: bool) -> None:
+    """Remove a temporary file unless a process still writes it. Raises OSError where it may not be touched."""
+    is_old = time.time() - path.stat().st_mtime > _OLD
+    if not is_ours or fcntl is None:
+        if is_old:
+            path.unlink()
+        return
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # OSError where its writer holds it
+        path.unlink()
 
 
 def check_writable(path: Path) -> None:
@@ -117,13 +164,20 @@ _REASONS = {
     errno.EEXIST: ("a part of its path is a file, not a folder", _ELSEWHERE),
     errno.EISDIR: ("a folder has that name", "Rename the folder, or choose another place for the output."),
 }
+_PARTIAL = re.compile(r"\.([0-9a-f]{4})[0-9a-f]{8}\.part$")
+_OLD = 86_400  # seconds without a change, after which no machine still writes a temporary file
 _LONGEST_NAME = 255  # bytes, on the file systems in use
 
 
-def _partial_name(name: str) -> str:
+def partial_name(name: str) -> str:
     """A temporary name of this process, `name` with an ending, shortened if it would be too long."""
-    end = f".{secrets.token_hex(4)}.part"
+    end = f".{_machine()}{secrets.token_hex(4)}.part"
     return os.fsencode(name)[: _LONGEST_NAME - len(end)].decode(errors="ignore") + end
+
+
+def _machine() -> str:
+    """Four letters that stand for this machine in the names of temporary files."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:4]
 
 
 def _concerns(error: OSError, *paths: Path) -> bool:

@@ -1,5 +1,6 @@
 """What is written is there whole or not at all, whoever writes it."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,7 @@ from anomalycli.export.plot import plot_result
 from anomalycli.export.report import write_report
 from anomalycli.features import layouts as formats
 from anomalycli.features.files import Features
-from anomalycli.storage import whole, write_whole
+from anomalycli.storage import partial_name, remove_leftovers, whole, write_whole
 from anomalycli.training.erasure_log import write_erasures
 
 
@@ -40,6 +41,10 @@ def test_a_writer_that_is_killed_leaves_what_was_there(tmp_path, before):
     )
     assert subprocess.run([sys.executable, "-c", code, path]).returncode == -9
     assert [found.read_text() for found in path.parent.glob("*.npz")] == ([before] if before else [])
+    assert len(list(path.parent.glob("*.part"))) == 1
+    remove_leftovers.cache_clear()
+    write_whole(path.with_name("another.txt"), "")
+    assert not list(path.parent.glob("*.part"))
 
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path):
@@ -54,6 +59,28 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path):
         assert partial.read_text() == "we"
     assert path.read_text() == "we"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_only_what_nobody_writes_any_more_is_removed(tmp_path):
+    users = ["film.part", "film.12345678.part", "film.mp4.0123456789abcdef.part", "0123456789ab.part", ".x.part"]
+    for name in users:
+        (tmp_path / name).touch()
+    other = "0000" if not partial_name("").startswith(".0000") else "1111"
+    for name in ("new", "old"):
+        (tmp_path / f"{name}.{other}00000000.part").touch()
+    os.utime(tmp_path / f"old.{other}00000000.part", (1, 1))
+    (tmp_path / partial_name("ours")).touch()
+    with whole(tmp_path / "x.txt") as partial:
+        subprocess.run([sys.executable, "-c", REMOVE, tmp_path], check=True)
+        left = {path.name for path in tmp_path.iterdir()}
+        assert left == {*users, partial.name, f"new.{other}00000000.part"}
+        partial.write_text("whole")
+    assert (tmp_path / "x.txt").read_text() == "whole"
+
+
+REMOVE = (
+    "import pathlib, sys; from anomalycli.storage import remove_leftovers; remove_leftovers(pathlib.Path(sys.argv[1]))"
+)
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])

@@ -1,6 +1,5 @@
 """Cut events out of a video, one file per event."""
 
-import secrets
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import numpy as np
 from ..media.decoder import Decoder
 from ..media.messages import Piece
 from ..score import Result
-from ..storage import cannot_write
+from ..storage import cannot_write, in_progress, partial_name
 from .plan import clip_path
 from .records import Record
 
@@ -32,13 +31,15 @@ def cut_events(
     """
     if not result.events:
         return []
-    partials = [base.with_name(f".{number}.{secrets.token_hex(8)}.part") for number in range(1, len(result.events) + 1)]
+    partials = [base.with_name(partial_name(f".{number}")) for number in range(1, len(result.events) + 1)]
     paths: list[Path] = []
     at = base
     try:
         base.parent.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             decoder = decoder or stack.enter_context(Decoder())
+            for partial in partials:
+                stack.enter_context(in_progress(partial))
             suffixes = decoder.cut(result.path, _pieces(result, margin, partials), exact)
         for number, (partial, suffix) in enumerate(zip(partials, suffixes, strict=True), 1):
             at = clip_path(base, number, suffix)
