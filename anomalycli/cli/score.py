@@ -14,9 +14,10 @@ from ..inputs import Input, find_inputs
 from .command import FILE, OUTPUT_FILE, PATH, Command, option, section
 from .exits import finish
 from .options import device_options, mode_option, talk_options, use_reader, videos_argument, weights_option
-from .progress import clip_progress, loading
-from .tables import print_summary, summary_row
-from .terminal import complain, say, shown
+from .progress import loading
+from .score_progress import ScoreProgress, durations_of, score_progress
+from .tables import print_summary
+from .terminal import complain, say
 from .time_of_day import check_one_input, say_sources, start_options
 
 if TYPE_CHECKING:
@@ -128,24 +129,31 @@ def score(videos, sample, model, weights, mode, as_json, start_rule, device, pre
     inputs = inputs_of(videos, sample)
     check_one_input(start_rule, len(inputs))
     outputs = outputs_of(options, inputs)
+    if len(inputs) > 1:
+        say(f"{len(inputs)} inputs")
     with loading("Loading the model"):
         decoder = started_decoder(inputs)  # it gets ready while torch is imported, which takes longer
         from ..score import Scorer
 
         scorer = Scorer.load(model, device, precision, weights, decoder)
+        durations = durations_of(inputs, decoder)
     rule = calibrations or rule_of(scorer.info.events, options)
-    with clip_progress() as on_clips:
-        run = score_inputs(inputs, scorer, outputs, mode, rule, on_clips, start_rule)  # raises before any work
+    with score_progress(inputs, durations) as progress:
+        run = score_inputs(inputs, scorer, outputs, mode, rule, progress.on_clips, start_rule)  # raises before any work
+        progress.inputs = run.inputs
         for note in run.notes:
             complain(f"[yellow]note[/]  {escape(note)}")
         if calibrated := scorer.calibrate([item.path for item in run.inputs if not is_feature_file(item.path)]):
             say(escape(calibrated))
-        rows, written, sources = print_results(run, as_json)
-    if rows and not as_json:
-        print_summary(rows)
-    say_sources(sources, start_rule)
-    print_written(run, outputs, written)
-    finish(failed=len(run.failures), done=len(rows))
+        print_results(run, progress, as_json)
+    tally = progress.tally
+    if tally.scored and not as_json:
+        print_summary(tally.sorted_rows())
+    say_sources(tally.sources, start_rule)
+    print_written(run, outputs, tally.written)
+    if len(run.inputs) > 1:
+        say(progress.sentence())
+    finish(failed=len(run.failures), done=tally.scored)
 
 
 def started_decoder(inputs: list[Input]) -> "Decoder | None":
@@ -247,34 +255,23 @@ def rule_of(rule: "EventRule", options: dict[str, Any]) -> "EventRule":
         raise UsageError(str(error)) from error
 
 
-def print_results(run: ScoreRun, as_json: bool) -> tuple[list[dict[str, str]], Counter[str], Counter[str]]:
-    """Score the inputs of `run` and print what happens to each: failures, notes, and JSON if it was asked for.
-
-    Returns the rows of the summary table, the number of files written by what their names end with, and the number of
-    videos by the source of their times of day. Results themselves are not kept: those of many long videos would fill
-    the memory.
-    """
+def print_results(run: ScoreRun, progress: ScoreProgress, as_json: bool) -> None:
+    """Score the inputs of `run` and print what happens to each: failures, notes, and JSON if it was asked for."""
     from ..export.writers import to_json
 
-    rows: list[dict[str, str]] = []
-    written: Counter[str] = Counter()
-    sources: Counter[str] = Counter()
     for scored in run:
-        written += scored.written
+        progress.finished(scored)
         if scored.failure:
             complain(f"[red]failed[/]  {escape(scored.failure)}")
         result = scored.result
         if result is None:
             continue
-        sources.update([result.start.source] if result.start else [])
         if result.note:
             say(escape(result.note))
         if result.warning:
             complain(f"[red]partial[/]  {escape(result.warning)}")
         if as_json:
             click.echo(to_json(result))
-        rows.append(summary_row(result) | {"video": shown(scored.title)})
-    return rows, written, sources
 
 
 def print_written(run: ScoreRun, outputs: Outputs, written: Counter[str]) -> None:

@@ -5,12 +5,14 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from ..media.timecode import clock, time_of_day
 from .terminal import say, shown
 
 SPARK, WIDE = 24, 100  # columns of a sparkline, and of a terminal with room for it
+NARROW = 72  # columns below which each video has lines of its own instead of a row
 
 
 def summary_row(result) -> dict[str, str]:
@@ -39,9 +41,20 @@ def summary_row(result) -> dict[str, str]:
     }
 
 
+def failed_row() -> dict[str, str]:
+    """Cells of the summary table for an input that could not be scored."""
+    return {"video": "", "duration": "", "scores": "", "peak": "", "at": "", "mode": "", "events": "[red]failed[/]"}
+
+
 def print_summary(rows: list[dict[str, str]]) -> None:
     """Print the table of scored videos, made of `summary_row`s."""
     console = Console(highlight=False)
+    if console.width < NARROW:
+        for row in rows:
+            peak = f"  {row['peak']} at {row['at']}" if row["peak"] else ""
+            console.print(f"[bold]{row['video']}[/]{peak}", overflow="fold")
+            console.print(Padding(row["events"], (0, 0, 0, 2)), overflow="fold")
+        return
     drawn = console.width >= WIDE and console.encoding.startswith("utf")
     longest = max(rows, key=len)  # some columns are of some videos alone
     columns = [column for column in longest if column != "scores" or drawn]

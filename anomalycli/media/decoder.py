@@ -125,6 +125,14 @@ class Decoder:
         request = {"do": "grab", "numbers": sorted(set(numbers)), "short_side": short_side}
         return {head["number"]: array for head, array in self._answers(path, request) if array is not None}
 
+    def duration(self, path: Path) -> float | None:
+        """How long a video is by its header, in seconds; None where that does not say. No frame is decoded.
+
+        Raises VideoError if it is no video.
+        """
+        (facts,) = (head["facts"] for head, _ in self._answers(path, {"do": "duration"}))
+        return facts["duration"]
+
     def cut(self, path: Path, pieces: Sequence[Piece], exact: bool = False) -> list[str]:
         """Write each piece of the video, its sound too, to its target; returns the suffix that belongs to each.
 

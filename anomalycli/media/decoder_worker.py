@@ -18,12 +18,14 @@ import numpy as np
 
 from ..errors import VideoError, cause
 from .audio import Sound
+from .containers import open_container
 from .cut import cut
 from .encode import FULL
 from .messages import ALIVE, ClipFormat, Piece, StreamPlace
 from .stream import Stream
 from .video import Video
 
+AV_TIME_BASE = 1_000_000  # of a container's duration
 SOUND_BLOCK = 32  # windows of sound in one answer
 PULSE = 1.0  # seconds between answers that say nothing else
 
@@ -147,6 +149,13 @@ def grab_frames(path: Path, request: dict[str, Any], pulse: Pulse) -> Iterator[A
     yield {"facts": {}}, None
 
 
+def read_duration(path: Path, request: dict[str, Any], pulse: Pulse) -> Iterator[Answer]:
+    """The answer to a request for the duration by the header."""
+    with open_container(path) as container:
+        duration = container.duration and container.duration / AV_TIME_BASE
+    yield {"facts": {"duration": duration if duration and duration > 0 else None}}, None
+
+
 def cut_pieces(path: Path, request: dict[str, Any], pulse: Pulse) -> Iterator[Answer]:
     """Answers to a request to cut: the suffix of each file that was written."""
     pieces = [Piece(piece["target"], piece["start"], tuple(piece["edges"])) for piece in request["pieces"]]
@@ -171,5 +180,6 @@ JOBS: dict[str, Callable[[Path, dict[str, Any], Pulse], Iterator[Answer]]] = {
     "windows": read_windows,
     "grab": grab_frames,
     "cut": cut_pieces,
+    "duration": read_duration,
     "stream": read_stream,
 }

@@ -165,7 +165,7 @@ def test_verbose_and_the_log_say_more(run, features, tmp_path):
     assert "10 clips" in run(*line, "-v", "--overwrite").stderr
     run(*line, "-q", "--log-file", "log.txt")
     log = (tmp_path / "log.txt").read_text()
-    assert re.search(r"^\d{4}-\d\d-\d\d .* DEBUG .*10 clips", log, re.M)
+    assert re.search(r"^\d{4}-\d\d-\d\d .* DEBUG .*scores of an earlier run", log, re.M)
     assert re.search(r"INFO Written: .*video00\.csv", log)
     assert "cannot be written" in run(*line, "--log-file", "no/such/log.txt", code=2).stderr
 
