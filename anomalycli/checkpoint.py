@@ -66,7 +66,8 @@ class TrainingRecord:
 class ModelInfo:
     """What a model is: its method with its settings, the features it knows, its events' defaults, its training.
 
-    standardised: whether the mean and deviation of features are among its tensors. members: networks that vote.
+    standardised: whether the mean and deviation of features (scaled ones too) are among its tensors. members: networks
+    that vote.
     """
 
     settings: Any  # the method's

@@ -84,6 +84,11 @@ def standardised(
     return Prepared(method, torch.from_numpy(mean), torch.from_numpy(deviation), groups, dropout)
 
 
+def scaled(method: Method, dim: int, scale: float) -> Prepared:
+    """`method` on features of width `dim` multiplied by `scale`."""
+    return Prepared(method, torch.zeros(dim), torch.full((dim,), 1 / scale))
+
+
 def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Means of features and of their squares, float64 (D,), computed per video to save memory."""
     sums = np.zeros((2, x.shape[-1]))

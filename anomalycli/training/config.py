@@ -36,6 +36,9 @@ class TrainConfig:
         bool, "With standardise: give all groups of features the same weight, whatever their widths."
     ] = False
     group_dropout: Annotated[float, "With standardise: drop whole groups of features this often, in training."] = 0.0
+    scale: Annotated[
+        float, "Multiply features by this, after standardising. The larger, the less temporal modules mix segments."
+    ] = 1.0
     validation: Annotated[float, "Share of the videos of each label to hold out for validation."] = 0.2
     validate_every: Annotated[int, "Steps between validations; the training state is saved as often."] = 50
     keep: Annotated[str, "Checkpoint to write: the last, or the best on validation or test.", tuple(CHECKPOINTS)] = (
@@ -56,11 +59,17 @@ class TrainConfig:
         for name in ("weight_decay", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}.")
-        if not self.lr > 0:
-            raise ValueError(f"lr must be greater than 0, not {self.lr}.")
+        for name in ("lr", "scale"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be greater than 0, not {getattr(self, name)}.")
         for name in ("validation", "group_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and less than 1, not {getattr(self, name)}.")
+
+    @property
+    def prepares(self) -> bool:
+        """Whether features change before they enter the network."""
+        return self.standardise or self.scale != 1
 
     def on(self, device: "torch.device") -> "TrainConfig":
         """These settings with the precision that "auto" means on `device`."""

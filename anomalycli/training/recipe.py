@@ -293,4 +293,4 @@ def _info(chosen: Candidate, steps: int, data: TrainingData, members: int, found
             folds=found.folds,
         )
     plan = chosen.plan
-    return ModelInfo(plan.settings, data.bags.kind, EventRule(), record, plan.method, config.standardise, members)
+    return ModelInfo(plan.settings, data.bags.kind, EventRule(), record, plan.method, config.prepares, members)

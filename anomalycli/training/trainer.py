@@ -17,7 +17,7 @@ from ..errors import UsageError
 from ..evaluation.protocol import EvaluationSet, evaluation_set
 from ..events import EventRule
 from ..methods import Method, find_method
-from ..methods.prepared import standardised
+from ..methods.prepared import scaled, standardised
 from ..storage import check_writable
 from ..version import __version__
 from .config import CHECKPOINTS, TrainConfig
@@ -146,7 +146,7 @@ def train(
         state.remove()
     run = fit(plan, material, device, state, on_progress)
     record = _record(plan, data, material, run)
-    info = ModelInfo(plan.settings, data.bags.kind, EventRule(), record, plan.method, plan.config.standardise)
+    info = ModelInfo(plan.settings, data.bags.kind, EventRule(), record, plan.method, plan.config.prepares)
     save_model(destination.path, run.method, info, destination.half)
     if data.watch:
         write_erasures(destination.beside(".erasing.csv"), run.erasures)
@@ -187,12 +187,14 @@ def fit(
 
 
 def _build(plan: Plan, material: Material) -> Method:
-    method = find_method(plan.method).build(plan.settings)
-    if not plan.config.standardise:
-        return method
+    method, config = find_method(plan.method).build(plan.settings), plan.config
+    if not config.standardise:
+        return scaled(method, material.bags.dim, config.scale) if config.prepares else method
     kind = material.bags.kind
     groups = [width for _, width in kind.groups] + [kind.width - kind.dim] * bool(kind.audio)
-    return standardised(method, material.bags.x[material.kept], groups, plan.config.balance, plan.config.group_dropout)
+    made = standardised(method, material.bags.x[material.kept], groups, config.balance, config.group_dropout)
+    made.deviation /= config.scale
+    return made
 
 
 def check_classes(labels: np.ndarray) -> None:

@@ -221,6 +221,23 @@ def test_standardising_is_a_setting_of_any_method_and_travels_with_the_checkpoin
     assert score_bags(model, bags.x, CPU).std() < score_bags(model, shifted.x, CPU).std()
 
 
+@pytest.mark.parametrize("standardise", [False, True])
+def test_scaled_features_are_those_times_the_scale_in_training_and_in_the_checkpoint(bags, tmp_path, standardise):
+    from anomalycli.training.trainer import train
+
+    values = {"segments": 8, "steps": 4, "batch": 4, "width": 8, "heads": 2, "feedforward": 8, "validation": 0.0}
+    scaled = make_plan("de-net", 32, values | {"scale": 4.0, "standardise": standardise})
+    train(scaled, TrainingData(bags), Destination(tmp_path / "m"))
+    model, _ = load_model(tmp_path / "m")
+    factor = 4 / bags.x.std((0, 1, 2)) if standardise else 4
+    shift = bags.x.mean((0, 1, 2)) if standardise else 0
+    larger = dataclasses.replace(bags, x=(bags.x - shift) * factor)
+    train(make_plan("de-net", 32, values), TrainingData(larger), Destination(tmp_path / "n"))
+    plain, info = load_model(tmp_path / "n")
+    assert not info.standardised
+    np.testing.assert_allclose(score_bags(model, bags.x, CPU), score_bags(plain, larger.x, CPU), atol=1e-4)
+
+
 def test_a_model_goes_on_learning_from_new_videos_and_refuses_other_features(bags, make_features, tmp_path):
     train_by_recipe(TrainingData(bags), Destination(tmp_path / "first"), CPU)
     start = Start(*load_model(tmp_path / "first"))
