@@ -4,12 +4,13 @@ import codecs
 import csv
 import io
 import re
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from .errors import UsageError
+from .errors import UsageError, cause
 
 LARGEST = 64 << 20  # bytes; a list of a million videos is smaller
 _BOMS = {
@@ -56,6 +57,18 @@ def decode_text(content: bytes, name: str) -> str:
 def read_lines(path: Path) -> list[str]:
     """The lines of a file without blanks around them, empty ones left out. Raises UsageError as `read_text` does."""
     return [line.strip() for line in re.split(r"\r\n|\r|\n", read_text(path)) if line.strip()]
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file. Raises UsageError where it cannot be read as one."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        return tomllib.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: cannot be read as a TOML file ({cause(error)}).") from error
 
 
 @dataclass(frozen=True)

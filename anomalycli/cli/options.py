@@ -5,16 +5,15 @@ import functools
 import importlib.metadata
 import os
 import platform
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ..errors import UsageError, cause
+from ..errors import UsageError
 from ..inputs import expand
-from ..textfiles import read_text
+from ..textfiles import read_toml
 from ..training.presets import PRESETS
 from ..version import __version__
 from .command import FILE, OUTPUT_FILE, PATH, Command, note_renamed, option, section
@@ -23,6 +22,7 @@ from .terminal import set_up_messages
 # Packages whose versions a bug report needs.
 PACKAGES = ("torch", "torchvision", "decord", "av", "numpy", "safetensors")
 DATASETS = ("csv", "xd-violence", "ucf-crime", "tad")
+CONFIG = "anomalycli.config"  # where the context of a command has the path of --config
 MODES = ("auto", "video", "window")
 
 
@@ -34,14 +34,8 @@ def read_settings(ctx: click.Context, _parameter: click.Parameter, path: Path | 
     """
     if path is None:
         return
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    try:
-        settings = tomllib.loads(read_text(path))
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: cannot be read as a TOML file ({cause(error)}).") from error
+    ctx.meta[CONFIG] = path
+    settings = read_toml(path)
     settings = settings.get(str(ctx.command.name), {name: v for name, v in settings.items() if not isinstance(v, dict)})
     flags = {
         word.strip("-").replace("-", "_"): parameter.name

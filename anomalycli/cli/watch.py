@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,13 +14,13 @@ from rich.markup import escape
 from ..errors import UsageError
 from .command import OUTPUT_FILE, PATH, Command, option, section
 from .exits import INTERRUPTED, finish
-from .options import device_options, talk_options, use_reader, weights_option
+from .options import CONFIG, device_options, talk_options, use_reader, weights_option
 from .score import rule_of
 from .terminal import say
 
 
 @click.command(cls=Command, no_args_is_help=True)
-@click.argument("sources", nargs=-1, required=True)
+@click.argument("sources", nargs=-1)
 @section(
     "What to watch, with which model",
     option("--model", type=PATH, show_default="fights", help="Model file, or a bundled model: fights, or fights-mc3."),
@@ -74,6 +75,13 @@ from .terminal import say
     option(
         "--shortest", type=float, show_default="the model's", help="Events shorter than this many seconds are dropped."
     ),
+    option(
+        "--calibration",
+        "calibrations",
+        multiple=True,
+        metavar="[NAME=]FILE",
+        help="Thresholds of a scene, made by calibrate, for the stream of this name or for all.  [repeatable]",
+    ),
 )
 @device_options
 @talk_options
@@ -87,23 +95,33 @@ def watch(sources, model, weights, timeout, idle, device, precision, reader, **o
       ffmpeg -i ... -f mpegts - | anomalycli watch -
 
     SOURCES are URLs (rtsp, http, https, udp, srt, rtmp; HLS too), webcams (/dev/video0), files that still grow, folders
-    that receive recordings, or - for a pipe. NAME=SOURCE gives a source a name. Ctrl-C ends open events, and stops.
+    that receive recordings, or - for a pipe. NAME=SOURCE gives a source a name. --config FILE watches the cameras of a
+    TOML file too, its tables [cameras.NAME]; SIGHUP has it read again. Ctrl-C ends open events, and stops.
     """
+    from ..live.cameras import CameraFile, read_cameras
     from ..live.sources import Waits, find_sources
     from ..live.watcher import Watcher
     from ..score import Scorer
 
     use_reader(reader)
-    found = find_sources(sources, Waits(timeout, idle))
+    waits = Waits(timeout, idle)
+    config = click.get_current_context().meta.get(CONFIG)
+    found = find_sources(sources, waits)
+    if not found and not (config and read_cameras(config)):
+        raise UsageError("Name a source, such as rtsp://camera/stream, or cameras in a file.", "config")
     scorer = Scorer.load(model, device, precision, weights)
-    rule = rule_of(scorer.info.events, options)
+    rules = Rules(scorer, rule_of(scorer.info.events, options), options["calibrations"], found)
     with contextlib.ExitStack() as stack:
         outputs = outputs_of(options, stack)
-        watcher = Watcher(scorer, outputs.listeners, rule, tell)
-        signals = stack.enter_context(stopped_by_signals(watcher))
+        watcher = Watcher(scorer, outputs.listeners, rules.default, tell)
+        cameras = CameraFile(config, waits, tell, rules.check, outputs.show, outputs.forget) if config else None
+        signals = stack.enter_context(handled_signals(watcher, cameras))
         for source in found:
-            outputs.show(watcher.add(source, before=outputs.unfinished.pop(source.name, None)))
-        say(escape(f"Watching {', '.join(source.name for source in found)}."))
+            outputs.show(watcher.add(source, rules.of(source.name), outputs.unfinished.pop(source.name, None)))
+        if cameras:
+            outputs.listeners.append(cameras)
+            cameras.start(watcher, outputs.unfinished)
+        tell(f"Watching {', '.join(watcher.streams)}.")
         watcher.run()
     if signals:
         click.get_current_context().exit(INTERRUPTED if signal.SIGINT in signals else 0)
@@ -128,6 +146,42 @@ class Outputs:
         """Show a stream on the page, if there is one."""
         if self.board:
             self.board.watch(stream)
+
+    def forget(self, name: str) -> None:
+        """Show a stream no longer."""
+        if self.board:
+            self.board.forget(name)
+
+
+class Rules:
+    """The event rules of streams: those of their calibrations, else `default`.
+
+    Raises UsageError for a calibration of another model, and for the name of no stream.
+    """
+
+    def __init__(self, scorer: Any, default: Any, words: tuple[str, ...], found: list[Any]):
+        from ..calibration import load
+
+        self.scorer, self.default, self.rules = scorer, default, {}
+        names = {source.name for source in found}
+        for word in words:
+            name, equals, path = word.partition("=")
+            if Path(word).exists() or not equals:
+                name, path = "", word
+            if name and name not in names:
+                raise UsageError(f"{word}: no stream is named '{name}'.", "calibrations")
+            calibration = load(Path(path))
+            self.check(calibration)
+            self.rules[name] = calibration.rule
+        self.default = self.rules.pop("", default)
+
+    def check(self, calibration: Any) -> None:
+        """Raise UsageError for a calibration of another model, or of a mode that streams cannot have."""
+        mode = calibration.scored_by.mode
+        calibration.check(self.scorer.scored_by("window" if mode == "video" else mode))
+
+    def of(self, name: str) -> Any:
+        return self.rules.get(name, self.default)
 
 
 def outputs_of(options: dict[str, Any], stack: contextlib.ExitStack) -> Outputs:
@@ -170,18 +224,21 @@ def serve(address: str, database: Any, stack: contextlib.ExitStack) -> Any:
 
 
 @contextlib.contextmanager
-def stopped_by_signals(watcher: Any) -> Iterator[list[int]]:
-    """Stop the watcher at SIGINT and SIGTERM; yields the list of signals that came."""
+def handled_signals(watcher: Any, cameras: Any) -> Iterator[list[int]]:
+    """Stop the watcher at SIGINT and SIGTERM, read cameras again at SIGHUP; yields the list of signals that stop."""
     came: list[int] = []
 
     def stop(number: int, _frame: Any) -> None:
         came.append(number)
         watcher.stop()
 
+    handlers: dict[int, Any] = {signal.SIGINT: stop, signal.SIGTERM: stop}
+    if cameras and hasattr(signal, "SIGHUP"):
+        handlers[signal.SIGHUP] = lambda *_: cameras.reload()
     before = {}
     try:
         with contextlib.suppress(ValueError):  # not the main thread
-            before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+            before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         yield came
     finally:
         for number, handler in before.items():

@@ -1,6 +1,7 @@
 """The command `watch`, on files that are played as streams."""
 
 import contextlib
+import dataclasses
 import json
 import signal
 import subprocess
@@ -10,7 +11,10 @@ from pathlib import Path
 import numpy as np
 from live_fakes import write_stream
 
+from anomalycli.calibration import Calibration
+from anomalycli.events import EventRule
 from anomalycli.live.database import EventDatabase
+from anomalycli.score import Scorer
 
 
 def bursts(i: int) -> int:
@@ -113,3 +117,28 @@ def test_a_signal_ends_the_open_event(model, tmp_path):
     assert [line["kind"] for line in news][-2:] == ["end", "final"] and news[-1]["reason"] == "the watch was stopped"
     with contextlib.closing(EventDatabase(tmp_path / "events.db")) as database:
         assert [one["final"] for one in database.events()] == [True]
+
+
+def test_watch_reads_cameras_from_a_file(call, model, tmp_path):
+    write_stream(tmp_path / "yard.ts", 260, bursts)
+    (tmp_path / "cameras.toml").write_text(
+        f"model = '{model}'\nidle = 0\n[cameras.gate]\nsource = 'yard.ts'\n"
+        "[cameras.shed]\nsource = 'yard.ts'\nthreshold = 1.0\n"
+    )
+    done = call("watch", "--config", "cameras.toml")
+    assert {line["stream"] for line in lines(done.stdout)} == {"gate"}
+    assert "Watching gate, shed." in done.stderr
+    assert "Name a source" in call("watch", "--model", model, code=2).stderr
+
+
+def test_calibrations_are_of_one_stream_or_of_all(call, model, tmp_path):
+    write_stream(tmp_path / "yard.ts", 260, bursts)
+    by = Scorer.load(model, device="cpu").scored_by("window")
+    scene = Calibration(EventRule(0.5, 0.3), 0.1, 1.0, 1, 0, 3.0, 30.0, 1.0, False, ((0.1, 1.0),), 1, by)
+    scene.save(tmp_path / "scene.json")
+    dataclasses.replace(scene, scored_by=dataclasses.replace(by, model="another")).save(tmp_path / "other.json")
+    words = ("watch", "a=yard.ts", "b=yard.ts", "--model", model, "--idle", 0, "--threshold", 1)
+    assert {line["stream"] for line in lines(call(*words, "--calibration", "a=scene.json").stdout)} == {"a"}
+    assert {line["stream"] for line in lines(call(*words, "--calibration", "scene.json").stdout)} == {"a", "b"}
+    assert "no stream is named 'c'" in call(*words, "--calibration", "c=scene.json", code=2).stderr
+    assert "made with another model" in call(*words, "--calibration", "other.json", code=2).stderr
