@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 SHORTEST = 60.0  # seconds of footage, below which there is nothing to calibrate on
-ROUNDED = 1e-6  # scores, downwards
+DIGITS = 6  # of scores, rounded down
 FURTHEST, STEP = 10, 1.25  # times the length of the footage to which its tail is extrapolated, in steps
 
 
@@ -250,9 +250,9 @@ def _reached(curve: "AlarmCurve", target: float) -> tuple[tuple[tuple[float, flo
     often = hours
     while curve.tail and (often := often * STEP) <= max(FURTHEST * hours, 1.001 / target):
         score = curve.tail.score(1 / often)
-        if max(found[-1][0], curve.highest) + ROUNDED < score < 1:
+        if max(found[-1][0], curve.highest) + 10**-DIGITS < score < 1:
             found.append((score, often))
-    return tuple((math.floor(score / ROUNDED) * ROUNDED, round(often, 6)) for score, often in found), shown
+    return tuple((math.floor(score * 10**DIGITS) / 10**DIGITS, round(often, 6)) for score, often in found), shown
 
 
 def _text(value: Any) -> bool:

@@ -139,9 +139,14 @@ def _say_promise(made: "Calibration", output: Path) -> None:
     if made.clustering >= 1.5:
         say(f"Events come together, about {made.clustering:.1f} at a time, which makes the footage count for less.")
     if not made.is_promised:
+        has_tail = made.shown < len(made.reached)
         say(
             f"Too little footage: {made.target:g} per hour needs {time_in_words(made.hours_needed)} without an event. "
-            "The thresholds are extrapolated from the highest peaks to that rate, which is no promise."
+            + (
+                "The thresholds are extrapolated from the highest peaks to that rate, which is no promise."
+                if has_tail
+                else "Its peaks are too few to extrapolate, so events begin just above its highest score."
+            )
         )
     if made.videos == 1:
         say("All footage is one video, so it says nothing about other days.")

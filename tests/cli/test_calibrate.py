@@ -99,6 +99,8 @@ def test_too_little_footage_is_said(call, make_model, gate):
     assert "0 events in 6 hours of normal footage: at most 0.5 per hour, with 95% confidence." in done.stderr
     assert "Too little footage: 0.1 per hour needs 30 hours without an event" in done.stderr
     assert "extrapolated from the highest peaks" in done.stderr
+    words = ("calibrate", write(gate / "short" / "a.npz", np.linspace(-4, -3, 30)), "--model", "model.safetensors")
+    assert "Its peaks are too few to extrapolate" in call(*words, "-o", "d.json").stderr
 
 
 def test_an_abnormal_video_is_named_first(call, make_model, gate):
