@@ -81,7 +81,7 @@ class Worker:
     ) -> Generator[ExtractionOutcome, None, None]:
         """Make the files of `targets` on this node, and yield their outcomes."""
         self.extractor = self.extractor or Extractor(**self.settings)
-        if conflict := self.extractor.kind.conflict(self.kind, f"The node {platform.node()}", "this run"):
+        if conflict := self.extractor.kind.conflict(self.kind, f"The node {platform.node()} works with", "this run with"):
             raise AnomalyError(f"{conflict}: every node needs the same version and weights.")
         yield from extract_here(targets, self.extractor, settings)
 

@@ -178,7 +178,7 @@ def test_what_goes_wrong_on_a_node_is_told(cluster, tmp_path, monkeypatch):
 
 def test_a_node_that_makes_other_features_is_refused():
     worker = on_cluster.Worker(SETTINGS, Extractor("mc3", "cpu", size=48).kind)
-    with pytest.raises(AnomalyError, match="with size 32, and this run has 48"):
+    with pytest.raises(AnomalyError, match="works with size 32, and this run with size 48"):
         next(worker.make({}, ExtractionSettings()))
 
 

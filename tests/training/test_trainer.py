@@ -293,10 +293,8 @@ def test_crops_are_drawn_or_all_trained_on(tmp_path, crops):
 
 def test_presets_are_the_paper_s_and_refuse_other_features(make_features, call, tmp_path):
     make_features()
-    assert (
-        "width 32, and the preset tad is for those of 2048"
-        in call("train", "features", "--preset", "tad", code=2).stderr
-    )
+    told = call("train", "features", "--preset", "tad", code=2).stderr
+    assert "features of width 32; the preset tad is for width 2048" in told
     assert "'xd' is not one of" in call("train", "features", "--preset", "xd", code=2).stderr
     assert {name: preset["feature_dim"] for name, preset in PRESETS.items()} == {
         "xd-violence": 1024,
