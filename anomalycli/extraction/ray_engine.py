@@ -81,7 +81,8 @@ class Worker:
     ) -> Generator[ExtractionOutcome, None, None]:
         """Make the files of `targets` on this node, and yield their outcomes."""
         self.extractor = self.extractor or Extractor(**self.settings)
-        if conflict := self.extractor.kind.conflict(self.kind, f"The node {platform.node()} works with", "this run with"):
+        node = f"The node {platform.node()} works with"
+        if conflict := self.extractor.kind.conflict(self.kind, node, "this run with"):
             raise AnomalyError(f"{conflict}: every node needs the same version and weights.")
         yield from extract_here(targets, self.extractor, settings)
 
