@@ -4,6 +4,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Collection
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
@@ -29,26 +30,24 @@ class Archive:
 
     def __init__(self, path: Path, names: Collection[str]):
         self.path = path
-        try:
-            self._zip = zipfile.ZipFile(path)
-        except FileNotFoundError as error:
-            raise FeatureError(f"{path}: there is no such file.") from error
-        except Exception as error:  # zipfile raises many kinds of exceptions for damaged files
-            raise self._broken(cause(error)) from error
-        try:
+        with ExitStack() as opened:
+            try:
+                self._zip = opened.enter_context(zipfile.ZipFile(opened.enter_context(path.open("rb"))))
+            except FileNotFoundError as error:
+                raise FeatureError(f"{path}: there is no such file.") from error
+            except Exception as error:  # zipfile raises many kinds of exceptions for damaged files
+                raise self._broken(cause(error)) from error
             self._members = {info.filename.removesuffix(".npy"): info for info in self._zip.infolist()}
             if unknown := self._members.keys() - {*names}:
                 raise self._broken(f"it holds '{min(unknown)}'")
             self.headers = {name: self._header(info) for name, info in self._members.items()}
-        except BaseException:
-            self._zip.close()
-            raise
+            self._opened = opened.pop_all()
 
     def __enter__(self) -> "Archive":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._zip.close()
+        self._opened.close()
 
     def read(self, name: str) -> np.ndarray:
         """One array; its checksum must be right."""
@@ -87,7 +86,7 @@ def tail(path: Path) -> tuple[dict[str, int], bytes] | None:
 
     None for whatever is not written as `np.savez` writes a small last array: `Archive` reads it, or says what is wrong.
     """
-    with open(path, "rb", buffering=0) as file:
+    with path.open("rb") as file:
         size = file.seek(0, 2)
         begin = file.seek(max(0, size - TAIL))
         end = file.read()

@@ -13,6 +13,7 @@ import re
 import struct
 import warnings
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from tokenize import TokenError
 
@@ -172,8 +173,13 @@ def load_array(path: Path, dtype: type = np.float32) -> np.ndarray:
 
 
 def _open_array(path: Path) -> np.ndarray:
-    """The array without reading it: one that promises more than its file holds is refused and not allocated."""
+    """The array without reading it: one that promises more than its file holds is refused and not allocated.
+
+    One that lies at a URL is read whole.
+    """
     try:
+        if not isinstance(path, Path):
+            return np.load(BytesIO(path.read_bytes()), allow_pickle=False)
         with warnings.catch_warnings():  # of files that Python 2 wrote, which are read all the same
             warnings.simplefilter("ignore", UserWarning)
             return np.lib.format.open_memmap(path, mode="r")
