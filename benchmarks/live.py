@@ -10,6 +10,7 @@ import http.server
 import resource
 import threading
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -33,7 +34,7 @@ def encoded(path: Path, target: Path, size: tuple[int, int], seconds: float) -> 
             with av.open(str(path)) as source:
                 for frame in source.decode(video=0):
                     picture = frame.reformat(*size, "yuv420p")
-                    picture.pts, picture.time_base, n = n, stream.codec_context.time_base, n + 1
+                    picture.pts, picture.time_base, n = n, Fraction(1, FPS), n + 1
                     out.mux(stream.encode(picture))
                     if n >= seconds * FPS:
                         break

@@ -1,5 +1,7 @@
 """Streams without a camera, for the tests of live/: clips of one brightness, sources of a script, a listener."""
 
+import contextlib
+import http.server
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,6 +36,9 @@ class FakeSource:
                 step()
             else:
                 yield step
+
+    def record(self, order):
+        return False
 
     def close(self):
         self.closed.set()
@@ -71,3 +76,26 @@ def write_stream(path: Path, n_frames: int = 150, level=lambda i: i * 3 % 256, f
             out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         out.mux(stream.encode())
     return path
+
+
+@contextlib.contextmanager
+def serve(answer):
+    """A server that gives each request to `answer(handler)`; yields its address."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            with contextlib.suppress(OSError):
+                answer(self)
+
+        def log_message(self, *words):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -59,6 +59,18 @@ from .terminal import say
     ),
 )
 @section(
+    "Clips of events",
+    option("--save-clips", type=PATH, help="Folder to which events are saved as videos, not encoded again."),
+    option(
+        "--margin",
+        type=click.FloatRange(min=0, max=60),
+        default=5.0,
+        show_default=True,
+        help="Seconds before and after an event.",
+    ),
+    option("--clips-mb", type=float, default=10_240.0, show_default=True, help="Size at which the oldest are deleted."),
+)
+@section(
     "A page",
     option(
         "--serve",
@@ -99,12 +111,13 @@ def watch(sources, model, weights, timeout, idle, device, precision, reader, **o
     TOML file too, its tables [cameras.NAME]; SIGHUP has it read again. Ctrl-C ends open events, and stops.
     """
     from ..live.cameras import CameraFile, read_cameras
+    from ..live.clips import KEPT
     from ..live.sources import Waits, find_sources
     from ..live.watcher import Watcher
     from ..score import Scorer
 
     use_reader(reader)
-    waits = Waits(timeout, idle)
+    waits = Waits(timeout, idle, options["margin"] + KEPT if options["save_clips"] else 0.0)
     config = click.get_current_context().meta.get(CONFIG)
     found = find_sources(sources, waits)
     if not found and not (config and read_cameras(config)):
@@ -187,6 +200,7 @@ class Rules:
 def outputs_of(options: dict[str, Any], stack: contextlib.ExitStack) -> Outputs:
     """What is told of events, as options have it. `stack` closes what needs to be closed."""
     from ..live.archive import Archive
+    from ..live.clips import ClipSaver
     from ..live.database import EventDatabase, Retention
     from ..live.lines import Lines
     from ..live.webhooks import Webhooks, target_of
@@ -200,6 +214,10 @@ def outputs_of(options: dict[str, Any], stack: contextlib.ExitStack) -> Outputs:
         stack.callback(database.close)
         outputs.listeners.append(Archive(database, tell, tuple(map(target_of, urls))))
         outputs.unfinished = database.unfinished()
+    if folder := options["save_clips"]:
+        saver = ClipSaver(folder, tell, options["margin"], options["clips_mb"], database)
+        stack.callback(saver.close)
+        outputs.listeners.append(saver)
     if options["serve"]:
         outputs.board = serve(options["serve"], database, stack)
         outputs.listeners.append(outputs.board)

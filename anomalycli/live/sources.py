@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from ..errors import UsageError, VideoError
 from ..media import VIDEO_SUFFIXES
-from ..media.messages import ClipFormat, StreamClip, StreamPlace
+from ..media.messages import ClipFormat, Recorded, StreamClip, StreamPlace
 from ..media.stream_decoder import StreamDecoder
 from .redaction import redact
 
@@ -33,7 +33,7 @@ class Fault:
     sentence: str
 
 
-Message = StreamClip | Break | Fault
+Message = StreamClip | Recorded | Break | Fault
 
 
 class Source(Protocol):
@@ -46,6 +46,9 @@ class Source(Protocol):
 
     def messages(self, form: ClipFormat) -> Iterator[Message]:
         """Yield clips as they happen, and breaks before what does not follow. Raises VideoError if it breaks."""
+
+    def record(self, order: dict[str, Any]) -> bool:
+        """Have a part of the stream written to a file, see media/recording.py; False where that cannot be."""
 
     def close(self) -> None:
         """Stop reading, from any thread: `messages` ends."""
@@ -78,6 +81,12 @@ class StreamSource:
         if self._closed:
             return
         yield from self._decoder.clips(form)
+
+    def record(self, order: dict[str, Any]) -> bool:
+        decoder = self._decoder
+        if decoder and self.place.kept:
+            decoder.order(order)
+        return bool(decoder and self.place.kept)
 
     def close(self) -> None:
         self._closed = True
@@ -135,6 +144,9 @@ class FolderSource:
         ]
         self.read = {path: stamp for path, stamp in self.read.items() if path in stamps}
         return sorted(found, key=lambda path: (stamps[path][1], path))
+
+    def record(self, order: dict[str, Any]) -> bool:
+        return False  # the recording itself is there
 
     def close(self) -> None:
         self._closed = True

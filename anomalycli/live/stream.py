@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import VideoError
-from ..media.messages import ClipFormat, StreamClip
+from ..media.messages import ClipFormat, Recorded, StreamClip
 from .redaction import redact
-from .sources import Break, Fault, Source
+from .sources import Break, Fault, Message, Source
 
 WAITING = 8  # clips of a stream that may wait to be scored
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds before a stream is opened again; doubled each time
@@ -63,6 +63,7 @@ class StreamReader:
 
     def __post_init__(self) -> None:
         self.name = self.source.name
+        self.recorded: list[Recorded] = []  # recordings that are complete, for whoever ordered them
         self._waiting: deque[Waiting] = deque()
         self._change = threading.Condition()
         self._closed = threading.Event()
@@ -130,9 +131,13 @@ class StreamReader:
         state.fault, state.is_connected = fault, False
         self.arrived.set()
 
-    def _take_in(self, message: StreamClip | Break | Fault) -> None:
+    def _take_in(self, message: Message) -> None:
         if isinstance(message, Fault):
             self.say(redact(message.sentence))
+            return
+        if isinstance(message, Recorded):
+            with self._change:
+                self.recorded.append(message)
             return
         if isinstance(message, Break):
             self._put(Waiting(is_break=True, title=message.title))

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,6 +23,7 @@ from .containers import open_container
 from .cut import cut
 from .encode import FULL
 from .messages import ALIVE, ClipFormat, Piece, StreamPlace
+from .recording import Recorder
 from .stream import Stream
 from .video import Video
 
@@ -169,10 +171,25 @@ def cut_pieces(path: Path, request: dict[str, Any], pulse: Pulse) -> Iterator[An
 
 def read_stream(_path: Path, request: dict[str, Any], pulse: Pulse) -> Iterator[Answer]:
     """Answers to a request for a stream: each clip, as it happens."""
-    stream = Stream(StreamPlace(**request["place"]), ClipFormat(**request["form"]), pulse)
-    for clip in stream.clips():
-        yield {"times": clip.times.tolist(), "fps": clip.fps, "damaged": clip.damaged}, clip.frames
+    place = StreamPlace(**request["place"])
+    stream = Stream(place, ClipFormat(**request["form"]), pulse)
+    recorder = Recorder(stream.video, stream.sound, place.kept, pulse.requests) if place.kept else None
+    try:
+        for clip in stream.clips(recorder):
+            yield {"times": clip.times.tolist(), "fps": clip.fps, "damaged": clip.damaged}, clip.frames
+            yield from recorded(recorder)
+    finally:
+        if recorder:
+            recorder.close()
+            for head, _ in recorded(recorder):
+                send(pulse.answers, head)
     yield {"facts": {}}, None
+
+
+def recorded(recorder: Recorder | None) -> Iterator[Answer]:
+    """Answers on recordings that are complete."""
+    for done in recorder.done() if recorder else ():
+        yield {"recorded": asdict(done)}, None
 
 
 JOBS: dict[str, Callable[[Path, dict[str, Any], Pulse], Iterator[Answer]]] = {

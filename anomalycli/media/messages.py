@@ -107,10 +107,11 @@ class StreamClip:
 
 @dataclass(frozen=True)
 class Recorded:
-    """A recording is complete: its file, or what was wrong."""
+    """A recording of a stream is complete: its file, the suffix that belongs to it, None where there is no file, and
+    what went wrong."""
 
     target: str
-    path: str | None
+    suffix: str | None
     fault: str | None = None
 
 

@@ -19,6 +19,7 @@ from .video import frame_rate
 
 STEP = 2.0  # seconds by which the system's clock may move away from a steady one before it counts as set anew
 LATE = 2.0  # seconds by which a frame may come late before the stream's clock counts as stopped in between
+SLEW = 0.02  # seconds per second by which the clock of a stream is set back while its frames come early
 
 
 class Stream:
@@ -80,7 +81,7 @@ class Stream:
         for packet in self._packets(with_sound=on_packet is not None):
             clock.correct(packet)
             if on_packet and packet.size:
-                on_packet(packet, time.time())
+                on_packet(packet, wall.of_packet(packet))
             if packet.stream is not self.video:
                 continue
             times.packet(packet)
@@ -156,24 +157,35 @@ class _Clip:
 class WallClock:
     """When frames were taken, by the system's clock and their timestamps: seconds since 1970.
 
-    Timestamps are exact to each other, and the earliest arrival says where they begin. `start` is when the frame of
+    Timestamps say how far frames are apart, and their arrival where they begin. `start` is when the frame of
     timestamp 0 was taken, where that is known.
     """
 
     def __init__(self, start: float | None = None):
         self.start, self.known = start, start is not None
         self.offset = time.time() - time.monotonic()
-        self.last = -np.inf
+        self.last, self.seconds = -np.inf, 0.0
 
     def was_set(self) -> bool:
         """Whether the system's clock was set since."""
         return not self.known and abs(time.time() - time.monotonic() - self.offset) > STEP
 
+    def of_packet(self, packet: Any) -> float:
+        """When a packet was taken, which has not been decoded yet."""
+        stamp = packet.dts if packet.pts is None else packet.pts
+        if self.start is None or stamp is None:
+            return time.time()
+        return self.start + float(stamp * packet.time_base)
+
     def __call__(self, seconds: float) -> float:
         if not self.known:
             now = time.monotonic() + self.offset
-            if self.start is None or now < self.start + seconds or now > self.start + seconds + LATE:
+            if self.start is None or now > self.start + seconds + LATE:
                 self.start = now - seconds
+            else:  # what a camera had in store came at once, and the first frame was older than it seemed
+                ahead = max(0.0, self.start + seconds - now)
+                self.start -= min(ahead, SLEW * max(0.0, seconds - self.seconds))
+            self.seconds = seconds
         assert self.start is not None
         self.last = max(self.start + seconds, self.last + 1e-4)
         return self.last

@@ -1,13 +1,16 @@
 """Streams in a process of their own, seen from the parent."""
 
+import contextlib
+import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
 from ..errors import VideoError
 from .decoder import Decoder, DecoderSettings, _Lost
-from .messages import ClipFormat, StreamClip, StreamPlace
+from .messages import ClipFormat, Recorded, StreamClip, StreamPlace
 
 SLOW = 3  # timeouts of a stream after which its process counts as hung
 
@@ -20,8 +23,8 @@ class StreamDecoder(Decoder):
         self.place = place
         self._inherited = (int(place.place),) if place.kind == "pipe" else ()
 
-    def clips(self, form: ClipFormat) -> Iterator[StreamClip]:  # type: ignore[override]
-        """Yield the clips of the stream as they happen, until it ends.
+    def clips(self, form: ClipFormat) -> Iterator[StreamClip | Recorded]:  # type: ignore[override]
+        """Yield the clips of the stream as they happen, and recordings that are complete, until it ends.
 
         Raises VideoError if the stream cannot be opened, breaks, or ends its process.
         """
@@ -30,6 +33,9 @@ class StreamDecoder(Decoder):
             self._send(request)
             while True:
                 head, array = self._receive()
+                if "recorded" in head:
+                    yield Recorded(**head["recorded"])
+                    continue
                 if array is None:
                     break
                 yield StreamClip(array, np.array(head["times"]), head["fps"], head["damaged"])
@@ -39,3 +45,11 @@ class StreamDecoder(Decoder):
             self._end()
         if "error" in head:
             raise VideoError(head["error"])
+
+    def order(self, order: dict[str, Any]) -> None:
+        """Have a part of the stream recorded, see `recording.Recorder`; from any thread. Nothing if it is not read."""
+        process = self._process
+        if process and process.stdin:
+            with contextlib.suppress(OSError, ValueError):  # the process has ended
+                process.stdin.write(json.dumps(order).encode() + b"\n")
+                process.stdin.flush()

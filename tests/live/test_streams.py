@@ -1,7 +1,6 @@
 """Streams from real files and real servers, read in the decoder's process."""
 
 import contextlib
-import http.server
 import os
 import socket
 import threading
@@ -11,11 +10,12 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from live_fakes import Heard, write_stream
+from live_fakes import Heard, serve, write_stream
 
 from anomalycli.errors import VideoError
 from anomalycli.live.sources import FolderSource, StreamSource, Waits, make_source
 from anomalycli.live.watcher import Watcher
+from anomalycli.media import stream
 from anomalycli.media.decoder import Decoder
 from anomalycli.media.messages import ClipFormat, StreamClip
 
@@ -45,29 +45,6 @@ def offline(path: Path) -> list[np.ndarray]:
 
 def same(clips: list[StreamClip], path: Path) -> bool:
     return np.array_equal(np.stack([clip.frames for clip in clips]), np.stack(offline(path)))
-
-
-@contextlib.contextmanager
-def serve(answer):
-    """A server that gives each request to `answer(handler)`; yields its address."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            with contextlib.suppress(OSError):
-                answer(self)
-
-        def log_message(self, *words):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def body(content: bytes, kind: str = "video/mp2t"):
@@ -305,3 +282,29 @@ def test_a_folder_gives_each_recording_once_it_is_complete(tmp_path, scorer):
 def test_sources_have_names_and_show_no_credentials(word, name, shown):
     source = make_source(word)
     assert (source.name, source.shown) == (name, shown)
+
+
+def test_what_a_camera_had_in_store_keeps_its_times(tmp_path):
+    path = write_stream(tmp_path / "clip.ts")
+    with serve(body(path.read_bytes())) as address:  # all at once, faster than it was recorded
+        clips = read(StreamSource("gate", "url", f"http://{address}/live", FAST))
+    times = np.concatenate([clip.times for clip in clips])
+    assert np.diff(times) == pytest.approx(1 / 25, abs=2e-3)
+
+
+def test_the_clock_of_a_stream_follows_pauses_and_not_the_systems_jumps(monkeypatch):
+    now = [1000.0, 50.0]  # the system's clock, the steady one
+    monkeypatch.setattr(stream.time, "time", lambda: now[0])
+    monkeypatch.setattr(stream.time, "monotonic", lambda: now[1])
+    wall = stream.WallClock()
+
+    def frame(seconds, later):
+        now[0], now[1] = now[0] + later, now[1] + later
+        return wall(seconds)
+
+    assert frame(7.0, 0) == 1000 and frame(7.04, 0.04) == pytest.approx(1000.04)
+    assert frame(7.08, 0.5) == pytest.approx(1000.08)  # late on its way
+    assert frame(7.12, 30) == pytest.approx(1030.54)  # the camera had stopped
+    assert not wall.was_set()
+    now[0] += 3600
+    assert wall.was_set()
