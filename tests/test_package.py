@@ -53,4 +53,4 @@ def test_the_wheel_holds_every_module_and_scores_from_elsewhere(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(str(place))
-    assert '"n_frames": 250' in done.stdout
+    assert '"n_frames": 600' in done.stdout

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from helpers import kind
+from helpers import kind, real_film
 from PIL import Image
 
 from anomalycli import Scorer
@@ -105,21 +105,28 @@ def test_a_model_of_published_features_scores_no_video(scorer, make_video):
 
 
 def test_the_bundled_model_scores_a_video_and_its_features_alike(bundled, run, tmp_path):
-    result = bundled.score(sample_clip())
+    result = bundled.score(real_film())
     assert result.scores.shape == (250,)
     assert result.fps == 25
-    run("extract", sample_clip(), "--device", "cpu")
+    run("extract", real_film(), "--device", "cpu")
     again = bundled.score(tmp_path / "features" / "bikes.npz")
     assert np.array_equal(result.scores, again.scores)
     assert result.events == again.events
 
 
+def test_the_sample_shows_an_event_as_the_readme_says(bundled):
+    rule = bundled.info.events.changed(start_threshold=0.17)
+    (event,) = bundled.score(sample_clip(), rule=rule).events
+    assert event.start / 25 >= 7 and event.end / 25 <= 16 and event.end - event.start > 100
+    assert sample_clip().stat().st_size < 2 << 20
+
+
 def test_calm_traffic_is_calm(bundled):
-    assert bundled.score(sample_clip()).events == []
+    assert bundled.score(real_film()).events == []
 
 
 def test_score_writes_a_table_a_picture_and_a_csv(run, tmp_path):
-    done = run("score", "--sample", "--plot", "--csv", "-o", "out")
+    done = run("score", real_film(), "--plot", "--csv", "-o", "out")
     assert "bikes.mp4" in done.stdout
     assert "0:10" in done.stdout
     with Image.open(tmp_path / "out" / "bikes.png") as picture:

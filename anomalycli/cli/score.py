@@ -37,7 +37,7 @@ MARGIN = 1.0  # seconds
 @videos_argument(required=False)
 @section(
     "What to score, with which model",
-    option("--sample", is_flag=True, help="Score the sample video (extra: pip install 'anomalycli[sample]')."),
+    option("--sample", is_flag=True, help="Score the sample video, a drawn fight in a street."),
     option(
         "--model",
         type=PATH,

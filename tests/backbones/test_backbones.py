@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from helpers import real_film
 
 from anomalycli.backbones import Extractor
 from anomalycli.backbones.mc3 import WEIGHTS
@@ -9,7 +10,6 @@ from anomalycli.device import pick_device, pick_precision
 from anomalycli.errors import AnomalyError, UsageError
 from anomalycli.extraction.local_engine import extract_video
 from anomalycli.media.video import Video
-from anomalycli.sample import sample_clip
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def cosine(a, b):
 
 
 def test_bf16_features_are_those_of_fp32(fp32):
-    video = Video(sample_clip(), fp32.size, fp32.multiple)
+    video = Video(real_film(), fp32.size, fp32.multiple)
     clips = [clip for clip, _ in zip(video.clips(16), range(3))]
     exact, fast = fp32(clips), Extractor("mc3", precision="bf16")(clips)
     assert exact.shape == fast.shape == (3, 1, 1024)
@@ -94,5 +94,5 @@ def test_devices_and_precisions_that_are_not_there_are_refused():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_features_are_those_of_the_cpu(fp32):
-    clip = next(Video(sample_clip(), fp32.size, fp32.multiple).clips(16))
+    clip = next(Video(real_film(), fp32.size, fp32.multiple).clips(16))
     assert cosine(fp32([clip]), Extractor("mc3", "cuda")([clip])).min() >= 0.999

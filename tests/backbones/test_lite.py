@@ -6,13 +6,13 @@ import importlib.util
 import numpy as np
 import pytest
 import torch
+from helpers import real_film
 
 from anomalycli.backbones import Extractor, int8
 from anomalycli.backbones.lite import WEIGHTS, Lite
 from anomalycli.errors import AnomalyError
 from anomalycli.extraction.local_engine import extract_video
 from anomalycli.media.video import Video
-from anomalycli.sample import sample_clip
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def fp32():
 @pytest.fixture(scope="module")
 def clip(fp32):
     """Frames 0, 4, 8, 12 of a real clip: uint8 (4, H, W, 3)."""
-    return next(Video(sample_clip(), fp32.size, fp32.multiple).clips(16, (0, 4, 8, 12)))
+    return next(Video(real_film(), fp32.size, fp32.multiple).clips(16, (0, 4, 8, 12)))
 
 
 def weights_path():
@@ -124,7 +124,7 @@ def test_weights_that_are_missing_or_another_file_are_refused(monkeypatch, tmp_p
 )
 def test_int8_is_calibrated_on_the_frames_taken_and_close_to_fp32(tmp_path, monkeypatch):
     monkeypatch.setenv("ANOMALYCLI_HOME", str(tmp_path))
-    clips = list(Video(sample_clip(), 64, 32).clips(16, (0, 4, 8, 12)))
+    clips = list(Video(real_film(), 64, 32).clips(16, (0, 4, 8, 12)))
     extractor = Extractor("lite", "cpu", "int8", 64)
     assert extractor.calibrate(clips[:12]).startswith("int8: ")
     exact, fast = Extractor("lite", "cpu", "fp32", 64)(clips[12:])[:, 0], extractor(clips[12:])[:, 0]

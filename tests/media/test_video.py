@@ -5,12 +5,12 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from helpers import real_film
 
 from anomalycli.errors import VideoError
 from anomalycli.media.decord_reader import decord
 from anomalycli.media.picture import scaled_size
 from anomalycli.media.video import Video
-from anomalycli.sample import sample_clip
 
 ROBUSTNESS = {  # file: frames that can be read
     "-video-with-dash-.mp4": 5,
@@ -126,8 +126,8 @@ def test_the_whole_frame_is_scaled_to_a_multiple_of_16(width, height, size):
     assert scaled_size(width, height, 128, 16) == size
 
 
-def test_the_sample_clip_is_real():
-    video = Video(sample_clip(), short_side=64)
+def test_a_real_film_has_its_frames_and_rate():
+    video = Video(real_film(), short_side=64)
     assert (sum(1 for _ in video.frames()), video.fps) == (250, 25)
 
 
