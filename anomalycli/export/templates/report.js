@@ -188,7 +188,7 @@ function applyRule(threshold) {
   $("rule").textContent =
     `An event begins at ${digits(rule.start)} and ends below ${digits(rule.end)}. Gaps under ${rule.gap} s are closed, ` +
     `and events shorter than ${rule.shortest} s are dropped. On the command line: --threshold ${digits(rule.start)}` +
-    (rule.end < data.rule.end ? ` --end-threshold ${digits(rule.end)}` : "");
+    (rule.end < data.rule.end || often(0) ? ` --end-threshold ${digits(rule.end)}` : "");
   $("reset").disabled = threshold === data.rule.start;
   listEvents();
   show(now);
