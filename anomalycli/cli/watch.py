@@ -59,6 +59,15 @@ from .terminal import say
     ),
 )
 @section(
+    "Home automation",
+    option(
+        "--mqtt",
+        envvar="ANOMALYCLI_MQTT",
+        help="Broker that gets events, mqtt://user:password@host:1883, as Home Assistant finds them by itself (extra: "
+        "pip install 'anomalycli[mqtt]'). Also read from the variable ANOMALYCLI_MQTT.",
+    ),
+)
+@section(
     "Clips of events",
     option("--save-clips", type=PATH, help="Folder to which events are saved as videos, not encoded again."),
     option(
@@ -153,17 +162,17 @@ class Outputs:
 
     listeners: list[Any]
     unfinished: dict[str, Any] = field(default_factory=dict)
-    board: Any = None
+    shows: list[Any] = field(default_factory=list)  # those that show all streams: the page, the broker
 
     def show(self, stream: Any) -> None:
-        """Show a stream on the page, if there is one."""
-        if self.board:
-            self.board.watch(stream)
+        """Show a stream before its first clip."""
+        for each in self.shows:
+            each.watch(stream)
 
     def forget(self, name: str) -> None:
         """Show a stream no longer."""
-        if self.board:
-            self.board.forget(name)
+        for each in self.shows:
+            each.forget(name)
 
 
 class Rules:
@@ -203,6 +212,7 @@ def outputs_of(options: dict[str, Any], stack: contextlib.ExitStack) -> Outputs:
     from ..live.clips import ClipSaver
     from ..live.database import EventDatabase, Retention
     from ..live.lines import Lines
+    from ..live.mqtt import Mqtt
     from ..live.webhooks import Webhooks, target_of
 
     outputs = Outputs([Lines(click.echo, options["thumbnails"], options["scores"])])
@@ -219,8 +229,13 @@ def outputs_of(options: dict[str, Any], stack: contextlib.ExitStack) -> Outputs:
         stack.callback(saver.close)
         outputs.listeners.append(saver)
     if options["serve"]:
-        outputs.board = serve(options["serve"], database, stack)
-        outputs.listeners.append(outputs.board)
+        outputs.shows.append(serve(options["serve"], database, stack))
+    if options["mqtt"]:
+        broker = Mqtt(options["mqtt"], tell)
+        stack.callback(broker.close)
+        broker.start()
+        outputs.shows.append(broker)
+    outputs.listeners += outputs.shows
     if database and urls:
         hooks = Webhooks(database, urls, tell, os.environ.get("ANOMALYCLI_WEBHOOK_SECRET"))
         stack.callback(hooks.close)
