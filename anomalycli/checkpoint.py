@@ -21,7 +21,7 @@ from .inference import score_bags
 from .methods import Method, build_method, find_method
 from .segments import pool
 from .settings import make_settings
-from .storage import write_whole
+from .storage import check_file, write_whole
 
 VERSION = 2
 READ = (1, 2)  # 1: DE-Net alone, its loss among the settings of training
@@ -146,12 +146,13 @@ def save_tensors(path: Path, tensors: dict[str, torch.Tensor], meta: dict) -> No
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
     """Read a file from `save_tensors`. Raises CheckpointError if it is missing, damaged or not one."""
     try:
+        check_file(path)
         with safe_open(path, framework="pt") as file:
             meta = json.loads((file.metadata() or {})[_KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: there is no such file.") from error
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError, RecursionError, MemoryError) as error:
         raise CheckpointError(f"{path}: not a model file of this tool, or not whole ({cause(error)}).") from error
     if not isinstance(meta, dict) or meta.pop("version", None) not in READ:
         raise CheckpointError(f"{path}: written in a format that this version does not read.")

@@ -1,5 +1,7 @@
 """Errors that a user can act on: each message names the file and says what is wrong and what to do."""
 
+import pickle
+
 
 class AnomalyError(Exception):
     """An error that the user can correct.
@@ -42,6 +44,8 @@ class CheckpointError(AnomalyError):
 
 def cause(error: BaseException) -> str:
     """The reason that the system or FFmpeg gives, or the type and first line of another exception, for a sentence."""
+    if isinstance(error, pickle.UnpicklingError):  # torch's own words advise to load the file without care
+        return "it is no file of tensors alone"
     if reason := getattr(error, "strerror", None):
         return reason[:1].lower() + reason[1:] if reason[1:2].islower() else reason
     lines = str(error).strip().splitlines()

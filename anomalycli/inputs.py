@@ -12,7 +12,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from .errors import UsageError
-from .textfiles import decode_text
+from .textfiles import LARGEST, decode_text
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,11 @@ def expand(words: Iterable[str | Path]) -> list[Path]:
         elif word == "-":
             if sys.stdin is None or sys.stdin.closed:
                 raise UsageError("-: standard input is closed; the list of files is read from it.")
-            paths += _listed(sys.stdin.buffer.read(), "the list on the standard input")
+            paths += _listed(sys.stdin.buffer.read(LARGEST + 1), "the list on the standard input")
         elif word.startswith("@"):
             try:
-                paths += _listed(Path(word[1:]).read_bytes(), word[1:])
+                with open(word[1:], "rb") as file:
+                    paths += _listed(file.read(LARGEST + 1), word[1:])
             except OSError as error:
                 raise UsageError(f"{word[1:]}: the list cannot be read ({error.strerror}).") from error
         elif glob.has_magic(word):
@@ -104,6 +105,10 @@ def _told_apart(found: dict[Path, Path]) -> dict[Path, Path]:
 
 
 def _listed(content: bytes, source: str) -> list[Path]:
+    if len(content) > LARGEST:
+        raise UsageError(f"{source}: larger than {LARGEST >> 20} MB, so not a list of files.")
+    if b"\n\0" in content[1:] and (not any(content[1::2]) or not any(content[::2])):
+        decode_text(content, source)  # UTF-16 without a mark, whose zeros do not separate names
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # PowerShell's
         lines = [os.fsencode(line) for line in re.split(r"\r\n|\r|\n", decode_text(content, source))]
     else:

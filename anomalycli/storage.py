@@ -40,6 +40,14 @@ def place(words: str | Path) -> Path:
     return Path(path.path) if "file" in path.fs.protocol else path
 
 
+def check_file(path: Path) -> None:
+    """Raise OSError where `path` is a folder, or a pipe or a device, which could be read without end."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", str(path))
+
+
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to. The file replaces `path` at the end, or is removed after an error.
@@ -127,6 +135,8 @@ def check_writable(path: Path) -> None:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         folder = path.parent
         while not folder.exists():
+            if folder.is_symlink():
+                raise OSError(errno.ENOENT, f"{folder} is a link to nothing")
             folder = folder.parent
         if not folder.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))

@@ -21,7 +21,7 @@ import numpy as np
 import platformdirs
 
 from ..errors import AnomalyError, UsageError, cause
-from ..storage import write_whole
+from ..storage import check_file, write_whole
 from .download import DownloadError, OnBytes, download
 
 if TYPE_CHECKING:
@@ -148,6 +148,7 @@ def sha256_of(path: Path) -> str:
     """Raises AnomalyError where the file cannot be read."""
     digest = hashlib.sha256()
     try:
+        check_file(path)
         with open(path, "rb") as file:
             for block in iter(partial(file.read, 1 << 20), b""):
                 digest.update(block)
@@ -210,6 +211,7 @@ def load_weights(
     import torch
 
     try:
+        check_file(path)
         content = path.read_bytes()
     except OSError as error:
         raise AnomalyError(f"{path}: the weights cannot be read ({error.strerror}).") from error

@@ -1,6 +1,7 @@
 """What Click lacks: help in sections, renamed options, options made from dataclasses, hints in errors."""
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -22,6 +23,13 @@ class Option(click.Option):
         super().__init__(*args, **kwargs)
         self.former = (former,) if isinstance(former, str) else former
         self.section = section
+
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
+        """The value in the option's type. Raises BadParameter for numbers that are none, and infinite ones."""
+        cast = super().type_cast_value(ctx, value)
+        if isinstance(cast, float) and not math.isfinite(cast):
+            raise click.BadParameter(f"{cast} is not a finite number.", ctx, self)
+        return cast
 
 
 class Command(click.Command):

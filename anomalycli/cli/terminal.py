@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from ..errors import UsageError
+from ..errors import UsageError, cause
 from ..names import readable
 
 messages = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -61,7 +61,9 @@ def set_up_messages(quiet: bool = False, verbose: bool = False, log_file: Path |
         _listen(handler, "%(message)s")
     if log_file:
         try:
-            _listen(logging.FileHandler(log_file, encoding="utf-8"), "%(asctime)s %(levelname)s %(message)s")
+            _listen(
+                _ToFile(log_file, encoding="utf-8", errors="backslashreplace"), "%(asctime)s %(levelname)s %(message)s"
+            )
         except OSError as error:
             raise UsageError(f"{log_file}: the log cannot be written there ({error.strerror}).") from error
 
@@ -69,6 +71,19 @@ def set_up_messages(quiet: bool = False, verbose: bool = False, log_file: Path |
 class _ToTerminal(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         messages.print(escape(self.format(record)), style="dim")
+
+
+class _ToFile(logging.FileHandler):
+    """A log that ends where it can no longer be written, as on a full disk."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        log.removeHandler(self)
+        complain(f"[yellow]note[/]  {shown(self.baseFilename)}: the log cannot be written any more ({_reason()}).")
+
+
+def _reason() -> str:
+    error = sys.exc_info()[1]
+    return cause(error) if error else "unknown"
 
 
 class _OneLine(logging.Formatter):

@@ -1,5 +1,6 @@
 """Run clips of several videos through the network together, and collect the features of each video."""
 
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,6 +62,8 @@ class VideoInProgress:
             raise VideoError(f"{path}: there is no such file.") from error
         except OSError as error:
             raise VideoError(f"{path}: it cannot be opened ({error.strerror}).") from error
+        if stat.S_ISFIFO(self.stat.st_mode):  # the decoder's process may not see it: <(...) of a shell
+            raise VideoError(f"{path}: a pipe or a device, not a file. Save the video to a file first.")
         self.visual = self._rows(extractor, target) if isinstance(target, Path) else Rows()  # (n_crops, D) per clip
         self.audio: Rows | None = None  # (128,) per window
         self.n_clips: int | None = None

@@ -51,16 +51,23 @@ def extract_video(
 
     With `target`, they are saved there, and what an interrupted run left beside it is used.
 
-    Raises VideoError if no frame can be read, StorageError if `target` cannot be written.
+    Raises VideoError if no frame can be read or the features are not those of the video, StorageError if `target`
+    cannot be written.
     """
     with ExitStack() as stack:
         decoder = decoder or stack.enter_context(Decoder())
         video, batches = VideoInProgress(path, extractor, target), ClipBatches(extractor)
-        for message in decoded(decoder, path, extractor, skip=video.n_before):
-            batches.take(video, message)
-            if on_clips and len(video.visual):
-                on_clips(path, len(video.visual), video.n_clips)
-        batches.flush()
+        try:
+            for message in decoded(decoder, path, extractor, skip=video.n_before):
+                batches.take(video, message)
+                if on_clips and len(video.visual):
+                    on_clips(path, len(video.visual), video.n_clips)
+            batches.flush()
+            if fault := video.fault(extractor.kind.clip_length):
+                raise VideoError(f"{path}: {fault}. Repeat the command to read it again.")
+        except VideoError:
+            video.visual.discard()
+            raise
         features = video.features(extractor)
         if target:
             features.save(target)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from ..errors import FeatureError, cause
+from ..storage import check_file
 
 LONGEST_HEADER = 10_000  # bytes; NumPy's own are about 100
 TAIL = 4096  # bytes that hold the directory and the last member of an archive that `tail` reads
@@ -32,6 +33,7 @@ class Archive:
         self.path = path
         with ExitStack() as opened:
             try:
+                check_file(path)
                 self._zip = opened.enter_context(zipfile.ZipFile(opened.enter_context(path.open("rb"))))
             except FileNotFoundError as error:
                 raise FeatureError(f"{path}: there is no such file.") from error

@@ -20,7 +20,7 @@ from tokenize import TokenError
 import numpy as np
 
 from ..errors import FeatureError, UsageError, cause
-from ..storage import whole, write_whole
+from ..storage import check_file, whole, write_whole
 from .files import PUBLISHED, SUFFIX, FeatureKind, Features, from_metadata, load_metadata
 
 LAYOUTS = ("npz", "xd", "rtfm")
@@ -180,6 +180,7 @@ def _open_array(path: Path) -> np.ndarray:
     try:
         if not isinstance(path, Path):
             return np.load(BytesIO(path.read_bytes()), allow_pickle=False)
+        check_file(path)
         with warnings.catch_warnings():  # of files that Python 2 wrote, which are read all the same
             warnings.simplefilter("ignore", UserWarning)
             return np.lib.format.open_memmap(path, mode="r")

@@ -19,6 +19,7 @@ from anomalycli.backbones.mc3 import MC3
 from anomalycli.errors import VideoError
 from anomalycli.extraction.batching import VideoInProgress
 from anomalycli.extraction.job import extract
+from anomalycli.extraction.local_engine import extract_video
 from anomalycli.extraction.settings import ExtractionSettings
 from anomalycli.features.files import load_features
 from anomalycli.media.decoder import Decoder, DecoderSettings
@@ -158,6 +159,25 @@ def test_rows_of_more_clips_than_the_video_has_are_no_features_of_it(make_video,
     assert [outcome.status for outcome in extract([path], tmp_path / "out", extractor)] == ["done"]
 
 
+BAD_ROWS = {
+    "too many": lambda dim: np.zeros((3, 1, dim), np.float32),
+    "far too many": lambda dim: np.zeros((50, 1, dim), np.float32),
+    "of a damaged video": lambda dim: np.zeros((1, 1, dim), np.float32),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ROWS)
+def test_a_single_video_leaves_no_rows_of_which_nothing_can_become(make_video, tmp_path, case):
+    path, extractor = make_video("a.mp4", 20), Extractor("mc3", device="cpu", size=16)
+    if case == "of a damaged video":
+        path.write_bytes(path.read_bytes()[:700])
+    target = tmp_path / "cache" / "a.npz"
+    forge(path, extractor, target, BAD_ROWS[case](extractor.kind.dim))
+    with pytest.raises(VideoError, match=r"a\.mp4: "):
+        extract_video(path, extractor, target=target)
+    assert written(tmp_path / "cache") == []
+
+
 def test_features_that_are_not_finite_are_not_written(make_video, tmp_path, monkeypatch):
     videos = [make_video(f"{name}.mp4", 20) for name in ("bad", "good")]
     extractor = Extractor(device="cpu", size=16)
@@ -177,7 +197,7 @@ def test_what_aborts_one_decoder_is_read_by_the_other(make_video):
     assert video[n_samples : n_samples + 4] == bytes((0, 0, 0, 40))
     video[n_samples : n_samples + 4] = b"\x7f\xff\xff\xff"  # decord reserves room for all of them, and aborts
     path.write_bytes(video)
-    with Decoder() as decoder:
+    with Decoder(DecoderSettings(reader="decord")) as decoder:
         whole, facts = read_whole(decoder, path)
     assert (len(whole), facts.n_frames, facts.damage) == (3, 40, None)
 
