@@ -10,6 +10,7 @@ import io
 import math
 import mimetypes
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +100,7 @@ def page_of(result: Result, context: Context) -> Page:
         {
             **_identity(result, context),
             "duration": round(result.duration, 3),
+            "camera": camera_of(context.title),
             "start": _start(result),
             "rule": _rule(result.rule),
             "events": [
@@ -143,6 +145,7 @@ def index_of(pages: Sequence[Page], path: Path, failures: Sequence[str] = ()) ->
         .get_template("index.html")
         .render(
             rows=rows,
+            timed=any(page.data["start"] for page, _ in rows),
             data={"pages": [page.data | {"link": link, "peak": page.peak} for page, link in rows]},
             failures=[readable(failure) for failure in failures],
             width=SPARK_WIDTH,
@@ -156,6 +159,13 @@ def _identity(result: Result, context: Context) -> dict[str, str]:
     """Names of a video: displayed, in labels.csv, and as the key of its verdicts, which depends on its path only."""
     key = hashlib.sha256(os.fsencode(result.path.absolute())).hexdigest()[:16]
     return {"name": context.title, "video": readable(context.label or result.path.stem), "key": key}
+
+
+def camera_of(title: str) -> str:
+    """The name of the camera of a video: its folder, or its name before a date or the number of a part."""
+    folder, _, name = title.rpartition("/")
+    stem = name.rsplit(".", 1)[0]
+    return folder or re.sub(r"[-_ .]*(\d{4}[-_.]?\d\d[-_.]?\d\d.*|\d+)$", "", stem) or stem
 
 
 def _environment() -> jinja2.Environment:

@@ -11,11 +11,12 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 import pysrt
+import pytest
 from helpers import result_of
 
 from anomalycli.cli.tables import summary_row
 from anomalycli.export.base import Context, load_writer, write_output
-from anomalycli.export.report import write_index, write_report
+from anomalycli.export.report import camera_of, page_of, write_index, write_report
 from anomalycli.export.time_axis import time_labels
 from anomalycli.media.start_time import RecordingStart
 
@@ -116,6 +117,59 @@ def test_a_page_shows_times_of_day_through_a_change_of_clocks(browser, tmp_path)
     assert browser.execute_script("return timeOfDay(data.start, 59.97, 1)") == "02:31:00.0"
     assert browser.execute_script("return timeOfDay(null, 59.97, 1)") == "1:00.0"
     assert [entry["message"] for entry in browser.get_log("browser")] == []
+
+
+def test_the_index_has_the_events_of_all_videos_by_camera_and_time(browser, tmp_path):
+    def page(name, hour, spans):
+        start = RecordingStart(datetime(2023, 5, 12, hour, tzinfo=timezone.utc), "the file name", BERLIN)
+        result = result_of(spans, 3600 * 5, 5, str(tmp_path / name), start=start)
+        return page_of(result, Context(tmp_path / f"{name}.html", name))
+
+    write_index(
+        [
+            page("hall_20230512_200000.mp4", 18, [(0, 300), (9000, 9300)]),
+            page("hall_20230512_220000.mp4", 20, [(9000, 9300)]),
+            page("yard/clip 1.mp4", 19, []),
+            page_of(result_of([(10, 20)], 100, 5, "x.mp4"), Context(tmp_path / "x.html", "x.mp4")),
+        ],
+        tmp_path / "index.html",
+    )
+    browser.get_log("browser")
+    browser.get("about:blank")
+    browser.get((tmp_path / "index.html").as_uri())
+    cameras = browser.find_elements("css selector", "#cameras > div")
+    assert [camera.text for camera in cameras] == ["hall", "yard"]
+    place = (
+        "const box = arguments[0].parentElement.getBoundingClientRect(), own = arguments[0].getBoundingClientRect();"
+    )
+    place += "return (own.left - box.left) / box.width"
+    marks = cameras[0].find_elements("css selector", ".mark")
+    places = sorted(round(browser.execute_script(place, mark), 2) for mark in marks)
+    assert places == [0, 0.17, 0.83]  # of three hours
+    assert not cameras[1].find_elements("css selector", ".mark")
+    assert browser.find_element("id", "times").text.split()[:2] == ["20:00", "20:30"]
+    assert browser.find_element("id", "timeline-note").text == "1 video without a time of day not shown."
+    assert "hall_20230512_200000.mp4.html#t=0.00" in {mark.get_attribute("href").rsplit("/", 1)[1] for mark in marks}
+    browser.find_element("css selector", "#timeline summary").click()
+    browser.refresh()
+    assert not browser.find_element("id", "cameras").is_displayed()
+    browser.execute_script("localStorage.clear()")
+    assert [entry["message"] for entry in browser.get_log("browser")] == []
+
+
+@pytest.mark.parametrize(
+    ("title", "camera"),
+    [
+        ("hall/2023-05-12.mp4", "hall"),
+        ("floor 1/hall/a.mp4", "floor 1/hall"),
+        ("hall_20230512_030014.mp4", "hall"),
+        ("hall 03.mp4", "hall"),
+        ("20230512_030014.mp4", "20230512_030014"),
+        ("clip.mp4", "clip"),
+    ],
+)
+def test_a_camera_is_a_folder_or_a_name_before_its_date(title, camera):
+    assert camera_of(title) == camera
 
 
 def test_offsets_of_a_recording_are_found_to_the_second():

@@ -6,7 +6,9 @@ const cards = new Map([...list.children].map((card) => [card.dataset.key, card])
 const videos = data.pages.map((page) => ({ ...page, card: cards.get(page.key), cells: null }));
 const usual = videos[0]?.rule.start ?? 0.5;
 const memory = `index:${location.href.replace(/[?#].*/, "")}`;
+const folded = `timeline-folded:${location.href.replace(/[?#].*/, "")}`;
 let state = {};
+$("timeline").open = !recall(folded);
 
 // Events at the threshold; at a video's own, those of its page, else found in the cells, good to a fraction of a second.
 function eventsOf(video) {
@@ -92,6 +94,7 @@ function refresh() {
   $("totals").textContent =
     `${clock(sum((video) => video.duration))} of video. ${capital(plural(events, "event"))}` +
     (events ? ` in ${plural(places, "video")}; ${sum((video) => video.judged)} judged, ${sum((video) => video.unseen)} not seen yet.` : ".");
+  if ($("timeline").open) drawTimeline(videos);
   arrange();
 }
 
@@ -142,6 +145,10 @@ document.addEventListener("keydown", (event) => {
   if (event.key !== "/" || event.target.closest("input, select")) return;
   event.preventDefault();
   $("find").focus();
+});
+$("timeline").addEventListener("toggle", () => {
+  store(folded, !$("timeline").open);
+  if ($("timeline").open) drawTimeline(videos);
 });
 addEventListener("pageshow", (event) => event.persisted && refresh()); // back from a video, with new verdicts
 addEventListener("storage", refresh); // verdicts given in another tab
