@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 @device_options
 @talk_options
 def calibrate(videos, model, weights, mode, output, overwrite, device, precision, reader, **options) -> None:
-    """Set the thresholds of a scene by VIDEOS that show nothing abnormal.
+    """Set the thresholds of a scene from normal VIDEOS.
 
     \b
       anomalycli calibrate gate/normal/ --false-alarms-per-hour 0.1 -o gate.calibration.json

@@ -71,9 +71,11 @@ overwrite_option = option("--overwrite", is_flag=True, help="Replace files that 
 @device_option
 @talk_options
 def evaluate(model, features, scores_folder, ground_truth, mode, interpolate, resamples, device, **results) -> None:
-    """Evaluate MODEL on FEATURES, a folder, against frame-level ground truth.
+    """Evaluate MODEL on FEATURES against ground truth.
 
-    Frame-level ROC AUC, AP and auc(recall, precision), over all videos and over the abnormal ones
+    FEATURES is a folder, and the ground truth is one label per frame, or intervals.
+
+    Computes frame-level ROC AUC, AP and auc(recall, precision), over all videos and over the abnormal ones
     alone, and the share of normal frames that score .5 or more. The score of a segment is repeated
     over its frames, as published evaluations do.
 
@@ -203,7 +205,9 @@ def write_evaluation(
 @device_option
 @talk_options
 def compare(features, test, test_only, interpolate, ground_truth, labels, groups, seeds, device, **options) -> None:
-    """Train several methods with several seeds on FEATURES, a folder, and evaluate them alike.
+    """Train several methods on FEATURES, and compare them.
+
+    Each is trained with several seeds and evaluated alike. FEATURES is a folder.
 
     \b
     linear, mil-rank, rtfm              the peers (linear only where named)

@@ -17,7 +17,9 @@ from .terminal import say
 )
 @option("--port", type=click.IntRange(0, 65535), default=0, show_default="a free one", help="Port to listen on.")
 def review(pages: Path, host: str, port: int) -> None:
-    """Serve the pages in the folder PAGES, and write the verdicts given on them into it.
+    """Serve the pages in PAGES, and save your verdicts.
+
+    PAGES is a folder; verdicts are written into it.
 
     \b
       anomalycli score camera/ --html -o pages/

@@ -82,7 +82,9 @@ if TYPE_CHECKING:
 @device_option
 @talk_options
 def train(features, output, start, quick, method, preset, changes, watch, device, **options) -> None:
-    """Train a model on FEATURES, a folder of feature files, from one label per video.
+    """Train a model on FEATURES, from one label per video.
+
+    FEATURES is a folder of feature files.
 
     \b
       anomalycli train features/

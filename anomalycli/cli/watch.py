@@ -107,7 +107,9 @@ from .terminal import say
 @device_options
 @talk_options
 def watch(sources, model, weights, timeout, idle, device, precision, reader, **options) -> None:
-    """Score SOURCES while they run, and print their events as lines of JSON.
+    """Score SOURCES while they run, and print events.
+
+    Events are lines of JSON.
 
     \b
       anomalycli watch rtsp://user:password@camera/stream
