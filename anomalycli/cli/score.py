@@ -78,6 +78,11 @@ MARGIN = 1.0  # seconds
     ),
     option("--exact", is_flag=True, help="Encode event clips again, so that they begin and end at the exact frame."),
     option("--embed", is_flag=True, help="Store the video in its page."),
+    option(
+        "--proxy",
+        type=click.Choice(("events", "all")),
+        help="NAME.proxy.mp4: a small H.264 copy that any browser plays, for --html; events: of what is around them.",
+    ),
     option("--sheet", type=OUTPUT_FILE, help="Plot all curves into one .png, .svg or .pdf file."),
     option(
         "--ground-truth",
@@ -201,6 +206,7 @@ def outputs_of(options: dict[str, Any], inputs: list[Input]) -> Outputs:
         ("--margin", "--clips", not options["clips"] and options["margin"] != MARGIN),
         ("--exact", "--clips", not options["clips"] and options["exact"]),
         ("--embed", "--html", "html" not in chosen and options["embed"]),
+        ("--proxy", "--html", "html" not in chosen and options["proxy"]),
     ):
         if is_given:
             say(f"[yellow]note[/]  {name} does nothing without {needed}.")
@@ -214,6 +220,7 @@ def outputs_of(options: dict[str, Any], inputs: list[Input]) -> Outputs:
         sheet=options["sheet"],
         overwrite=options["overwrite"],
         video_dir=options["video_dir"],
+        proxy=options["proxy"] if "html" in chosen else None,
         stem=stem,
     )
 

@@ -53,7 +53,8 @@ class Context:
     path: the file to write. title: the displayed name of the video. video: the file that pages and plots show, or
     None. truth: ground truth to show, or None if unknown. embed: store the video in its page. label: the name of the
     video in labels.csv, if that is not its file name without suffix. index: the page of all videos. failure: why frames
-    could not be read, once they were requested. decoder: the process that reads them; a new one if None.
+    could not be read, once they were requested. decoder: the process that reads them; a new one if None. player: the
+    file that pages play, if not `video`.
     """
 
     path: Path
@@ -65,6 +66,7 @@ class Context:
     index: Path | None = None
     failure: str = ""
     decoder: "Decoder | None" = None
+    player: Path | None = None
     _frames: "dict[int, np.ndarray]" = field(default_factory=dict, repr=False)
 
     def frames(self, result: "Result", numbers: Collection[int]) -> "dict[int, np.ndarray]":

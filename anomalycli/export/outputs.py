@@ -74,7 +74,7 @@ class ScoreRun:
         if any(_is_video(item) for item in self.inputs):
             scorer.extractor  # noqa: B018  (raises where the backbone is not the model's)
         self.notes = [
-            f"{readable(str(item.path))}: left out, an event clip that an earlier run cut out of another input."
+            f"{readable(str(item.path))}: left out, cut out of another input by an earlier run, or a copy of one."
             for item in self.plan.left_out
         ]
         for calibration in how.calibrations:
@@ -146,6 +146,15 @@ class ScoreRun:
         context = Context(
             base, scored.title, video, scored.truth, self.outputs.embed, item.name, self.index, decoder=self._decoder
         )
+        if self.outputs.proxy and video:
+            from .proxies import write_proxy
+
+            try:
+                record = self.plan.records[base]
+                context.player = write_proxy(result, video, base, self.outputs.proxy, record, self._decoder)
+                scored.written["proxy.mp4"] += 1
+            except (AnomalyError, OSError) as error:
+                failures.append(str(error))
         for name, writer in self.writers.items():
             context.path = output_path(base, name)
             try:

@@ -30,6 +30,7 @@ class Outputs:
     at the exact frame. embed: store the video in its page. truths: ground truth to draw, by video. sheet: file with all
     curves on one sheet. overwrite: replace files that this tool did not write for the same input. stem: where the files
     of the one input begin, instead of `folder`. video_dir: folder of the videos that feature files were made from.
+    proxy: `events` or `all`: pages play small copies of the videos, see `proxies`.
     features: keep the features of videos even if no file is written, so that an interrupted run resumes.
     """
 
@@ -43,6 +44,7 @@ class Outputs:
     overwrite: bool = False
     stem: Path | None = None
     video_dir: Path | None = None
+    proxy: str | None = None
     features: bool = False
 
     def base(self, name: str) -> Path:
@@ -124,6 +126,11 @@ def clip_path(base: Path, number: int, container: str) -> Path:
     return base.with_name(f"{base.name}.event{number}.{container}")
 
 
+def proxy_path(base: Path) -> Path:
+    """Path of the small copy of a video that its page plays."""
+    return base.with_name(f"{base.name}.proxy.mp4")
+
+
 def clips_there(bases: Collection[Path]) -> dict[Path, list[Path]]:
     """Files with the names of event clips, by this tool or not, for each of `bases`; every folder is read once."""
     found: dict[Path, list[Path]] = {base: [] for base in bases}
@@ -144,6 +151,8 @@ def _targets(inputs: Iterable[Input], outputs: Outputs) -> list[tuple[Path, Path
         for base in (outputs.base(item.name),)
         for name in dict.fromkeys(outputs.formats)
     ]
+    if outputs.proxy:
+        targets += [(proxy_path(outputs.base(item.name)), outputs.base(item.name), str(item.path)) for item in inputs]
     first: dict[str, str] = {}
     for path, _, source in [*targets, *((path, path, "the sheet") for path in (outputs.sheet,) if path)]:
         place = os.path.realpath(path)
@@ -163,7 +172,7 @@ def _former_clips(
     found = []
     for item in inputs:
         base = outputs.base(item.name)
-        for path in clips[base]:
+        for path in (*clips[base], proxy_path(base)):
             clip = by_place.get(os.path.realpath(path))
             if clip and clip is not item and records[base].owns(path):
                 found.append(clip)

@@ -77,7 +77,7 @@ class HTML:
                 result=result,
                 warning=result.warning and readable(result.warning),
                 data=data,
-                source=_source(context.video, context.path, context.embed) if context.video else None,
+                source=_source(context.player or context.video, context.path, context.embed) if context.video else None,
                 embedded=context.embed,
                 index=_link(context.index, context.path) if context.index else None,
                 duration=clock(result.duration),

@@ -133,6 +133,23 @@ class Decoder:
         (facts,) = (head["facts"] for head, _ in self._answers(path, {"do": "duration"}))
         return facts["duration"]
 
+    def proxy(
+        self, path: Path, target: Path, edges: Sequence[float], kept: Sequence[tuple[int, int]] | None = None
+    ) -> None:
+        """Write a small H.264 copy of the video to `target`, with sound where MP4 holds it, and with the same times.
+
+        edges: when its frames begin and the last one ends, seconds (n_frames + 1,). kept: half-open intervals of frames
+        outside of which one frame every few seconds is enough; None keeps all.
+
+        Raises VideoError if it cannot be read, OSError if the copy cannot be written.
+        """
+        whole = [(0, len(edges) - 1)]
+        request = {"do": "proxy", "target": str(target.absolute()), "edges": [0.0, *map(float, edges[1:])]}
+        request["kept"] = whole if kept is None else list(kept)
+        (facts,) = (head["facts"] for head, _ in self._answers(path, request))
+        if number := facts.get("errno"):
+            raise OSError(number, os.strerror(number))
+
     def cut(self, path: Path, pieces: Sequence[Piece], exact: bool = False) -> list[str]:
         """Write each piece of the video, its sound too, to its target; returns the suffix that belongs to each.
 

@@ -21,7 +21,7 @@ from ..errors import VideoError, cause
 from .audio import Sound
 from .containers import open_container
 from .cut import cut
-from .encode import FULL
+from .encode import FULL, encode_proxy
 from .messages import ALIVE, ClipFormat, Piece, StreamPlace
 from .recording import Recorder
 from .stream import Stream
@@ -192,11 +192,24 @@ def recorded(recorder: Recorder | None) -> Iterator[Answer]:
         yield {"recorded": asdict(done)}, None
 
 
+def make_proxy(path: Path, request: dict[str, Any], pulse: Pulse) -> Iterator[Answer]:
+    """The answer to a request for a small copy, once it is written."""
+    piece = Piece(request["target"], 0, tuple(request["edges"]))
+    try:
+        encode_proxy(path, piece, request["kept"], pulse, request["reader"])
+        yield {"facts": {}}, None
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        yield {"facts": {"errno": error.errno}}, None
+
+
 JOBS: dict[str, Callable[[Path, dict[str, Any], Pulse], Iterator[Answer]]] = {
     "clips": read_clips,
     "windows": read_windows,
     "grab": grab_frames,
     "cut": cut_pieces,
     "duration": read_duration,
+    "proxy": make_proxy,
     "stream": read_stream,
 }

@@ -17,6 +17,9 @@ from .video import Video
 
 ENCODERS = ("libx264", "mpeg4")
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)  # errors of the disk, not of the streams
+CODING = {"crf": "18", "preset": "veryfast"}
+PROXY_SIDE, PROXY_EVERY = 360, 5.0  # pixels of the short side; seconds between frames that nothing happens in
+PROXY_CODING = {"crf": "28", "preset": "veryfast", "g": "50"}  # key frames near one another, to seek
 CLOCK = 90_000  # ticks per second of what is written
 SOUNDS = ("aac", "mp3", "mp3float", "ac3", "alac")  # codecs that MP4 holds and players know
 BROKEN = (
@@ -27,6 +30,7 @@ BROKEN = (
     VideoError,
 )  # what PyAV raises for broken streams
 Pulse = Callable[[], None]
+Intervals = list[tuple[int, int]]  # frames, half-open
 
 
 def encode(path: Path, pieces: list[Piece], pulse: Pulse, reader: str = "auto") -> None:
@@ -44,6 +48,33 @@ def encode(path: Path, pieces: list[Piece], pulse: Pulse, reader: str = "auto") 
         raise VideoError(f"{path}: an event cannot be cut out ({cause(error)}).") from error
     if None in writers:
         raise VideoError(f"{path}: an event cannot be cut out: none of its frames can be read.")
+
+
+def encode_proxy(path: Path, piece: Piece, kept: Intervals, pulse: Pulse, reader: str = "auto") -> None:
+    """Write a small copy of the video to the target of `piece`, which is all of it, with the same times.
+
+    Of frames outside of the intervals `kept`, one is written every few seconds. Raises VideoError if it cannot be read.
+    """
+    writer = None
+    try:
+        video = Video(path, PROXY_SIDE, 2, reader=reader, on_progress=pulse)
+        inside = np.zeros(piece.end, bool)
+        for start, end in kept:
+            inside[start:end] = True
+        shown = -PROXY_EVERY
+        for number, frame in enumerate(_upright(video, piece.end)):
+            at = piece.edges[number]
+            if inside[number] or at - shown >= PROXY_EVERY or number == piece.end - 1:
+                writer = writer or _Encoded(path, piece, frame, PROXY_CODING)
+                writer.add(number, frame)
+                shown = at
+    except BROKEN as error:
+        if isinstance(error, VideoError) or (isinstance(error, OSError) and error.errno in FULL):
+            raise
+        raise VideoError(f"{path}: no small copy can be made ({cause(error)}).") from error
+    finally:
+        if writer:
+            writer.close()
 
 
 def _written(video: Video, pieces: list[Piece]) -> "list[_Encoded | None]":
@@ -75,7 +106,7 @@ def _upright(video: Video, last: int) -> Iterator[np.ndarray]:
 class _Encoded:
     """A piece on its way: its frames as H.264 or MPEG-4, its sound copied where MP4 can hold it."""
 
-    def __init__(self, path: Path, piece: Piece, frame: np.ndarray):
+    def __init__(self, path: Path, piece: Piece, frame: np.ndarray, coding: dict[str, str] | None = None):
         self.piece = piece
         self.is_open = True
         self.output = av.open(piece.target, "w", format="mp4")
@@ -85,7 +116,7 @@ class _Encoded:
         self.stream.height, self.stream.width = (max(2, side // 2 * 2) for side in frame.shape[:2])
         self.stream.pix_fmt = "yuv420p"
         if self.stream.codec_context.name == "libx264":
-            self.stream.options = {"crf": "18", "preset": "veryfast"}
+            self.stream.options = coding or CODING
         else:
             self.stream.bit_rate = 8_000_000
         self.stream.codec_context.time_base = Fraction(1, CLOCK)
