@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import AnomalyError, UsageError, cause
 from .events import EventRule
 from .features import schema
-from .storage import write_whole
+from .storage import check_file, write_whole
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -187,6 +187,7 @@ def calibrate(
 def load(path: Path) -> Calibration:
     """The calibration in a file. Raises UsageError where it cannot be read or is not one."""
     try:
+        check_file(path)
         content = json.loads(path.read_bytes())
         if not isinstance(content, dict) or content.pop("anomalycli", None) != "calibration":
             raise ValueError("it is something else")

@@ -143,6 +143,16 @@ def save_tensors(path: Path, tensors: dict[str, torch.Tensor], meta: dict) -> No
     write_whole(path, save(tensors, {_KEY: json.dumps({"version": VERSION} | meta, sort_keys=True)}))
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Whether the file is one from `save_tensors`, by its head."""
+    try:
+        check_file(path)
+        with safe_open(path, framework="pt") as file:
+            return _KEY in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
     """Read a file from `save_tensors`. Raises CheckpointError if it is missing, damaged or not one."""
     try:

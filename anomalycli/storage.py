@@ -42,6 +42,8 @@ def place(words: str | Path) -> Path:
 
 def check_file(path: Path) -> None:
     """Raise OSError where `path` is a folder, or a pipe or a device, which could be read without end."""
+    if not isinstance(path, Path):  # a URL
+        return
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
     if path.exists() and not path.is_file():

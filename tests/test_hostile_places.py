@@ -152,3 +152,23 @@ def test_arrays_that_are_no_features_are_refused(tmp_path, name):
     (tmp_path / "a.npz").write_bytes(npz(visual=ARRAYS[name], meta=npy(np.frombuffer(b"{}", np.uint8))))
     with pytest.raises(AnomalyError, match=r"a\.npz: "):
         load_features(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("words", ["evaluate --resamples -1", "compare f --seeds 0", "compare f --seeds -3"])
+def test_counts_that_are_none_are_refused(call, words):
+    assert words.split()[-2] in call(*words.split(), code=2).stderr
+
+
+@pytest.mark.parametrize("command", ["train features -o", "calibrate features -o", "score features --log-file"])
+@pytest.mark.parametrize("victim", ["features/video00.npz", "film.mp4", "features/labels.csv"])
+def test_an_option_that_names_the_users_file_by_mistake_costs_nothing(
+    call, make_features, make_video, tmp_path, command, victim
+):
+    make_features(normal=1, abnormal=1)
+    make_video("film.mp4", 3)
+    before = (tmp_path / victim).read_bytes()
+    words = [*command.split(), victim, *["--overwrite"] * ("log" not in command)]
+    if "log" in command and victim.endswith(".csv"):
+        return  # text may be a log, to which is appended
+    assert victim in call(*words, code=2).stderr
+    assert (tmp_path / victim).read_bytes() == before

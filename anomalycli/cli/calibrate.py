@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from ..false_alarms import Footage
 
 
+MARK = b'"anomalycli"'  # in every calibration
+
+
 @click.command(
     cls=Command,
     after_interrupt="The features of videos are kept, and the same command resumes.",
@@ -99,6 +102,8 @@ def _check_options(output: Path, overwrite: bool, options: dict[str, Any]) -> No
         raise UsageError("The pattern is empty.", "pattern")
     if output.exists() and not overwrite:
         raise UsageError(f"{output} exists. Overwrite it, or name another file.", "overwrite", "output")
+    if output.is_file() and MARK not in output.read_bytes():
+        raise UsageError(f"{output}: it is no calibration, and is not replaced by one.", "output")
     check_writable(output)
 
 

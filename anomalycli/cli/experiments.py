@@ -54,7 +54,13 @@ overwrite_option = option("--overwrite", is_flag=True, help="Replace files that 
     ),
     mode_option("video"),
     interpolate_option,
-    option("--resamples", default=1000, show_default=True, help="Bootstrap samples of videos for the 95% intervals."),
+    option(
+        "--resamples",
+        type=click.IntRange(min=0),
+        default=1000,
+        show_default=True,
+        help="Bootstrap samples of videos for the 95% intervals.",
+    ),
 )
 @section(
     "Results",
@@ -176,7 +182,9 @@ def write_evaluation(
         show_default="all but linear and ms-tct-full",
         help="Methods from the list above, separated by commas.",
     ),
-    option("--seeds", default=5, show_default=True, help="Number of seeds: 0, 1, 2 and so on."),
+    option(
+        "--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="Number of seeds: 0, 1, 2 and so on."
+    ),
     preset_option,
     option(
         "--set",

@@ -61,6 +61,10 @@ def set_up_messages(quiet: bool = False, verbose: bool = False, log_file: Path |
         _listen(handler, "%(message)s")
     if log_file:
         try:
+            with log_file.open("a+b") as file:
+                file.seek(0)
+                if log_file.is_file() and b"\0" in file.read(1 << 12):
+                    raise UsageError(f"{log_file}: it is no log but another file, and is left as it is.")
             _listen(
                 _ToFile(log_file, encoding="utf-8", errors="backslashreplace"), "%(asctime)s %(levelname)s %(message)s"
             )

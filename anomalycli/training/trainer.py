@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checkpoint import ModelInfo, TrainingRecord, save_model
+from ..checkpoint import ModelInfo, TrainingRecord, is_checkpoint, save_model
 from ..data.bags import Bags
 from ..data.sampling import BagBatches, arranged, split
 from ..errors import UsageError
@@ -60,9 +60,12 @@ class Destination:
     def check(self) -> None:
         """Raise UsageError if a checkpoint or the state of an interrupted run would be replaced without being asked.
 
-        Raises StorageError if the checkpoint cannot be written.
+        Also raises UsageError if anything else than a checkpoint would be replaced, asked or not, and StorageError if
+        the checkpoint cannot be written.
         """
         check_writable(self.path)
+        if self.path.exists() and self.path.stat().st_size and not is_checkpoint(self.path):
+            raise UsageError(f"{self.path}: it is no model, and is not replaced by one. Name another file.", "output")
         if self.resume or self.overwrite:
             return
         state = self.beside(".state")

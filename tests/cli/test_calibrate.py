@@ -179,9 +179,9 @@ def test_each_scene_is_scored_by_its_own_calibration(call, make_model, gate, tmp
 
 
 def test_an_existing_calibration_stays_unless_it_is_to_be_replaced(call, make_model, gate, tmp_path):
-    (tmp_path / "c.json").write_text("mine")
+    (tmp_path / "c.json").write_text(damaged := '{"anomalycli": "calibration"')
     words = ("calibrate", gate, "--model", make_model(), "--false-alarms-per-hour", 2, "-o", "c.json")
     assert "c.json exists. Overwrite it, or name another file (--overwrite, --output)" in call(*words, code=2).stderr
-    assert (tmp_path / "c.json").read_text() == "mine"
+    assert (tmp_path / "c.json").read_text() == damaged
     call(*words, "--overwrite")
     assert json.loads((tmp_path / "c.json").read_text())["anomalycli"] == "calibration"
