@@ -15,6 +15,7 @@ from .command import FILE, OUTPUT_FILE, PATH, Command, option, section
 from .exits import finish
 from .options import device_options, mode_option, talk_options, use_reader, videos_argument, weights_option
 from .progress import loading
+from .score_outputs import MARGIN, outputs_of
 from .score_progress import ScoreProgress, durations_of, score_progress
 from .tables import print_summary
 from .terminal import complain, say
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from ..calibration import Calibration
     from ..events import EventRule
     from ..media.decoder import Decoder
-
-
-MARGIN = 1.0  # seconds
 
 
 @click.command(
@@ -84,6 +82,9 @@ MARGIN = 1.0  # seconds
         help="NAME.proxy.mp4: a small H.264 copy that any browser plays, for --html; events: of what is around them.",
     ),
     option("--sheet", type=OUTPUT_FILE, help="Plot all curves into one .png, .svg or .pdf file."),
+    option(
+        "--shared-axis", is_flag=True, help="Give the curves of --sheet one time axis, as long as the longest video."
+    ),
     option(
         "--ground-truth",
         former="--truth",
@@ -188,55 +189,6 @@ def inputs_of(videos: list[Path], sample: bool) -> list[Input]:
     if not inputs:
         raise AnomalyError(f"{', '.join(map(str, videos))}: there is no video in it.")
     return inputs
-
-
-def outputs_of(options: dict[str, Any], inputs: list[Input]) -> Outputs:
-    """What to write, from the options of the section "Files to write"."""
-    from ..data.ground_truth import read_intervals
-
-    flags = {"png": options["plot"], "csv": options["as_csv"], "html": options["html"]}
-    truth, names = options["ground_truth"], [item.name for item in inputs]
-    truths, unmatched = read_intervals(truth, names) if truth else ({}, None)
-    if unmatched:
-        say(escape(unmatched))
-    chosen = [*options["formats"], *(name for name, given in flags.items() if given)]
-    stem, ending = one_file(options["output"], len(inputs))
-    chosen += [ending] if ending and ending not in chosen else []
-    for name, needed, is_given in (
-        ("--margin", "--clips", not options["clips"] and options["margin"] != MARGIN),
-        ("--exact", "--clips", not options["clips"] and options["exact"]),
-        ("--embed", "--html", "html" not in chosen and options["embed"]),
-        ("--proxy", "--html", "html" not in chosen and options["proxy"]),
-    ):
-        if is_given:
-            say(f"[yellow]note[/]  {name} does nothing without {needed}.")
-    return Outputs(
-        options["output"],
-        chosen,
-        margin=options["margin"] if options["clips"] else None,
-        exact=options["exact"],
-        embed=options["embed"],
-        truths=truths,
-        sheet=options["sheet"],
-        overwrite=options["overwrite"],
-        video_dir=options["video_dir"],
-        proxy=options["proxy"] if "html" in chosen else None,
-        stem=stem,
-    )
-
-
-def one_file(output: Path, n_inputs: int) -> tuple[Path | None, str | None]:
-    """Where the files of the one input begin, and the format, if `output` is named as a file of a format is.
-
-    Raises UsageError if there are several inputs.
-    """
-    endings = [name for name in formats() if output.name.endswith(f".{name}") and output.name != f".{name}"]
-    if not endings or output.is_dir() or "{name}" in str(output):
-        return None, None
-    if n_inputs > 1:
-        raise UsageError(f"{output}: one file, and there are {n_inputs} inputs. Name a folder.")
-    ending = max(endings, key=len)
-    return output.with_name(output.name.removesuffix(f".{ending}")), ending
 
 
 def calibrations_of(options: dict[str, Any]) -> "list[Calibration]":

@@ -207,7 +207,7 @@ class ScoreRun:
         def write_sheet(path: Path) -> bytes:
             from .plot import sheet_of
 
-            return sheet_of(self._curves, path.suffix[1:].lower())
+            return sheet_of(self._curves, path.suffix[1:].lower(), self.outputs.shared_axis)
 
         def write_index(path: Path) -> str:
             from .report import index_of

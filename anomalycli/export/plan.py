@@ -31,6 +31,7 @@ class Outputs:
     curves on one sheet. overwrite: replace files that this tool did not write for the same input. stem: where the files
     of the one input begin, instead of `folder`. video_dir: folder of the videos that feature files were made from.
     proxy: `events` or `all`: pages play small copies of the videos, see `proxies`.
+    shared_axis: the curves of the sheet have one axis.
     features: keep the features of videos even if no file is written, so that an interrupted run resumes.
     """
 
@@ -45,6 +46,7 @@ class Outputs:
     stem: Path | None = None
     video_dir: Path | None = None
     proxy: str | None = None
+    shared_axis: bool = False
     features: bool = False
 
     def base(self, name: str) -> Path:

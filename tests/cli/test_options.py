@@ -118,7 +118,7 @@ def test_pages_of_a_folder_have_an_index_and_a_sheet(run, features, tmp_path):
         code=3,
     )
     index = (tmp_path / "out" / "index.html").read_text()
-    assert re.findall(r'href="(video\d\d)\.html"', index) and index.count('class="card"') == 6
+    assert re.findall(r'href="(video\d\d)\.html"', index) and index.count('<li class="card"') == 6
     assert "broken.npz: not a whole feature file" in index
     assert '"truth": [[48, 80]]' in (tmp_path / "out" / "video05.html").read_text()
     assert (tmp_path / "out" / "all.svg").exists()
@@ -300,3 +300,13 @@ def test_the_start_of_a_recording_is_in_its_name_or_given(run, recordings):
 def test_a_start_that_cannot_be_is_wrong_usage(run, recordings, words, told):
     done = run("score", "recordings", "--model", "model.safetensors", *words, code=2)
     assert re.search(told, done.stderr.replace("\n", " "))
+
+
+def test_curves_of_a_sheet_share_an_axis_when_asked(run, features, make_features, tmp_path):
+    make_features("long", normal=0, abnormal=1, n_clips=60)  # 38 s, and the others 6
+    words = ("score", "features/video00.npz", "long", "--model", "model.safetensors", "--sheet")
+    run(*words, "own.svg")
+    run(*words, "shared.svg", "--shared-axis")
+    counts = [(tmp_path / name).read_text().count(">0:30<") for name in ("own.svg", "shared.svg")]
+    assert counts == [1, 2]
+    assert "--shared-axis does nothing without --sheet" in run(*words[:-1], "--shared-axis").stderr
