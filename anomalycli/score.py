@@ -44,7 +44,8 @@ class Result:
     the model expects sound and some or all of it is missing. times: float64 (n_frames,), seconds,
     where the frame rate is variable; `fps` is then its mean. start: when the first frame was
     recorded, None where nothing says it; `moment` gives the time of day of a frame. calibration: what
-    the thresholds come from, if one was given; `once_in` says how often normal footage reaches a score.
+    the thresholds come from, if one was given; `once_in` says how often normal footage reaches a score. still:
+    half-open intervals of frames in which nothing moved, so that their features are those of an earlier clip.
     """
 
     path: Path
@@ -58,6 +59,7 @@ class Result:
     times: np.ndarray | None = None
     start: RecordingStart | None = None
     calibration: Calibration | None = None
+    still: Sequence[tuple[int, int]] = ()
 
     @cached_property
     def edges(self) -> np.ndarray:
@@ -110,6 +112,7 @@ class Scorer:
         precision: str = "auto",
         weights: Path | None = None,
         decoder: Decoder | None = None,
+        still: bool = False,
     ):
         self.info = info
         self.device = pick_device(device)
@@ -118,6 +121,7 @@ class Scorer:
         self.fingerprint = fingerprint(self.model)
         self._extractor: Extractor | None = None
         self._decoder = decoder or Decoder()
+        self._still = still
 
     @classmethod
     def load(
@@ -127,17 +131,19 @@ class Scorer:
         precision: str = "auto",
         weights: str | Path | None = None,
         decoder: Decoder | None = None,
+        still: bool = False,
     ) -> "Scorer":
         """The model at `path`, which may be the name of a bundled one (fights, fights-mc3), or the bundled one.
 
         device: auto, cpu, cuda, cuda:N or mps. precision: that of the backbone: auto, fp32, bf16, fp16 or int8.
         weights: a file of the backbone's weights, if not the published ones. decoder: one that was started before, to
-        be used instead of a new one.
+        be used instead of a new one. still: clips in which nothing moves take the features of the last clip that was
+        computed (`media.still`); the result says which.
 
         Raises CheckpointError where `path` is no model, UsageError where there is no such device.
         """
         model, info = load_bundled() if path is None else load_model(Path(path))
-        return cls(model, info, device, precision, Path(weights) if weights else None, decoder)
+        return cls(model, info, device, precision, Path(weights) if weights else None, decoder, still)
 
     def score(
         self,
@@ -174,7 +180,8 @@ class Scorer:
         events = find_events(scores, found.fps, rule, found.times)
         start = start_rule.start_of(path.parent / Path(found.source).name, found.creation_time)
         notes = found.warning, found.note
-        return Result(path, scores, found.fps, events, found.mode, rule, *notes, found.times, start, calibration)
+        still = found.still_frames()
+        return Result(path, scores, found.fps, events, found.mode, rule, *notes, found.times, start, calibration, still)
 
     def _scores(self, path: Path, mode: str, on_clips: OnClips | None, cache: Path | None) -> VideoScores:
         """The scores of a video or a feature file, from the cache where they are there."""
@@ -288,6 +295,7 @@ class Scorer:
             )
             if conflict := kind.conflict(extractor.kind, "The model was trained with", "the backbone here has"):
                 raise UsageError(f"{conflict}: give the weights that the model was trained with.")
+            extractor.still = self._still
             self._extractor = extractor
         return self._extractor
 

@@ -28,8 +28,11 @@ class Extractor:
     file to use instead of the published one.
 
     `calibration_clips` is how many clips `calibrate` needs before the first call: 0 unless the precision is int8
-    and no calibrated network is in the cache.
+    and no calibrated network is in the cache. With `still` set, clips in which nothing moves are to take the features
+    of the last one that was computed.
     """
+
+    still = False
 
     def __init__(
         self,
@@ -83,7 +86,8 @@ class Extractor:
 
     def identity(self) -> dict[str, Any]:
         """What features depend on beside the video, of JSON: kept features and scores of another one are not used."""
-        return {"kind": dataclasses.asdict(self.kind), "crops": self.crops, "precision": self.precision}
+        same = {"kind": dataclasses.asdict(self.kind), "crops": self.crops, "precision": self.precision}
+        return same | ({"still": True} if self.still else {})
 
     def calibrate(self, clips: list[np.ndarray], judge: Judge | None = None) -> str:
         """Quantise the network on `clips`, each as a call takes them, and return a sentence on the result.

@@ -117,9 +117,21 @@ if TYPE_CHECKING:
     ),
 )
 @start_options
+@section(
+    "What to score, with which model",
+    option(
+        "--still",
+        type=click.Choice(("auto", "off")),
+        default="off",
+        show_default=True,
+        help="auto: clips in which nothing moves take the features of the clip before, and outputs mark their frames.",
+    ),
+)
 @device_options
 @talk_options
-def score(videos, sample, model, weights, mode, as_json, start_rule, device, precision, reader, **options) -> None:
+def score(
+    videos, sample, model, weights, mode, as_json, start_rule, device, precision, reader, still, **options
+) -> None:
     """Score every frame of VIDEOS and find the events.
 
     \b
@@ -141,7 +153,7 @@ def score(videos, sample, model, weights, mode, as_json, start_rule, device, pre
         decoder = started_decoder(inputs)  # it gets ready while torch is imported, which takes longer
         from ..score import Scorer
 
-        scorer = Scorer.load(model, device, precision, weights, decoder)
+        scorer = Scorer.load(model, device, precision, weights, decoder, still == "auto")
         durations = durations_of(inputs, decoder)
     rule = calibrations or rule_of(scorer.info.events, options)
     with score_progress(inputs, durations) as progress:

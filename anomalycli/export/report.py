@@ -31,6 +31,7 @@ from .base import MOST_PICTURES, Context, Intervals, check_embeddable
 from .envelope import min_max
 from .moments import moments
 
+MOST_STILL = 20  # intervals that a page names in which nothing moves
 SPARK_WIDTH, SPARK_HEIGHT = 240, 40
 CELLS, CELL_FRAMES = 16_384, 4  # most per video in the index; fewest frames of each
 
@@ -82,9 +83,21 @@ class HTML:
                 index=_link(context.index, context.path) if context.index else None,
                 duration=clock(result.duration),
                 recorded=_recorded(result),
+                still=_still(result),
                 version=__version__,
             )
         )
+
+
+def _still(result: Result) -> str:
+    """A sentence on where the scores are not computed, or nothing if they are everywhere."""
+    times = [tuple(clock(float(result.edges[frame])) for frame in interval) for interval in result.still]
+    if not times:
+        return ""
+    seconds = sum(float(result.edges[end] - result.edges[start]) for start, end in result.still)
+    places = ", ".join(f"{start}\N{EN DASH}{end}" for start, end in times[:MOST_STILL])
+    more = f" and {len(times) - MOST_STILL} more" if len(times) > MOST_STILL else ""
+    return f"Nothing moved in {clock(seconds)} of it; features are carried over from just before there: {places}{more}."
 
 
 def page_of(result: Result, context: Context) -> Page:

@@ -21,14 +21,18 @@ MARKS = ("start", "end", "peak")  # of an event
 
 
 class FrameCSV:
-    """One line per frame: frame (from 0), time (seconds), score, time of day (empty where it is not known)."""
+    """One line per frame: frame (from 0), time (seconds), score, time of day (empty where it is not known).
+
+    Where some features were carried over, there is one column more, still: 1 for frames of such clips.
+    """
 
     def render(self, result: Result, context: Context) -> str:
+        still = {frame for start, end in result.still for frame in range(start, end)}
         rows = (
-            (frame, f"{time:.3f}", f"{score:.5f}", _iso(result, frame))
+            (frame, f"{time:.3f}", f"{score:.5f}", _iso(result, frame), *([int(frame in still)] if still else []))
             for frame, (time, score) in enumerate(zip(result.edges[:-1], result.scores))
         )
-        return _csv(("frame", "time", "score", "at"), rows)
+        return _csv(("frame", "time", "score", "at", *(["still"] if still else [])), rows)
 
 
 class FrameArray:
@@ -97,6 +101,7 @@ def _summary(result: Result) -> dict:
         **_calibration(result),
         "warning": result.warning and readable(result.warning),
         "note": result.note and readable(result.note),
+        **({"still": [list(interval) for interval in result.still]} if result.still else {}),
     }
 
 

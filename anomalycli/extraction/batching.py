@@ -24,7 +24,9 @@ Message = DecodedClip | SoundWindows | SoundFacts | VideoFacts
 
 def clip_format(extractor: Extractor) -> ClipFormat:
     """The format of clips for this extractor."""
-    return ClipFormat(extractor.kind.clip_length, extractor.size, extractor.multiple, extractor.frames_taken)
+    return ClipFormat(
+        extractor.kind.clip_length, extractor.size, extractor.multiple, extractor.frames_taken, extractor.still
+    )
 
 
 def decoded(decoder: Decoder, path: Path, extractor: Extractor, skip: int = 0) -> Iterator[Message]:
@@ -126,6 +128,7 @@ class VideoInProgress:
             damage=facts.damage,
             lost=facts.lost,
             creation_time=facts.creation_time,
+            still=facts.still,
             tool=f"anomalycli {__version__}",
         )
 
@@ -142,6 +145,9 @@ class ClipBatches:
         if isinstance(message, DecodedClip):
             video.n_clips, video.fps = message.n_clips, message.fps
             video.n_taken += 1
+            if message.is_still:
+                self._carry_over(video)
+                return
             same = self.waiting.setdefault(message.frames.shape, [])
             same.append((video, message.frames))
             if len(same) == self.extractor.batch:
@@ -155,6 +161,12 @@ class ClipBatches:
             video.sound = message
         else:
             video.facts = message
+
+    def _carry_over(self, video: VideoInProgress) -> None:
+        """Give a clip of `video` the features of the one before it."""
+        for shape in [shape for shape, same in self.waiting.items() if any(other is video for other, _ in same)]:
+            self._run(shape)
+        _append(video.visual, video.visual.array()[-1:])
 
     def drop(self, video: VideoInProgress) -> None:
         """Discard the clips of a failed video."""

@@ -83,6 +83,8 @@ def kept_features(cache: Path, video: Path, extractor: Extractor) -> Features | 
         return None
     ours = extractor.kind, extractor.crops, extractor.precision, stat.st_size, stat.st_mtime
     theirs = features.kind, features.crops, features.precision, features.source_bytes, features.source_mtime
+    if features.still and not extractor.still:
+        return None
     return dataclasses.replace(features, source=video.name) if ours == theirs else None
 
 

@@ -31,6 +31,10 @@ def _groups(value: Any) -> bool:
     )
 
 
+def _clips(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_whole(0), value))
+
+
 KIND: dict[str, Check] = {
     "backbone": _text,
     "weights_sha256": _text,
@@ -57,6 +61,7 @@ FEATURES: dict[str, Check] = {
     "lost": lambda value: value is None or _whole(0)(value),
     "creation_time": _text_or_none,
     "tool": _text,
+    "still": _clips,
 }
 SCORES: dict[str, Check] = {
     "mode": _text,
@@ -67,6 +72,7 @@ SCORES: dict[str, Check] = {
     "warning": _text_or_none,
     "note": _text_or_none,
     "creation_time": _text_or_none,
+    "still": _clips,
 }
 
 

@@ -41,6 +41,7 @@ class VideoScores:
     warning: str | None = None
     note: str | None = None
     creation_time: str | None = None
+    still: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, features: Features, scores: np.ndarray, mode: str) -> "VideoScores":
@@ -56,7 +57,18 @@ class VideoScores:
             features.warning,
             features.sound_warning,
             features.creation_time,
+            features.still,
         )
+
+    def still_frames(self) -> list[tuple[int, int]]:
+        """Intervals of frames, half-open, whose clips have the features of an earlier one."""
+        intervals: list[tuple[int, int]] = []
+        for clip in self.still:
+            start, end = clip * self.clip_length, min((clip + 1) * self.clip_length, self.n_frames)
+            if intervals and intervals[-1][1] == start:
+                start = intervals.pop()[0]
+            intervals.append((start, end))
+        return intervals
 
     def frames(self) -> np.ndarray:
         """Scores of the frames, float32 (n_frames,)."""

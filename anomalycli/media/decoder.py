@@ -272,7 +272,8 @@ class Decoder:
 
 def _video_facts(facts: dict[str, Any]) -> VideoFacts:
     times = None if facts["times"] is None else np.array(facts["times"], np.float64)
-    return VideoFacts(**facts | {"times": times, "ends": np.array(facts["ends"], np.float64)})
+    ends, still = np.array(facts["ends"], np.float64), tuple(facts["still"])
+    return VideoFacts(**facts | {"times": times, "ends": ends, "still": still})
 
 
 def _signal_name(number: int) -> str:

@@ -24,6 +24,7 @@ from .cut import cut
 from .encode import FULL, encode_proxy
 from .messages import ALIVE, ClipFormat, Piece, StreamPlace
 from .recording import Recorder
+from .still import StillClips
 from .stream import Stream
 from .video import Video
 
@@ -119,7 +120,11 @@ def read_clips(path: Path, request: dict[str, Any], pulse: Pulse) -> Iterator[An
     form = ClipFormat(**request["form"])
     video = Video(path, form.short_side, form.multiple, reader=request["reader"], on_progress=pulse)
     n_clips = -(-video.n_declared // form.length) if video.n_declared else None
-    for clip in video.clips(form.length, form.taken):
+    tell_still, still = StillClips() if form.still else None, []
+    for number, clip in enumerate(video.clips(form.length, form.taken)):
+        if tell_still and tell_still(clip):
+            still.append(number)
+            clip = clip[:0]
         yield {"n_clips": n_clips, "fps": video.fps}, clip
     times = video.frame_times()
     facts = {
@@ -129,6 +134,7 @@ def read_clips(path: Path, request: dict[str, Any], pulse: Pulse) -> Iterator[An
         "ends": video.clip_ends(form.length).tolist(),
         "damage": video.damage,
         "lost": video.n_lost,
+        "still": still,
         "creation_time": video.creation_time,
     }
     yield {"facts": facts}, None

@@ -14,13 +14,15 @@ class ClipFormat:
 
     length: frames per clip. short_side: of the picture, in pixels; None keeps the size. multiple: both sides are
     rounded to a multiple of it. taken: the numbers of those frames of a clip that are needed, ascending from 0;
-    None takes all. The others are decoded, and neither scaled nor sent.
+    None takes all. The others are decoded, and neither scaled nor sent. still: clips that `StillClips` calls still
+    come without frames.
     """
 
     length: int
     short_side: int | None = None
     multiple: int = 1
     taken: tuple[int, ...] | None = None
+    still: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class DecodedClip:
-    """One clip of a video: uint8 (n_taken, height, width, 3), RGB.
+    """One clip of a video: uint8 (n_taken, height, width, 3), RGB; no frames if it is still and that was asked for.
 
     n_clips: clips in the whole video, as far as its container says. fps: frames per second.
     """
@@ -51,6 +53,11 @@ class DecodedClip:
     frames: np.ndarray
     n_clips: int | None
     fps: float
+
+    @property
+    def is_still(self) -> bool:
+        """Whether nothing moves in it that did not in the last clip with frames."""
+        return not len(self.frames)
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ class VideoFacts:
     times: when each frame begins, in seconds, float64 (n_frames,), or None where frames follow one another at `fps`.
     ends: when each clip ends, in seconds on the file's own clock, float64 (n_clips,). damage: what could not be
     decoded, or None. lost: how many frames damage took, None where that is not known. creation_time: as the container
-    has it, None where it has none.
+    has it, None where it has none. still: numbers of the clips that came without frames.
     """
 
     n_frames: int
@@ -70,6 +77,7 @@ class VideoFacts:
     damage: str | None
     lost: int | None
     creation_time: str | None = None
+    still: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
