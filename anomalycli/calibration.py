@@ -18,7 +18,7 @@ from .storage import check_file, write_whole
 from .version import __version__
 
 if TYPE_CHECKING:
-    from .false_alarms import AlarmCurve, Alarms, Footage
+    from .false_alarms import AlarmCurve, Footage
 
 VERSION = 1
 SHORTEST = 60.0  # seconds of footage, below which there is nothing to calibrate on
@@ -148,24 +148,17 @@ def calibrate(
     _check(footage, target)
     curve = AlarmCurve(AlarmCounter(footage, rule))
     counter = curve.counter
-    passed: tuple[float, float, Alarms] | None = None
-    first: tuple[float, float, Alarms] | None = None
-    for step in curve.descend():
-        first = first or step
-        if curve.bound(step[2]) > target:
-            break
-        passed = step
-    low, high, alarms = passed or first or (curve.highest, curve.highest, counter.at(curve.highest))
-    threshold = (low + high) / 2
-    extrapolated = passed is None
-    if extrapolated:
+    found = curve.lowest(target)
+    alarms = curve.above_all() if found is None else found
+    threshold = alarms.threshold
+    if found is None:
         if len(alarms):
             raise AnomalyError(
                 f"This footage has {len(alarms)} events with the highest possible score, 1, in {counter.hours:.1f} "
                 f"hours, so no threshold gives {target:g} per hour. Are these videos normal? If they are, train the "
                 "model on some of them."
             )
-        threshold = max(high, curve.extrapolate(target))
+        threshold = max(threshold, curve.extrapolate(target))
     reached, shown = _reached(curve, target)
     return Calibration(
         counter.rule_at(threshold),
@@ -176,7 +169,7 @@ def calibrate(
         curve.bound(alarms),
         rate_bound(0, 1.0, curve.clustering) / target,
         curve.clustering,
-        extrapolated,
+        found is None,
         reached,
         shown,
         scored_by,

@@ -5,9 +5,10 @@ blocks, and where their counts vary more than those of independent events, as ma
 hours (quasi-Poisson: the dispersion is Pearson's chi-square over its degrees of freedom).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from scipy.special import expit, logit
@@ -21,6 +22,7 @@ MANY_VIDEOS = 5  # from which on whole videos are blocks, too
 SOME_EVENTS = 10  # from which on counts tell their own dispersion, and a tail can be fitted
 TAIL_EVENTS = 30  # of the highest, to which the tail is fitted
 HEAVIEST = 0.5  # largest shape of a tail
+MARGIN = 0.01  # most by which a threshold above all scores is above the highest
 GRID = 60  # thresholds between the score of the highest tenth of the time and the highest score
 USUAL = 0.9  # share of the time below which scores are usual
 CERTAIN = 1e-6  # scores are taken to be at least this far from 0 and 1
@@ -182,7 +184,7 @@ class AlarmCurve:
         top, bottom = (float(logit(np.clip(score, CERTAIN, 1 - CERTAIN))) for score in (self.highest, usual))
         self.levels = np.clip(expit(np.linspace(top, bottom, GRID)), 0.0, self.highest)
         self.levels[0] = self.highest
-        every = [counter.at(level) for level in self.levels]
+        self._every = every = [counter.at(float(level)) for level in self.levels]
         self.counts = np.maximum.accumulate([len(alarms) for alarms in every])
         self.peaks = np.unique(np.concatenate([alarms.peaks for alarms in every]))[::-1]
         most = max(every, key=len)
@@ -205,16 +207,32 @@ class AlarmCurve:
             return 0.0
         return replace(self.tail, rate=self.bound(self._highest_peaks)).score(per_hour)
 
-    def descend(self) -> Iterator[tuple[float, float, Alarms]]:
-        """From the top down: the lowest and highest threshold between two successive peaks, and the events there."""
-        upper = min(1.0, self.highest + min((1 - self.highest) / 2, 0.01))
-        for peak in self.peaks:
-            above = float(np.nextafter(np.float32(peak), np.float32(2)))
-            if above <= 1.0:
-                yield above, max(above, upper), self.counter.at(above)
-            else:
-                yield 1.0, 1.0, self.counter.at(1.0)
-            upper = float(peak)
+    def above_all(self) -> Alarms:
+        """No event: those at a threshold just above the highest score. Those at 1 where it is 1."""
+        return self.counter.at(min(1.0, self.highest + min((1 - self.highest) / 2, MARGIN)))
+
+    def lowest(self, per_hour: float) -> Alarms | None:
+        """The events at the lowest threshold whose upper bound, and that of all higher ones, is at most `per_hour`.
+
+        None where it is more even above all scores. First the levels are tried, then the gaps between peaks below the
+        last level that will do, so that hours of footage are not counted anew for each peak.
+        """
+        last = self.above_all()
+        if self.bound(last) > per_hour:
+            return None
+        end = 0.0
+        for alarms in self._every:
+            if self.bound(alarms) > per_hour:
+                end = alarms.threshold
+                break
+            last = alarms
+        peaks = self.peaks[(self.peaks >= end) & (self.peaks < last.threshold)]
+        for upper, peak in pairwise([last.threshold, *peaks]):
+            alarms = self.counter.at((upper + peak) / 2)
+            if self.bound(alarms) > per_hour:
+                break
+            last = alarms
+        return last
 
 
 def stand_out(footage: Sequence[Footage], most: int = 10) -> list[Footage]:
