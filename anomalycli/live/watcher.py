@@ -1,6 +1,7 @@
 """Scores several streams with one network, clip by clip, and tells events to whoever listens."""
 
 import io
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -8,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
+import torch
 from PIL import Image
 
 from ..errors import UsageError
@@ -107,6 +109,8 @@ class Watcher:
                 "int8 needs a calibration, which streams cannot give: score a recording of these cameras at int8 once.",
                 "precision",
             )
+        if scorer.device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))  # decoders need the other half
         self.streams: dict[str, WatchedStream] = {}
         self.arrived = threading.Event()
         self._stopped = False

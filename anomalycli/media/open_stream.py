@@ -47,7 +47,7 @@ def open_stream(place: StreamPlace, pulse: Callable[[], None]) -> tuple[InputCon
             "protocol_whitelist": PROTOCOLS,
             "format_whitelist": NETWORK_FORMATS,
             "analyzeduration": str(ANALYSED),
-            "rtsp_transport": "tcp",  # without it, lost packets are damage; ignored by other protocols
+            "rtsp_flags": "prefer_tcp",  # over UDP, lost packets are damage; other protocols ignore it
         }
         return _open(place.place, options=options, timeout=timeout), None
     except (av.error.FFmpegError, OSError, ValueError, IndexError) as error:

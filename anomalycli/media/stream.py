@@ -19,6 +19,7 @@ from .video import frame_rate
 
 STEP = 2.0  # seconds by which the system's clock may move away from a steady one before it counts as set anew
 LATE = 2.0  # seconds by which a frame may come late before the stream's clock counts as stopped in between
+OPENING = 5.0  # seconds that FFmpeg may take to open a stream whose frames come all the while
 SLEW = 0.02  # seconds per second by which the clock of a stream is set back while its frames come early
 
 
@@ -30,6 +31,7 @@ class Stream:
 
     def __init__(self, place: StreamPlace, form: ClipFormat, pulse: Callable[[], None]):
         self.place, self.form, self.pulse = place, form, pulse
+        self.wall = WallClock()
         self.container, self.file = open_stream(place, pulse)
         try:
             self.video = video_stream(self.container, place.shown)
@@ -77,7 +79,9 @@ class Stream:
         """Each frame, and when it was taken, in seconds since 1970."""
         by = "packet" if self.container.format.name == "avi" else "timestamp"
         times = FrameTimes(self.fps, by if has_timestamps(self.container) else "number")
-        clock, wall = PacketClock(self.container), WallClock(_known_start(self.file, self.container, self.place))
+        clock, wall = PacketClock(self.container), self.wall
+        wall.start = _known_start(self.file, self.container, self.place)
+        wall.known = wall.start is not None
         for packet in self._packets(with_sound=on_packet is not None):
             clock.correct(packet)
             if on_packet and packet.size:
@@ -157,13 +161,16 @@ class _Clip:
 class WallClock:
     """When frames were taken, by the system's clock and their timestamps: seconds since 1970.
 
-    Timestamps say how far frames are apart, and their arrival where they begin. `start` is when the frame of
-    timestamp 0 was taken, where that is known.
+    Timestamps say how far frames are apart, and their arrival where they begin: the first one was taken when the stream
+    was opened, as it is read on while FFmpeg finds out what it is. `start` is when the frame of timestamp 0 was taken;
+    it is `known` of files.
     """
 
-    def __init__(self, start: float | None = None):
-        self.start, self.known = start, start is not None
-        self.offset = time.time() - time.monotonic()
+    def __init__(self) -> None:
+        self.start: float | None = None
+        self.known = False
+        self.opened = time.monotonic()
+        self.offset = time.time() - self.opened
         self.last, self.seconds = -np.inf, 0.0
 
     def was_set(self) -> bool:
@@ -180,7 +187,9 @@ class WallClock:
     def __call__(self, seconds: float) -> float:
         if not self.known:
             now = time.monotonic() + self.offset
-            if self.start is None or now > self.start + seconds + LATE:
+            if self.start is None:
+                self.start = (now if now > self.opened + self.offset + OPENING else self.opened + self.offset) - seconds
+            elif now > self.start + seconds + LATE:
                 self.start = now - seconds
             else:  # what a camera had in store came at once, and the first frame was older than it seemed
                 ahead = max(0.0, self.start + seconds - now)

@@ -308,3 +308,33 @@ def test_the_clock_of_a_stream_follows_pauses_and_not_the_systems_jumps(monkeypa
     assert not wall.was_set()
     now[0] += 3600
     assert wall.was_set()
+
+
+def test_a_stream_over_rtsp(tmp_path):
+    """From a server that speaks UDP alone, so TCP is tried first and refused."""
+    rtsp = pytest.importorskip("rtsp")
+    path = write_stream(tmp_path / "clip.h264", form="h264")
+    with av.open(str(path)) as container:
+        packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    port, stopped = free_port(), threading.Event()
+    server = rtsp.Server(f"127.0.0.1:{port}")
+    server.start()
+
+    def send():
+        while not stopped.is_set():
+            for packet in packets:
+                server.send_frame(packet, 3600)
+                if stopped.wait(0.005):
+                    return
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    source = StreamSource("gate", "url", f"rtsp://admin:secret@127.0.0.1:{port}/stream", Waits(timeout=10.0))
+    try:
+        clips = [clip for clip, _ in zip(source.messages(FORM), range(2), strict=False)]
+    finally:
+        stopped.set()
+        sender.join()
+        source.close()
+        server.stop()
+    assert [clip.frames.shape for clip in clips] == [(2, 32, 48, 3)] * 2
