@@ -3,6 +3,7 @@
     python benchmarks/ucf_crime_table.py TEST GROUND_TRUTH TABLE ... [--rows de-net,mil-rank] [--pairs de-net:mil-rank]
 
 TABLE are folders that `compare` wrote for the test features TEST and GROUND_TRUTH, a table of video,n_frames,start,end.
+Rows of all but the first are named FOLDER/ROW.
 
 A row has frame AUC and AP as mean and standard deviation over seeds, and the 95% interval of that mean over 1000
 bootstrap samples of videos; AUC of the frames of abnormal videos; AUC of videos by their highest score. A pair A:B has
@@ -27,11 +28,12 @@ RESAMPLES, BINS = 1000, 2048
 def runs_of(folders):
     """By row and seed: the metrics and the scores of segments (N, T)."""
     runs = {}
-    for folder in folders:
+    for number, folder in enumerate(folders):
         for path in sorted((folder / "runs").glob("*.json")):
             outcome = json.loads(path.read_text())["outcome"]
-            row = runs.setdefault(outcome["label"], {})
-            row.setdefault(outcome["seed"], (outcome["metrics"], np.load(path.with_suffix(".npz"))["scores"]))
+            label = f"{folder.name}/{outcome['label']}" if number else outcome["label"]
+            scores = np.load(path.with_suffix(".npz"))["scores"]
+            runs.setdefault(label, {})[outcome["seed"]] = (outcome["metrics"], scores)
     return runs
 
 
