@@ -68,17 +68,18 @@ def test_rejected_events_fall_below_the_threshold_and_the_others_stay(tmp_path, 
     review = VerdictStore(tmp_path / "out")
     rejected = []
     for number, result in enumerate(first):
-        events, label = [], None if result["events"] else 0
+        events = []
         for event in result["events"]:
             false = event["start_time"] > 45 * SECONDS
             rejected += [number] if false else []
             verdict = "false" if false else "real"
             events.append({"start": event["start_time"], "end": event["end_time"], "verdict": verdict, "note": ""})
-        review.put(f"{number:016x}", {"video": f"video{number}", "label": label, "note": "", "events": events})
+        review.put(f"{number:016x}", {"video": f"video{number}", "label": None, "note": "", "events": events})
     assert rejected == [1, 4]
 
     words_of_training = ("--from", "model", "--labels", "out/labels.csv", "--quick", "--device", "cpu", "-o", "taught")
-    call("train", "camera", *words_of_training)
+    told = call("train", "camera", *words_of_training).stderr
+    assert "left out, without a label or a verdict: video5." in told
     again = [json.loads(line) for line in call(*words, "taught").stdout.splitlines()]
     for number in rejected:
         assert highest(first[number], CLEANER_AT) >= 0.5 > highest(again[number], CLEANER_AT)

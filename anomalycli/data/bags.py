@@ -78,7 +78,8 @@ def load_bags(
     `crops`: "mean" averages them; "draw", "all" and "together" keep them, so that training picks a random one per
     batch, uses each as a video, or those of a video together.
 
-    With `events`, parts of videos that are labelled by themselves are bags of their own, named VIDEO#START-END.
+    With `events`, parts of videos that are labelled by themselves are bags of their own, named VIDEO#START-END. Videos
+    without a label are then left out, with a warning: who reviews a few events need not label all videos.
 
     Raises FeatureError if there are no files or one is damaged, UsageError if a label is missing, labels contradict
     each other or the files are of different kinds.
@@ -92,11 +93,15 @@ def load_bags(
     names = tuple(source.name for source in sources)
     found = label_videos(names, folder.path, Path(labels) if labels else None)
     known, judged = found.by_video, found.events if events else {}
-    _check_labelled(folder.path, [name for name in names if name not in known and name not in judged])
+    missing = [name for name in names if name not in known and name not in judged]
+    if not judged:
+        _check_labelled(folder.path, missing)
     if folder.only is None:
         _check_split(folder.path, names)
     x, parts, seen = [], [], 1
     warnings = [*features_found.warnings, *([found.warning] if found.warning else [])]
+    if missing:
+        warnings.append(f"{folder.path}: left out, without a label or a verdict: {some(missing)}.")
     for source, features in load_all(sources):
         clips = features.joined()
         seen = max(seen, clips.shape[1])
