@@ -193,6 +193,8 @@ def load(path: Path) -> Calibration:
         rule = EventRule(**content.pop("rule"))
         scored_by = ScoredBy(**content.pop("scored_by"))
         reached = tuple((float(score), float(hours)) for score, hours in content.pop("reached"))
+        if any(score > 1 for score, _ in reached) or list(reached) != sorted(reached):
+            raise ValueError("its 'reached' is not in order, or no scores")
         return Calibration(rule=rule, scored_by=scored_by, reached=reached, source=path, **content)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({cause(error)}).") from error

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 MOST_LAYERS = 64  # of one transformer: more is a mistake, or a file made to exhaust the memory
+LARGEST = 1 << 16  # of any dimension
 ERASING = ("dynamic", "always", "never")
 TEMPORAL = ("mstm", "none", "mtn", "ms-tct", "ms-tct-full")
 
@@ -34,8 +35,12 @@ class DENetConfig:
         for name in ("feature_dim", "segments", "scales", "heads", "layers", "feedforward"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}.")
+            if getattr(self, name) > LARGEST:
+                raise ValueError(f"{name} must be {LARGEST} or less, not {getattr(self, name)}.")
         if self.layers > MOST_LAYERS:
             raise ValueError(f"layers must be {MOST_LAYERS} or fewer, not {self.layers}.")
+        if self.width is not None and self.width > LARGEST:
+            raise ValueError(f"width must be {LARGEST} or less, not {self.width}.")
         if self.width is not None and self.width < 1:
             raise ValueError(f"width must be 1 or more, not {self.width}.")
         for name in ("encoder_dropout", "dropout"):

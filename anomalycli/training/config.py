@@ -59,6 +59,8 @@ class TrainConfig:
         for name in ("weight_decay", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}.")
+        if self.seed >= 1 << 63:
+            raise ValueError(f"seed must be less than 2 to the power of 63, not {self.seed}.")
         for name in ("lr", "scale"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be greater than 0, not {getattr(self, name)}.")

@@ -179,6 +179,7 @@ def fit(
             run.step = step.number
             run.erasures += _watched(material, batches, step)
             if step.number % config.validate_every == 0 or step.number == config.steps:
+                _check_finite(run)
                 _validate(run, material, device)
                 if state:
                     state.save(run)
@@ -187,6 +188,16 @@ def fit(
     if run.best:
         method.load_state_dict(run.best)
     return run
+
+
+def _check_finite(run: TrainingState) -> None:
+    """Raise UsageError where training has diverged."""
+    if not all(parameter.isfinite().all() for parameter in run.method.parameters()):
+        raise UsageError(
+            f"The network holds no finite numbers any more after step {run.step}: training diverges. Choose a lower "
+            "learning rate.",
+            "lr",
+        )
 
 
 def _build(plan: Plan, material: Material) -> Method:

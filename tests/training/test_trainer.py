@@ -352,3 +352,19 @@ def test_a_record_of_erasing_that_cannot_be_is_refused_with_its_line(tmp_path, r
     (tmp_path / "a.csv").write_text(f"epoch,step,video,n_segments,segments\n1,1,a,64,1\n{row}\n")
     with pytest.raises(UsageError, match=r"a\.csv, line 3"):
         read_erasures(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("changes", [{"lr": 1e30, "validate_every": 2}, {"lr": 1e30, "validate_every": 1}, {"lr": 1e38, "erasing": "never"}])
+def test_training_that_diverges_writes_no_model(make_features, tmp_path, changes):
+    bags = load_bags(make_features(), 8)
+    with pytest.raises(UsageError, match="training diverges"):
+        train(plan(batch=2, **changes), TrainingData(bags), Destination(tmp_path / "m"))
+    assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"feedforward": 2 * 10**9}, {"segments": 10**8}, {"width": 10**6}, {"seed": 2**63}, {"heads": 10**9}]
+)
+def test_settings_that_no_machine_has_room_for_are_refused(changes):
+    with pytest.raises(UsageError, match=f"{next(iter(changes))} must be"):
+        plan(**changes)
