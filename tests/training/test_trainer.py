@@ -354,7 +354,9 @@ def test_a_record_of_erasing_that_cannot_be_is_refused_with_its_line(tmp_path, r
         read_erasures(tmp_path / "a.csv")
 
 
-@pytest.mark.parametrize("changes", [{"lr": 1e30, "validate_every": 2}, {"lr": 1e30, "validate_every": 1}, {"lr": 1e38, "erasing": "never"}])
+@pytest.mark.parametrize(
+    "changes", [{"lr": 1e30, "validate_every": 2}, {"lr": 1e30, "validate_every": 1}, {"lr": 1e38, "erasing": "never"}]
+)
 def test_training_that_diverges_writes_no_model(make_features, tmp_path, changes):
     bags = load_bags(make_features(), 8)
     with pytest.raises(UsageError, match="training diverges"):
