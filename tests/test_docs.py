@@ -32,7 +32,7 @@ def test_options_that_the_prose_names_exist():
         text = page.read_text(encoding="utf-8").partition("## Renamed options")[0]
         if page.name == "performance.md":  # also has the options of benchmarks
             continue
-        text = re.sub(r"python (?:-m )?(benchmarks|docs)\S*.*?(?<!\\)\n", "", text)
+        text = re.sub(r"python (?:-m )?(benchmarks|docs)\S*.*?(?<!\\)\n", "", text, flags=re.S)
         named = set(re.findall(r"(?<![\w-])(--[a-z][\w-]+)", text))
         assert named <= known | foreign, (page.name, named - known - foreign)
 
