@@ -117,7 +117,7 @@ def test_event_clips_of_an_earlier_run_are_removed_and_never_scored(tmp_path, fi
     _, second = run([folder], outputs, scorer)
     assert scorer.scored == ["film.mp4"]
     assert set(files(folder)) == {"film.mp4", "film.csv", "film.event1.mp4"}
-    assert sum("event clip" in note for note in second.notes) == 3
+    assert sum("left out, cut out of another input" in note for note in second.notes) == 3
     theirs = folder / "film.event7.mp4"  # by hand
     theirs.write_bytes(film.read_bytes())
     with pytest.raises(UsageError, match=r"film\.event7\.mp4"):
