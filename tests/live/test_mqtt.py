@@ -55,7 +55,7 @@ def subscriber(port):
     client.connect("127.0.0.1", port)
     client.loop_start()
     client.subscribe("#", qos=1)
-    ready.get(timeout=10)
+    ready.get(timeout=30)
     return client, got
 
 
@@ -63,16 +63,16 @@ def test_home_assistant_finds_the_stream_and_sees_the_event(broker, scorer):
     client, got = subscriber(broker)
     mqtt = Mqtt(f"mqtt://watch:se%40cret@127.0.0.1:{broker}", print)
     mqtt.start()
-    messages = [got.get(timeout=10)]
+    messages = [got.get(timeout=30)]
     while messages[-1][:2] != ("anomalycli/status", "online"):
-        messages.append(got.get(timeout=10))
+        messages.append(got.get(timeout=30))
     watcher = Watcher(scorer, [mqtt], clock=lambda: START + 14)
     clips = [clip(level, START + 0.64 * number) for number, level in enumerate(LOUD)]
     mqtt.watch(watcher.add(FakeSource("front gate", *clips)))
     watcher.run()
     mqtt.close()
     while messages[-1][:2] != ("anomalycli/status", "offline"):
-        messages.append(got.get(timeout=10))
+        messages.append(got.get(timeout=30))
     client.disconnect()
     client.loop_stop()
     by_topic = {}
@@ -94,7 +94,7 @@ def test_a_wrong_password_is_said_without_it(broker):
     said = queue.Queue()
     mqtt = Mqtt(f"mqtt://watch:wrong@127.0.0.1:{broker}", said.put)
     mqtt.start()
-    sentence = said.get(timeout=10)
+    sentence = said.get(timeout=30)
     mqtt.close()
     assert f"mqtt://127.0.0.1:{broker}: it refuses the connection" in sentence and "wrong" not in sentence
 

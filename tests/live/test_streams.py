@@ -20,7 +20,7 @@ from anomalycli.media.decoder import Decoder
 from anomalycli.media.messages import ClipFormat, StreamClip
 
 FORM = ClipFormat(16, 32, 16, (0, 8))
-FAST = Waits(timeout=3.0, idle=0.3)
+FAST = Waits(timeout=20.0, idle=0.3)
 
 
 def read(source: StreamSource) -> list[StreamClip]:
@@ -72,7 +72,7 @@ def test_a_file_that_grows_is_read_to_its_end_with_the_frames_that_it_has_offlin
 
     writer = threading.Thread(target=grow)
     writer.start()
-    clips = read(StreamSource("gate", "growing", str(growing), Waits(idle=1.5)))
+    clips = read(StreamSource("gate", "growing", str(growing), Waits(idle=4.0)))
     writer.join()
     assert same(clips, whole)
     times = np.concatenate([clip.times for clip in clips])
