@@ -9,6 +9,7 @@ import logging
 import os
 import platform
 import socket
+import time
 from collections import Counter, deque
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -165,7 +166,9 @@ class ClusterRun:
         from ray.exceptions import RayError, RayTaskError
 
         left = len(self.targets)
+        head = ray.get_runtime_context().gcs_address
         while left:
+            _check_head(head)
             self._start_workers()
             ready, _ = ray.wait([*self.at_work], timeout=LOOK)
             for stream in cast(list[Any], ready):
@@ -245,6 +248,22 @@ def _elsewhere() -> Iterator[None]:
         yield
     finally:
         os.chdir(here)
+
+
+def _check_head(address: str) -> None:
+    """Raise AnomalyError if nothing listens at the head's address: Ray would wait a minute, and end the process."""
+    host, port = address.rsplit(":", 1)
+    for left in reversed(range(TRIES)):
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=LOOK).close()
+            return
+        except OSError as error:
+            if not left:
+                raise AnomalyError(
+                    f"The head of the cluster, {address}, was lost ({cause(error)}). What is there is whole: start the "
+                    "cluster, and run the same command again to resume."
+                ) from error
+            time.sleep(1)
 
 
 def _nodes() -> list[dict[str, float]]:

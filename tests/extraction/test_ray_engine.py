@@ -103,6 +103,27 @@ def test_a_lost_nodes_files_are_made_elsewhere(cluster, videos, run, start, tmp_
     assert reports[0] == reports[1]
 
 
+def test_a_lost_head_is_a_sentence_and_the_same_command_goes_on(videos, run, start, tmp_path):
+    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args=NODE | {"include_dashboard": False})
+    try:
+        line = ("extract", videos, "-o", "out", "--size", "32", "--engine", "ray")
+        going = start(*line, "--address", made.address)
+        wait_for(lambda: contents(tmp_path / "out"), going)
+        os.kill(made.head_node.all_processes["gcs_server"][0].process.pid, signal.SIGKILL)
+        told = going.communicate(timeout=120)[1]
+    finally:
+        made.shutdown()
+    assert "was lost" in told and "run the same command again" in told and "Traceback" not in told, told
+    assert going.returncode in (1, 3)
+    there = contents(tmp_path / "out")
+    run("extract", videos, "-o", "out", "--size", "32", code=3, OMP_NUM_THREADS="1")
+    assert len(contents(tmp_path / "out")) == 8
+    assert there.items() <= contents(tmp_path / "out").items()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
 def test_ctrl_c_ends_a_cluster_run_at_once_and_the_same_command_goes_on(cluster, videos, run, start, tmp_path):
     for name in ("av", "torchvision", "anomalycli_backbones", "queue"):
