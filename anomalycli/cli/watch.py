@@ -18,6 +18,8 @@ from .options import CONFIG, device_options, talk_options, use_reader, weights_o
 from .score import rule_of
 from .terminal import say
 
+ABOVE_0 = click.FloatRange(min=0, min_open=True)
+
 
 @click.command(cls=Command, no_args_is_help=True)
 @click.argument("sources", nargs=-1)
@@ -48,8 +50,8 @@ from .terminal import say
 @section(
     "Where events are kept and sent",
     option("--database", type=OUTPUT_FILE, help="SQLite file in which events are kept; created if it is not there."),
-    option("--keep-days", type=float, default=90.0, show_default=True, help="Days that events are kept in it."),
-    option("--keep-mb", type=float, default=1024.0, show_default=True, help="Size at which the oldest are deleted."),
+    option("--keep-days", type=ABOVE_0, default=90.0, show_default=True, help="Days that events are kept in it."),
+    option("--keep-mb", type=ABOVE_0, default=1024.0, show_default=True, help="Size at which the oldest are deleted."),
     option(
         "--webhook",
         "webhooks",
@@ -77,7 +79,9 @@ from .terminal import say
         show_default=True,
         help="Seconds before and after an event.",
     ),
-    option("--clips-mb", type=float, default=10_240.0, show_default=True, help="Size at which the oldest are deleted."),
+    option(
+        "--clips-mb", type=ABOVE_0, default=10_240.0, show_default=True, help="Size at which the oldest are deleted."
+    ),
 )
 @section(
     "A page",
@@ -138,9 +142,12 @@ def watch(sources, model, weights, timeout, idle, device, precision, reader, **o
     with contextlib.ExitStack() as stack:
         outputs = outputs_of(options, stack)
         watcher = Watcher(scorer, outputs.listeners, rules.default, tell)
-        cameras = CameraFile(config, waits, tell, rules.check, outputs.show, outputs.forget) if config else None
+        cameras = None
+        if config:
+            cameras = CameraFile(config, waits, tell, rules.check, outputs.show, outputs.forget, outputs.resume)
         signals = stack.enter_context(handled_signals(watcher, cameras))
         for source in found:
+            outputs.resume(source)
             outputs.show(watcher.add(source, rules.of(source.name), outputs.unfinished.pop(source.name, None)))
         if cameras:
             outputs.listeners.append(cameras)
@@ -164,7 +171,13 @@ class Outputs:
 
     listeners: list[Any]
     unfinished: dict[str, Any] = field(default_factory=dict)
+    archive: Any = None
     shows: list[Any] = field(default_factory=list)  # those that show all streams: the page, the broker
+
+    def resume(self, source: Any) -> None:
+        """Have a source go on where an earlier process left off, as far as the database knows."""
+        if self.archive:
+            self.archive.resume(source)
 
     def show(self, stream: Any) -> None:
         """Show a stream before its first clip."""
@@ -224,7 +237,8 @@ def outputs_of(options: dict[str, Any], stack: contextlib.ExitStack) -> Outputs:
     if path:
         database = EventDatabase(path, Retention(options["keep_days"], options["keep_mb"]))
         stack.callback(database.close)
-        outputs.listeners.append(Archive(database, tell, tuple(map(target_of, urls))))
+        outputs.archive = Archive(database, tell, tuple(map(target_of, urls)))
+        outputs.listeners.append(outputs.archive)
         outputs.unfinished = database.unfinished()
     if folder := options["save_clips"]:
         saver = ClipSaver(folder, tell, options["margin"], options["clips_mb"], database)

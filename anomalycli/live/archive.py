@@ -3,9 +3,11 @@
 import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from .database import EventDatabase
 from .messages import message, to_json
+from .sources import FolderSource, Source
 from .tracking import Told
 from .watcher import WatchedStream
 from .window import Scores
@@ -32,6 +34,18 @@ class Archive:
     def tick(self) -> None:
         with self._storing():
             self.database.clean()
+
+    def resume(self, source: Source) -> None:
+        """Have a folder go on behind the recording that was scored last, also by an earlier process."""
+        if isinstance(source, FolderSource):
+            folder = str(source.folder.resolve())
+            with self._storing():
+                source.since = self.database.scored_until(folder, source.since)
+            source.scored = partial(self._scored_until, folder)
+
+    def _scored_until(self, folder: str, written: float) -> None:
+        with self._storing():
+            self.database.note_scored(folder, written)
 
     @contextlib.contextmanager
     def _storing(self) -> Iterator[None]:

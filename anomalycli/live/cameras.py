@@ -75,8 +75,8 @@ def _filled_in(source: str) -> str:
 class CameraFile:
     """The cameras of a file, watched as the file has them now: `reload` has it read again at the next tick.
 
-    A listener of `Watcher`. `check` raises UsageError for a calibration that does not fit the model. `added` is called
-    with each stream, and `removed` with its name.
+    A listener of `Watcher`. `check` raises UsageError for a calibration that does not fit the model. `resume` is called
+    with each source before it is watched, `added` with each stream, and `removed` with its name.
     """
 
     def __init__(
@@ -87,8 +87,10 @@ class CameraFile:
         check: Callable[[Calibration], None],
         added: Callable = lambda stream: None,
         removed: Callable[[str], None] = lambda name: None,
+        resume: Callable[[Source], None] = lambda source: None,
     ):
-        self.path, self.waits, self.say, self.check, self.added, self.removed = path, waits, say, check, added, removed
+        self.path, self.waits, self.say, self.check = path, waits, say, check
+        self.added, self.removed, self.resume = added, removed, resume
         self.cameras: dict[str, Camera] = {}
         self.watcher: Watcher | None = None
         self._is_due = False
@@ -134,6 +136,7 @@ class CameraFile:
         for name in kept:
             watcher.streams[name].tracker.rule = rules[name]
         for name, source in opened.items():
+            self.resume(source)
             self.added(watcher.add(source, rules[name], unfinished.get(name)))
         self.cameras = cameras
 

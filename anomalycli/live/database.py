@@ -79,6 +79,7 @@ class EventDatabase:
             raise UsageError(f"{self.path}: {whose}. Choose another file.", "database")
         if not version:
             self._connection.executescript(f"{SCHEMA} PRAGMA user_version = {VERSION};")
+        self._run("CREATE TABLE IF NOT EXISTS folders (path TEXT PRIMARY KEY, scored_until REAL NOT NULL)")
         self._connection.execute("PRAGMA synchronous = NORMAL")  # with WAL, safe against the end of the process
 
     def close(self) -> None:
@@ -149,6 +150,15 @@ class EventDatabase:
     def set_clip(self, number: str, clip: str) -> None:
         """Note the file that shows an event."""
         self._run("UPDATE events SET clip = ? WHERE id = ?", (clip, number))
+
+    def scored_until(self, folder: str, since: float) -> float:
+        """The time of the newest recording of a folder that is scored; `since`, noted now, where none was noted."""
+        self._run("INSERT OR IGNORE INTO folders VALUES (?, ?)", (folder, since))
+        return self._run("SELECT scored_until FROM folders WHERE path = ?", (folder,))[0][0]
+
+    def note_scored(self, folder: str, written: float) -> None:
+        """Note that the recordings of a folder that were written until then are scored."""
+        self._run("UPDATE folders SET scored_until = max(scored_until, ?) WHERE path = ?", (written, folder))
 
     def push(self, target: str, body: str) -> None:
         """Queue a message for a target; beyond MOST_WAITING the oldest ones are dropped."""

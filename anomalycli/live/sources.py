@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -21,9 +22,13 @@ LOOK = 1.0  # seconds between looks into a folder
 
 @dataclass(frozen=True)
 class Break:
-    """What comes next does not follow what came before: another recording, named `title`."""
+    """What comes next does not follow what came before: another recording, named `title`.
 
-    title: str
+    `passed` is called once all that came before is scored, and its events have ended.
+    """
+
+    title: str = ""
+    passed: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,8 @@ class StreamSource:
 class FolderSource:
     """A folder that receives recordings: each is read once it is complete, in the order of their times.
 
-    Those that were complete at `since` (seconds since 1970) are left out.
+    Those that were complete at `since` (seconds since 1970) are left out. `scored` is called with the time of each file
+    once it is scored, or cannot be read.
     """
 
     is_live, lasts = False, True
@@ -114,36 +120,41 @@ class FolderSource:
         self.name, self.folder, self.shown, self.waits = name, folder, str(folder), waits
         self.since = now() if since is None else since
         self.now, self.sleep = now, sleep
+        self.scored: Callable[[float], None] = lambda written: None
         self.read: dict[Path, tuple[int, float]] = {}  # size and time of those that were read
         self._file: StreamSource | None = None
         self._closed = False
 
     def messages(self, form: ClipFormat) -> Iterator[Message]:
         while not self._closed:
-            for path in self._complete():
-                self.read[path] = _stamp(path)
+            for path, stamp in self._complete():
+                self.read[path] = stamp
                 yield Break(path.name)
                 self._file = StreamSource(self.name, "growing", str(path), Waits(self.waits.timeout, 0.0))
                 try:
                     yield from self._file.messages(form)
                 except VideoError as error:
-                    yield Fault(str(error))
+                    if not self._closed:
+                        yield Fault(str(error))
+                if self._closed:  # perhaps in the middle of it
+                    return
+                yield Break(passed=partial(self.scored, stamp[1]))
             self.sleep(LOOK)
 
-    def _complete(self) -> list[Path]:
-        """Recordings that were not read yet and have not grown for a while, the oldest first."""
+    def _complete(self) -> list[tuple[Path, tuple[int, float]]]:
+        """Recordings that were not read yet and have not grown for a while, the oldest first; size and time of each."""
         try:
             paths = [path for path in self.folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES]
         except OSError as error:
             raise VideoError(f"{self.folder}: the folder cannot be listed ({error.strerror}).") from error
         stamps = {path: _stamp(path) for path in paths}
         found = [
-            path
-            for path, (_, written) in stamps.items()
-            if self.since < written <= self.now() - self.waits.idle and self.read.get(path) != stamps[path]
+            (path, stamp)
+            for path, stamp in stamps.items()
+            if self.since < stamp[1] <= self.now() - self.waits.idle and self.read.get(path) != stamp
         ]
         self.read = {path: stamp for path, stamp in self.read.items() if path in stamps}
-        return sorted(found, key=lambda path: (stamps[path][1], path))
+        return sorted(found, key=lambda one: (one[1][1], one[0]))
 
     def record(self, order: dict[str, Any]) -> bool:
         return False  # the recording itself is there

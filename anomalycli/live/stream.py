@@ -23,8 +23,7 @@ class Waiting:
     """A clip that waits, or a break. frames: None where the clip is skipped; its times are kept."""
 
     clip: StreamClip | None = None
-    is_break: bool = False
-    title: str = ""
+    break_: Break | None = None
     frames: np.ndarray | None = None
 
 
@@ -140,7 +139,7 @@ class StreamReader:
                 self.recorded.append(message)
             return
         if isinstance(message, Break):
-            self._put(Waiting(is_break=True, title=message.title))
+            self._put(Waiting(break_=message))
             return
         self._note(message)
         self._put(Waiting(message, frames=message.frames))

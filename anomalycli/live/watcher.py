@@ -175,11 +175,13 @@ class Watcher:
         features = iter(self._features(batch.clips()))
         changed: dict[str, WatchedStream] = {}
         for stream, entry in batch.entries:
-            if entry.is_break:
+            if entry.break_:
                 self._score_heads(list(changed.values()))
                 changed = {}
                 self._finish(stream, None)
-                stream.recording = entry.title
+                stream.recording = entry.break_.title
+                if entry.break_.passed:
+                    entry.break_.passed()
                 continue
             clip = entry.clip
             assert clip

@@ -9,11 +9,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from live_fakes import write_stream
 
 from anomalycli.calibration import Calibration
 from anomalycli.events import EventRule
 from anomalycli.live.database import EventDatabase
+from anomalycli.live.sources import FolderSource
 from anomalycli.score import Scorer
 
 
@@ -79,6 +81,27 @@ def test_watch_keeps_events_in_a_database(call, model, tmp_path):
         name: final[name] for name in ("id", "start", "end", "score")
     }
     assert "name a file for it (--database)" in call(*words, "--webhook", "http://localhost/x", code=2).stderr
+
+
+@pytest.mark.parametrize("words", [["recordings"], ["--config", "cameras.toml"]])
+def test_a_folder_goes_on_where_an_earlier_watch_left_off(call, model, tmp_path, monkeypatch, words):
+    since = []
+    (tmp_path / "recordings").mkdir()
+    (tmp_path / "cameras.toml").write_text("[cameras.gate]\nsource = 'recordings'\n")
+    monkeypatch.setattr(FolderSource, "lasts", False)
+    monkeypatch.setattr(FolderSource, "messages", lambda source, form: since.append(source.since) or [])
+    for _ in range(2):
+        call("watch", *words, "--model", model, "--database", "events.db")
+    assert since[0] == since[1]
+
+
+@pytest.mark.parametrize("name", ["--keep-days", "--keep-mb", "--clips-mb"])
+@pytest.mark.parametrize("value", ["0", "-1", "nan"])
+def test_limits_on_what_is_kept_are_above_0(call, tmp_path, name, value):
+    (tmp_path / "yard.ts").touch()
+    refused = call("watch", "yard.ts", "--database", "events.db", f"{name}={value}", code=2).stderr
+    assert name in refused and ("finite number" if value == "nan" else "x>0") in refused
+    assert not (tmp_path / "events.db").exists()
 
 
 SIGNALLED = """

@@ -1,0 +1,83 @@
+"""Recordings of a folder, over several runs of `watch`."""
+
+import contextlib
+import os
+
+import pytest
+from live_fakes import FakeSource, Heard, clip
+
+from anomalycli.live import sources
+from anomalycli.live.archive import Archive
+from anomalycli.live.database import EventDatabase
+from anomalycli.live.sources import Break, FolderSource, Waits
+from anomalycli.live.watcher import Watcher
+
+NOW = 2e9
+BRIGHT_AT_THE_END = [0.2] * 8 + [0.9] * 4
+
+
+@pytest.fixture(autouse=True)
+def _recordings(monkeypatch):
+    """Each file of a folder gives the same clips, without a decoder."""
+
+    def open_file(name, *_):
+        return FakeSource(name, *(clip(level, NOW + 0.64 * i) for i, level in enumerate(BRIGHT_AT_THE_END)))
+
+    monkeypatch.setattr(sources, "StreamSource", open_file)
+
+
+def write(path, written):
+    path.touch()
+    os.utime(path, (written, written))
+
+
+def watch(scorer, folder, database, now):
+    """What is heard of a folder until the first look at it is over; the end of the watch ends no event."""
+    source = FolderSource("yard", folder, Waits(idle=10), now=lambda: now, sleep=lambda seconds: source.close())
+    heard = Heard()
+    archive = Archive(database, print)
+    archive.resume(source)
+    watcher = Watcher(scorer, [heard, archive], clock=lambda: now, pause=lambda seconds: True)
+    reader = watcher.add(source).reader
+    while reader._thread.is_alive() or reader.has_waiting:
+        watcher.step()
+    kinds = heard.kinds("yard")
+    watcher.close()
+    assert heard.kinds("yard") == kinds, "an event was open although its recording had ended"
+    return heard
+
+
+def test_events_end_with_their_recording_and_a_restart_goes_on_behind_it(tmp_path, scorer):
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    write(folder / "old.mp4", NOW - 100)
+    with contextlib.closing(EventDatabase(tmp_path / "events.db")) as database:
+        first = watch(scorer, folder, database, NOW)
+        assert first.frames == {}, "it was complete before the first start"
+    write(folder / "a.mp4", NOW + 5)  # while nothing watches, and nothing was ever scored
+    with contextlib.closing(EventDatabase(tmp_path / "events.db")) as database:
+        second = watch(scorer, folder, database, NOW + 100)
+        assert set(second.frames) == {"a.mp4"} and second.kinds("yard")[-1] == "final"
+    write(folder / "b.mp4", NOW + 50)  # before the second start, by its time, and copied later
+    write(folder / "c.mp4", NOW + 200)
+    with contextlib.closing(EventDatabase(tmp_path / "events.db")) as database:
+        third = watch(scorer, folder, database, NOW + 300)
+        assert list(third.frames) == ["b.mp4", "c.mp4"]
+        assert watch(scorer, folder, database, NOW + 400).frames == {}
+        recordings = {one["recording"] for one in database.events()}
+    assert recordings == {"a.mp4", "b.mp4", "c.mp4"}
+
+
+def test_a_recording_that_was_being_scored_is_scored_again(tmp_path, scorer):
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    with contextlib.closing(EventDatabase(tmp_path / "events.db")) as database:
+        watch(scorer, folder, database, NOW)
+        write(folder / "a.mp4", NOW + 5)
+        source = FolderSource("yard", folder, Waits(idle=10), now=lambda: NOW + 100)
+        Archive(database, print).resume(source)
+        messages = source.messages(None)
+        assert next(messages).title == "a.mp4"
+        source.close()
+        assert not [message for message in messages if isinstance(message, Break)]
+        assert set(watch(scorer, folder, database, NOW + 100).frames) == {"a.mp4"}
