@@ -95,8 +95,8 @@ def _resolve(place: StreamPlace) -> None:
 class GrowingFile:
     """A file for FFmpeg that ends only when it has not changed for `idle` seconds.
 
-    A demuxer that meets an end in the middle of a packet would lose it. Only one that leaves something out, to look how
-    long the file is, meets the present end.
+    A demuxer that meets an end in the middle of a packet would lose it. Only one that looks at what comes later meets
+    the present end.
     """
 
     def __init__(self, path: Path, place: StreamPlace, pulse: Callable[[], None]):
@@ -106,6 +106,7 @@ class GrowingFile:
         except FileNotFoundError as error:
             raise VideoError(f"{place.shown}: there is no such file.") from error
         self._looks_ahead = False
+        self._read_to = 0  # where reading in order has come
         self._stamp: tuple[int, float] | None = None  # size and time of the file when its end was reached
         self._since = 0.0  # since when they are these, on the monotonic clock
 
@@ -114,6 +115,8 @@ class GrowingFile:
         while not (data := self.file.read(size)) and not (self._looks_ahead or self.is_complete()):
             self.pulse()
             time.sleep(POLL)
+        if not self._looks_ahead:
+            self._read_to = max(self._read_to, self.file.tell())
         return data
 
     def is_complete(self) -> bool:
@@ -128,9 +131,8 @@ class GrowingFile:
         return time.monotonic() - self._since >= self.idle
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        before = self.file.tell()
         after = self.file.seek(offset, whence)
-        self._looks_ahead = after > before
+        self._looks_ahead = after > self._read_to  # not a return from a look at the end, which asks for the length
         return after
 
     def tell(self) -> int:

@@ -43,14 +43,16 @@ def test_an_event_is_saved_with_what_came_before_it(tmp_path, scorer, suffix):
         handler.send_response(200)
         handler.end_headers()
         handler.wfile.write(content[:first])
-        ordered.once.wait(60)
+        ordered.once.wait(100)
         for at in range(first, len(content), 5000):
             handler.wfile.write(content[at : at + 5000])
 
     with serve(answer) as address, contextlib.closing(EventDatabase(tmp_path / "events.db")) as database:
         saver = ClipSaver(tmp_path / "clips", said.append, margin=1.0, database=database)
         watcher = Watcher(scorer, [Archive(database, print), saver, ordered], pause=lambda seconds: True)
-        reader = watcher.add(StreamSource("front gate", "url", f"http://{address}/live", Waits(30.0, kept=20.0))).reader
+        reader = watcher.add(
+            StreamSource("front gate", "url", f"http://{address}/live", Waits(100.0, kept=20.0))
+        ).reader
         while reader._thread.is_alive() or reader.has_waiting:
             watcher.step()
         watcher.close()

@@ -127,13 +127,13 @@ main()
 def test_a_signal_ends_the_open_event(model, tmp_path):
     write_stream(tmp_path / "yard.ts", 260, lambda i: 230 if i >= 64 else 20)
     tests = Path(__file__).parents[1]
-    words = ("watch", "yard.ts", "--model", model, "--idle", "60", "--database", "events.db")
+    words = ("watch", "yard.ts", "--model", model, "--idle", "900", "--database", "events.db")
     done = subprocess.run(
         [sys.executable, "-c", SIGNALLED, tests, tests.parent, str(int(signal.SIGTERM)), *words],
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     news = lines(done.stdout)

@@ -24,22 +24,27 @@ def broker(tmp_path):
     """The port of a mosquitto that knows the user `watch` with the password `se@cret`."""
     if not MOSQUITTO:
         pytest.skip("there is no mosquitto on this machine")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     users = tmp_path / "users"
     subprocess.run(["mosquitto_passwd", "-c", "-b", users, "watch", "se@cret"], check=True, capture_output=True)
-    config = tmp_path / "mosquitto.conf"
-    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {users}\nuser root\n")
-    process = subprocess.Popen([MOSQUITTO, "-c", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for _ in range(200):
+    for _ in range(5):  # another program may take the port before the broker does
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        time.sleep(0.05)
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        config = tmp_path / "mosquitto.conf"
+        config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {users}\nuser root\n")
+        process = subprocess.Popen([MOSQUITTO, "-c", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None and not answers(port):
+            time.sleep(0.05)
+        if process.poll() is None:
+            break
     yield port
     process.kill()
     process.wait()
+
+
+def answers(port) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def subscriber(port):
@@ -55,7 +60,7 @@ def subscriber(port):
     client.connect("127.0.0.1", port)
     client.loop_start()
     client.subscribe("#", qos=1)
-    ready.get(timeout=30)
+    ready.get(timeout=100)
     return client, got
 
 
@@ -63,16 +68,16 @@ def test_home_assistant_finds_the_stream_and_sees_the_event(broker, scorer):
     client, got = subscriber(broker)
     mqtt = Mqtt(f"mqtt://watch:se%40cret@127.0.0.1:{broker}", print)
     mqtt.start()
-    messages = [got.get(timeout=30)]
+    messages = [got.get(timeout=100)]
     while messages[-1][:2] != ("anomalycli/status", "online"):
-        messages.append(got.get(timeout=30))
+        messages.append(got.get(timeout=100))
     watcher = Watcher(scorer, [mqtt], clock=lambda: START + 14)
     clips = [clip(level, START + 0.64 * number) for number, level in enumerate(LOUD)]
     mqtt.watch(watcher.add(FakeSource("front gate", *clips)))
     watcher.run()
     mqtt.close()
     while messages[-1][:2] != ("anomalycli/status", "offline"):
-        messages.append(got.get(timeout=30))
+        messages.append(got.get(timeout=100))
     client.disconnect()
     client.loop_stop()
     by_topic = {}
@@ -94,7 +99,7 @@ def test_a_wrong_password_is_said_without_it(broker):
     said = queue.Queue()
     mqtt = Mqtt(f"mqtt://watch:wrong@127.0.0.1:{broker}", said.put)
     mqtt.start()
-    sentence = said.get(timeout=30)
+    sentence = said.get(timeout=100)
     mqtt.close()
     assert f"mqtt://127.0.0.1:{broker}: it refuses the connection" in sentence and "wrong" not in sentence
 

@@ -48,7 +48,7 @@ def ask(server, path, data=None, **headers):
     url = f"http://127.0.0.1:{server.port}{path}"
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"} | headers)
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=100) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
@@ -56,7 +56,7 @@ def ask(server, path, data=None, **headers):
 
 def state(server) -> dict:
     """The first state that the page is sent."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=100)
     connection.request("GET", "/state")
     line = connection.getresponse().readline()
     connection.close()
@@ -128,13 +128,13 @@ def test_the_page_in_a_browser(scorer, browser):
     board = watched(scorer, sources=[FakeSource("<b>yard</b>")])
     with served(board) as server:
         browser.get(server.url)
-        WebDriverWait(browser, 20).until(lambda page: page.find_elements(By.CSS_SELECTOR, "#events tbody tr"))
+        WebDriverWait(browser, 100).until(lambda page: page.find_elements(By.CSS_SELECTOR, "#events tbody tr"))
         titles = [node.text for node in browser.find_elements(By.CSS_SELECTOR, ".lane h2")]
         assert titles == ["gate", "<b>yard</b>"]
         confirmed = next(event for event in board.events() if event["confirmed"])
         button = browser.find_element(By.CSS_SELECTOR, f"[data-id='{confirmed['id']}'] button[data-verdict=real]")
         browser.execute_script("arguments[0].click()", button)
-        WebDriverWait(browser, 20).until(lambda page: button.get_attribute("aria-pressed") == "true")
+        WebDriverWait(browser, 100).until(lambda page: button.get_attribute("aria-pressed") == "true")
         assert next(event for event in board.events() if event["id"] == confirmed["id"])["verdict"] == "real"
         errors = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
         assert not [message for message in errors if "favicon" not in message], errors
