@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from .errors import AnomalyError
     from .events import Event, EventRule, find_events
     from .export.base import write_output
-    from .score import Result, Scorer
+    from .result import Result
+    from .score import Scorer
 
 _HOMES = {
     "AnomalyError": "errors",
     "Event": "events",
     "EventRule": "events",
-    "Result": "score",
+    "Result": "result",
     "Scorer": "score",
     "find_events": "events",
     "write_output": "export.base",

@@ -13,7 +13,7 @@ import numpy as np
 
 from anomalycli.events import EventRule, find_events
 from anomalycli.features.files import FeatureKind
-from anomalycli.score import Result
+from anomalycli.result import Result
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"

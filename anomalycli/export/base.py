@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ..media.decoder import Decoder
-    from ..score import Result
+    from ..result import Result
 
 GROUP = "anomalycli.writers"  # entry points of other packages: NAME = package.module:Class
 PICTURES = ("png", "svg", "pdf")

@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from ..events import EventRule, find_events
-from ..score import Result
+from ..result import Result
 from .base import Context, formats, load_writer, output_path, write_output
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..media.decoder import Decoder
 from ..media.messages import Piece
-from ..score import Result
+from ..result import Result
 from ..storage import cannot_write, in_progress, partial_name
 from .plan import clip_path
 from .records import Record

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from ..events import find_events
-from ..score import Result
+from ..result import Result
 
 STRIPS, STRIP = 10, 4  # events that get a filmstrip, the strongest; pictures of each, beside that of the peak
 

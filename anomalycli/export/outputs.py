@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from ..calibration import Calibration
     from ..events import EventRule
     from ..extraction.local_engine import OnClips
-    from ..score import Result, Scorer
+    from ..result import Result
+    from ..score import Scorer
     from .plot import Curve
     from .report import Page
 

@@ -20,7 +20,7 @@ from ..events import runs
 from ..media.start_time import RecordingStart
 from ..media.timecode import clock, time_of_day
 from ..names import readable
-from ..score import Result
+from ..result import Result
 from ..storage import write_whole
 from .base import PICTURES, Context, Intervals
 from .envelope import min_max

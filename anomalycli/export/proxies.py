@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from ..media.decoder import Decoder
-from ..score import Result
+from ..result import Result
 from ..storage import whole
 from .plan import proxy_path
 from .records import Record

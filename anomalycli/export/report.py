@@ -24,7 +24,7 @@ from PIL import Image
 from ..events import EventRule
 from ..media.timecode import clock, time_of_day
 from ..names import readable
-from ..score import Result
+from ..result import Result
 from ..storage import write_whole
 from ..version import __version__
 from .base import MOST_PICTURES, Context, Intervals, check_embeddable

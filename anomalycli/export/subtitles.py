@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ..events import Event
 from ..media.timecode import subtitle_time
-from ..score import Result
+from ..result import Result
 from .base import Context
 
 NOTHING = 2.0  # seconds of the caption that says that there is no event

@@ -6,7 +6,7 @@ from typing import Any
 from ..errors import UsageError
 from ..media.timecode import is_dropped, timecode, timeline_rate
 from ..names import edl_name, readable
-from ..score import Result
+from ..result import Result
 from .base import Context
 from .subtitles import caption
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from ..names import csv_cell, readable
-from ..score import Result
+from ..result import Result
 from .base import Context
 
 EVENT_COLUMNS = (

@@ -15,7 +15,7 @@ from anomalycli.events import EventRule, find_events
 from anomalycli.export.base import EMBED_LIMIT, Context
 from anomalycli.export.report import page_of, write_index, write_report
 from anomalycli.media.timecode import clock
-from anomalycli.score import Result
+from anomalycli.result import Result
 
 EVIL = "<img src=x onerror=alert(1)>.mp4"
 
