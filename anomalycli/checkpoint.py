@@ -106,8 +106,11 @@ def load_model(path: Path) -> tuple[Method, ModelInfo]:
 
 
 def load_bundled(name: str = BUNDLED[0]) -> tuple[Method, ModelInfo]:
-    """A bundled model."""
-    file = importlib.resources.files("anomalycli.bundled") / f"{name}.safetensors"
+    """A bundled model. In a checkout from which the package is imported without being installed, it lies beside it."""
+    try:
+        file = importlib.resources.files("anomalycli.bundled") / f"{name}.safetensors"
+    except ModuleNotFoundError:
+        return load_model(Path(__file__).parents[1] / "weights" / f"{name}.safetensors")
     with importlib.resources.as_file(file) as path:
         return load_model(path)
 

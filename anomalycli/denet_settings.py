@@ -32,17 +32,12 @@ class DENetConfig:
     width: Annotated[int | None, "Project the features to this width first; none keeps their own width."] = None
 
     def __post_init__(self):
-        for name in ("feature_dim", "segments", "scales", "heads", "layers", "feedforward"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}.")
-            if getattr(self, name) > LARGEST:
-                raise ValueError(f"{name} must be {LARGEST} or less, not {getattr(self, name)}.")
-        if self.layers > MOST_LAYERS:
-            raise ValueError(f"layers must be {MOST_LAYERS} or fewer, not {self.layers}.")
-        if self.width is not None and self.width > LARGEST:
-            raise ValueError(f"width must be {LARGEST} or less, not {self.width}.")
-        if self.width is not None and self.width < 1:
-            raise ValueError(f"width must be 1 or more, not {self.width}.")
+        for name in ("feature_dim", "segments", "scales", "heads", "layers", "feedforward", "width"):
+            value, most = getattr(self, name), MOST_LAYERS if name == "layers" else LARGEST
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be 1 or more, not {value}.")
+            if value is not None and value > most:
+                raise ValueError(f"{name} must be {most} or less, not {value}.")
         for name in ("encoder_dropout", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and less than 1, not {getattr(self, name)}.")

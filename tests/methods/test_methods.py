@@ -168,7 +168,7 @@ def test_the_small_and_the_full_encoder_of_ms_tct():
     [
         ("de-net", {"heads": 0}, "heads must be 1 or more, not 0"),
         ("de-net", {"dropout": 1.5}, "dropout must be at least 0 and less than 1, not 1.5"),
-        ("de-net", {"layers": 10**9}, "layers must be 64 or fewer"),
+        ("de-net", {"layers": 10**9}, "layers must be 64 or less"),
         ("de-net", {"alpha1": -1}, "alpha1 must be 0 or more"),
         ("de-net", {"scales": 5, "segments": 8}, "8 segments cannot be halved 4 times"),
         ("mil-rank", {"sparsity": -1}, "sparsity must be 0 or more"),
