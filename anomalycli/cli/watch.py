@@ -12,7 +12,7 @@ import click
 from rich.markup import escape
 
 from ..errors import UsageError
-from .command import OUTPUT_FILE, PATH, Command, option, section
+from .command import OUTPUT_FILE, PATH, Command, option, section, with_hint
 from .exits import INTERRUPTED, finish
 from .options import CONFIG, device_options, talk_options, use_reader, weights_option
 from .score import rule_of
@@ -162,7 +162,10 @@ def watch(sources, model, weights, timeout, idle, device, precision, reader, **o
 
 def tell(sentence: str) -> None:
     """Print a sentence about a stream."""
-    say(escape(sentence))
+    from ..live.stream import LONGER_TIMEOUT
+
+    settings = ["timeout"] if sentence.endswith(LONGER_TIMEOUT) else []
+    say(escape(with_hint(sentence, watch.params, settings)))
 
 
 @dataclass

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import VideoError
-from ..media.messages import ClipFormat, Recorded, StreamClip
+from ..media.messages import SILENCE, ClipFormat, Recorded, StreamClip
 from .redaction import redact
 from .sources import Break, Fault, Message, Source
 
 WAITING = 8  # clips of a stream that may wait to be scored
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds before a stream is opened again; doubled each time
+SILENCES = 3  # times in a row that a stream is silent before it gives a full clip, after which a hint is told
+LONGER_TIMEOUT = "If its frames are that far apart, choose a longer timeout."
 FROZEN = 60.0  # seconds without any change in the picture that are told
 
 
@@ -67,6 +69,7 @@ class StreamReader:
         self._change = threading.Condition()
         self._closed = threading.Event()
         self._wait = FIRST_WAIT
+        self._silences = 0
         self._stride = 1  # of the clips that wait, every so many-th is scored
         self._picture: np.ndarray | None = None
         self._still_since: float | None = None
@@ -111,14 +114,22 @@ class StreamReader:
                 return
             if not self.source.lasts:
                 if fault:
-                    self.say(fault)
+                    self.say(f"{fault} {LONGER_TIMEOUT}" if SILENCE in fault else fault)
                 self.state.is_over, self.state.is_connected, self.state.fault = True, False, fault
                 self.arrived.set()
                 return
+            self._count_silence(fault or "")
             self._lost(fault or f"{self.name} ({self.source.shown}): the stream ended.")
             if self.pause(self._wait) if self.pause else self._closed.wait(self._wait):
                 return
             self._wait = min(2 * self._wait, LONGEST_WAIT)
+
+    def _count_silence(self, fault: str) -> None:
+        """Say once that frames may come too seldom for the timeout."""
+        self._silences = self._silences + 1 if SILENCE in fault else 0
+        if self._silences == SILENCES:
+            times = f"opened {SILENCES} times, and silent each time before {self.form.length} frames had come"
+            self.say(f"{self.name}: {times}. {LONGER_TIMEOUT}")
 
     def _lost(self, fault: str) -> None:
         state = self.state
@@ -151,6 +162,8 @@ class StreamReader:
                 state.reconnects += 1
                 self.say(f"{self.name}: back after {max(0.0, clip.times[0] - state.lost_at):.0f} s.")
             state.is_connected, state.fault, self._wait = True, None, FIRST_WAIT
+        if len(clip.times) == self.form.length:
+            self._silences = 0
         state.clips, state.frames = state.clips + 1, state.frames + len(clip.times)
         state.damaged, state.fps = state.damaged + clip.damaged, clip.fps
         state.last_at = state.lost_at = float(clip.times[-1])

@@ -53,6 +53,7 @@ class WatchedStream:
     picture: np.ndarray | None = None
     scores: Scores | None = None
     features: np.ndarray | None = None  # of the clip before
+    last_at: float | None = None  # when the last frame of its window was taken
     lag: float = 0.0  # seconds from the newest frame that was scored to now
     told_behind_at: float = -np.inf
     skipped_before: int = 0
@@ -78,6 +79,12 @@ class Batch:
 
     def clips(self) -> list[np.ndarray]:
         return [entry.frames for _, entry in self.entries if entry.frames is not None]
+
+
+def _follows(times: np.ndarray, before: float) -> bool:
+    """Whether a clip goes on behind a frame, without a gap that is long, also by its own frame rate."""
+    apart = (times[-1] - times[0]) / max(1, len(times) - 1)
+    return bool(0 <= times[0] - before < max(GONE, 2 * apart))
 
 
 class Watcher:
@@ -185,13 +192,14 @@ class Watcher:
                 continue
             clip = entry.clip
             assert clip
-            if stream.scores is not None and not 0 <= clip.times[0] - stream.scores.times[-1] < GONE:
+            if stream.last_at is not None and not _follows(clip.times, stream.last_at):
                 self._score_heads([changed.pop(stream.name)] if stream.name in changed else [])
                 self._finish(stream, "the stream was interrupted")
             if entry.frames is not None:
                 stream.features, stream.picture = next(features), entry.frames[-1]
             if stream.features is not None:  # a clip that is skipped counts as the one before
                 stream.window.add(stream.features, clip.times)
+                stream.last_at = float(clip.times[-1])
                 changed[stream.name] = stream
         self._score_heads(list(changed.values()))
 
@@ -246,7 +254,7 @@ class Watcher:
         self._tell(stream, stream.tracker.finish(reason, stream.reader.state.fps or 25.0))
         stream.tracker = EventTracker(stream.name, stream.tracker.rule)
         stream.window = ScoreWindow(stream.window.length, stream.window.clip_length)
-        stream.scores = stream.features = None
+        stream.scores = stream.features = stream.last_at = None
 
     def _tell(self, stream: WatchedStream, news: list[Told]) -> None:
         for told in news:

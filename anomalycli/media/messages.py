@@ -80,6 +80,9 @@ class VideoFacts:
     still: tuple[int, ...] = ()
 
 
+SILENCE = "no data for"  # what is said of a stream that was not heard of for its timeout
+
+
 @dataclass(frozen=True)
 class StreamPlace:
     """A stream to read while it runs, and how.

@@ -19,7 +19,7 @@ from av.container import InputContainer
 
 from ..errors import VideoError, cause
 from .containers import FORMATS
-from .messages import StreamPlace
+from .messages import SILENCE, StreamPlace
 
 PROTOCOLS = "http,https,httpproxy,tls,tcp,udp,rtp,srtp,rtsp,rtsps,rtmp,rtmps,srt,crypto"  # none opens a file
 NETWORK_FORMATS = f"{FORMATS},hls,dash,rtsp,rtp,rtp_mpegts,sdp,aac,mp3"
@@ -63,7 +63,7 @@ def reason(error: BaseException, place: StreamPlace) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "nothing answers at this address and port (connection refused)"
     if isinstance(error, av.error.ExitError | TimeoutError):
-        return f"no data for {place.timeout:g} s"
+        return f"{SILENCE} {place.timeout:g} s"
     if isinstance(error, av.error.InvalidDataError) and place.kind == "growing" and place.idle == 0:
         return "not a video that can be read"
     if isinstance(error, av.error.InvalidDataError) and place.kind in ("growing", "pipe"):

@@ -16,6 +16,7 @@ import pytest
 from live_fakes import FakeSource, clip
 
 from anomalycli.errors import UsageError
+from anomalycli.live import webhooks
 from anomalycli.live.archive import Archive
 from anomalycli.live.database import EventDatabase, Retention
 from anomalycli.live.messages import clock
@@ -160,7 +161,8 @@ def receiver():
     server.server_close()
 
 
-def test_a_webhook_gets_all_messages_in_order_once_it_is_back(tmp_path, receiver):
+def test_a_webhook_gets_all_messages_in_order_once_it_is_back(tmp_path, receiver, monkeypatch):
+    monkeypatch.setattr(webhooks, "PATIENCE", 100.0)
     url, now, said = f"http://user:secret@127.0.0.1:{receiver.server_port}/hook?token=hidden", [0.0], []
     receiver.statuses = [500, 302, 500]
     with contextlib.closing(EventDatabase(tmp_path / "events.db")) as database:

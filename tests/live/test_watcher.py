@@ -6,12 +6,16 @@ import threading
 import pytest
 from live_fakes import FakeSource, Heard, clip
 
+from anomalycli.cli.watch import tell
 from anomalycli.errors import UsageError, VideoError
+from anomalycli.events import EventRule
 from anomalycli.live.sources import Break, Fault
-from anomalycli.live.stream import StreamReader
+from anomalycli.live.stream import LONGER_TIMEOUT, StreamReader
 from anomalycli.live.watcher import Watcher
+from anomalycli.media.messages import ClipFormat
 
 START = 1_000_000.0
+FORM = ClipFormat(16, 32, 16, (0, 8))
 
 
 def clips(levels, start=START):
@@ -106,6 +110,38 @@ def test_after_a_long_gap_scoring_begins_anew_and_the_event_before_has_ended(sco
     assert confirmed[0].end < START + 12 * 0.64 + 0.1
 
 
+def test_a_stream_of_one_frame_per_minute_is_not_interrupted_after_each_clip(scorer):
+    slow = [clip(level, START + 960 * number, fps=1 / 60) for number, level in enumerate(LOUD)]
+    heard, _ = watch(scorer, FakeSource("gate", *slow), rule=EventRule(0.6, 0.4, 60, 60))
+    reasons = {told.event.reason for told in heard.news if told.kind == "final"}
+    assert reasons and "the stream was interrupted" not in reasons
+    assert len(heard.frames["gate"]) == 16 * len(LOUD), "all in one window after another"
+
+
+@pytest.mark.parametrize(("n_frames", "n_said"), [(1, 1), (16, 0)])
+def test_frames_too_far_apart_for_the_timeout_are_told_once_with_the_option(capsys, n_frames, n_said):
+    now = [START]
+
+    def pause(seconds):
+        now[0] += seconds
+        return not source.script
+
+    script = []
+    for number in range(8):  # each time it is opened, some frames come, and then none for long
+        script += [clip(0.2, START + 60 * number, n_frames), VideoError("gate: no data for 20 s.")]
+    source = FakeSource("gate", *script, is_live=True, lasts=True)
+    reader = StreamReader(source, FORM, tell, threading.Event(), pause, clock=lambda: now[0])
+    reader.start()
+    reader._thread.join(100)
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("choose a longer timeout (--timeout).") == n_said and "back after" in said
+
+
+def test_a_pipe_that_is_silent_for_the_timeout_ends_with_a_hint(scorer):
+    _, said = watch(scorer, FakeSource("pipe", VideoError("pipe: no data for 20 s.")))
+    assert said == [f"pipe: no data for 20 s. {LONGER_TIMEOUT}"]
+
+
 def test_recordings_of_a_folder_are_scored_each_by_itself(scorer):
     source = FakeSource("dir", Break("a.mp4"), *clips(LOUD), Fault("b.mp4: not a video."), Break("c.mp4"), *clips(LOUD))
     heard, said = watch(scorer, source)
@@ -139,7 +175,7 @@ def test_a_picture_that_does_not_change_is_told_once():
     still = [clip(0.5, START) for _ in range(150)]
     still = [type(one)(one.frames[[0, 0]], one.times + 0.64 * i, 25.0, 0) for i, one in enumerate(still)]
     source = FakeSource("gate", *still, clip(0.6, START + 100), is_live=True)
-    reader = StreamReader(source, None, said.append, threading.Event())
+    reader = StreamReader(source, FORM, said.append, threading.Event())
     reader.start()
     reader._thread.join(100)
     assert said == [
