@@ -191,6 +191,8 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=24)
     parser.add_argument("--cuts", type=int, default=50)
     args = parser.parse_args()
+    if args.what != "soak" and not args.video:
+        parser.error("--video is needed")
     soak(args) if args.what == "soak" else load(args)
 
 
