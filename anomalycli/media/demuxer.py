@@ -1,5 +1,6 @@
 """The packets of a file, as far as it can be read, on one clock."""
 
+import errno
 import mmap
 import re
 from collections.abc import Callable, Iterator
@@ -28,6 +29,16 @@ def parts(path: Path) -> list[str | None]:
     if len(starts) < 2 or starts[0]:
         return [None]
     return [SUBFILE.format(start=start, end=end, path=url(path)) for start, end in pairwise(edges)]
+
+
+def frames_of(packet: Any) -> list[Any]:
+    """The frames that a packet gives. Raises FFmpegError where it cannot be decoded, MemoryError where memory ends."""
+    try:
+        return list(packet.decode())
+    except av.error.FFmpegError as error:
+        if error.errno == errno.ENOMEM:
+            raise MemoryError from error
+        raise
 
 
 class Demuxer:

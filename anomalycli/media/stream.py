@@ -1,6 +1,5 @@
 """A stream as consecutive clips while it runs: what is read in the decoder's process."""
 
-import errno
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from ..errors import VideoError
 from .clock import FrameTimes, PacketClock
 from .containers import has_timestamps, video_stream
+from .demuxer import frames_of
 from .messages import ClipFormat, StreamClip, StreamPlace
 from .open_stream import GrowingFile, open_stream, reason
 from .picture import Scaler, scaled_size, swaps_sides, turning
@@ -90,10 +90,8 @@ class Stream:
                 continue
             times.packet(packet)
             try:
-                frames = packet.decode()
-            except av.error.FFmpegError as error:
-                if error.errno == errno.ENOMEM:
-                    raise MemoryError from error
+                frames = frames_of(packet)
+            except av.error.FFmpegError:
                 times.lost()
                 self.damaged += 1
                 continue

@@ -5,7 +5,6 @@ continues at the very same frame where decord gives up. Both scale through the s
 intact file does not depend on its reader.
 """
 
-import errno
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 from fractions import Fraction
@@ -28,7 +27,7 @@ from .containers import (
     promised_end,
     video_stream,
 )
-from .demuxer import Demuxer
+from .demuxer import Demuxer, frames_of
 from .picture import Scaler, scaled_size, swaps_sides, turning
 
 FASTEST = 1200  # frames per second; what is faster is a mistake of the container's
@@ -267,11 +266,9 @@ class Video:
         for packet in container.demux(stream):
             self.on_progress()
             try:
-                for frame in packet.decode():
+                for frame in frames_of(packet):
                     return frame
             except av.error.FFmpegError as error:
-                if error.errno == errno.ENOMEM:
-                    raise MemoryError from error
                 why = cause(error)
         raise VideoError(f"{self.path}: not one frame can be decoded ({why}).")
 
@@ -279,10 +276,8 @@ class Video:
         """The frames that a packet gives; None, and a note of it, where it cannot be decoded."""
         frames: list[Any] | None = None
         try:
-            frames = packet.decode()
-        except av.error.FFmpegError as error:
-            if error.errno == errno.ENOMEM:
-                raise MemoryError from error
+            frames = frames_of(packet)
+        except av.error.FFmpegError:
             times.lost()
         if frames is None or packet.is_corrupt:
             stamp = packet.dts if packet.pts is None else packet.pts
