@@ -11,10 +11,11 @@ from ..export.outputs import Outputs, ScoreRun, score_inputs
 from ..media.timecode import clock
 from ..storage import check_writable
 from .command import OUTPUT_FILE, PATH, Command, option, section
+from .event_rule import DURATION_OPTIONS, rule_of
 from .exits import finish
 from .options import device_options, mode_option, talk_options, use_reader, videos_argument, weights_option
 from .progress import clip_progress
-from .score import inputs_of, is_feature_file, rule_of
+from .score import inputs_of, is_feature_file
 from .terminal import complain, say, shown
 
 if TYPE_CHECKING:
@@ -54,10 +55,7 @@ MARK = b'"anomalycli"'  # in every calibration
 )
 @section(
     "What counts as an event",
-    option("--gap", type=float, show_default="the model's", help="Events closer than this many seconds become one."),
-    option(
-        "--shortest", type=float, show_default="the model's", help="Events shorter than this many seconds are dropped."
-    ),
+    *DURATION_OPTIONS,
 )
 @device_options
 @talk_options

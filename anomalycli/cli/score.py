@@ -12,6 +12,7 @@ from ..export.base import formats
 from ..export.outputs import Outputs, ScoreRun, score_inputs
 from ..inputs import Input, find_inputs
 from .command import FILE, OUTPUT_FILE, PATH, Command, option, section
+from .event_rule import RULE_OPTIONS, rule_of
 from .exits import finish
 from .options import device_options, mode_option, talk_options, use_reader, videos_argument, weights_option
 from .progress import loading
@@ -23,7 +24,6 @@ from .time_of_day import check_one_input, say_sources, start_options
 
 if TYPE_CHECKING:
     from ..calibration import Calibration
-    from ..events import EventRule
     from ..media.decoder import Decoder
 
 
@@ -109,12 +109,7 @@ if TYPE_CHECKING:
         help="Thresholds of a scene, made by calibrate. Of several, each video gets the first that is for it."
         "  [repeatable]",
     ),
-    option("--threshold", type=float, show_default="the model's", help="Score at which an event begins."),
-    option("--end-threshold", type=float, show_default="the model's", help="Score below which it ends."),
-    option("--gap", type=float, show_default="the model's", help="Events closer than this many seconds become one."),
-    option(
-        "--shortest", type=float, show_default="the model's", help="Events shorter than this many seconds are dropped."
-    ),
+    *RULE_OPTIONS,
 )
 @start_options
 @section(
@@ -211,19 +206,6 @@ def calibrations_of(options: dict[str, Any]) -> "list[Calibration]":
     if options["calibrations"] and given:
         raise UsageError("A calibration holds the whole event rule, so nothing of it can be set beside it.", *given)
     return [load(path) for path in options["calibrations"]]
-
-
-def rule_of(rule: "EventRule", options: dict[str, Any]) -> "EventRule":
-    """The event rule of the model with the options that were given. Raises UsageError for contradictory values."""
-    try:
-        return rule.changed(
-            start_threshold=options["threshold"],
-            end_threshold=options["end_threshold"],
-            gap=options["gap"],
-            shortest=options["shortest"],
-        )
-    except ValueError as error:
-        raise UsageError(str(error)) from error
 
 
 def print_results(run: ScoreRun, progress: ScoreProgress, as_json: bool) -> None:

@@ -13,9 +13,9 @@ from rich.markup import escape
 
 from ..errors import UsageError
 from .command import OUTPUT_FILE, PATH, Command, option, section, with_hint
+from .event_rule import RULE_OPTIONS, rule_of
 from .exits import INTERRUPTED, finish
 from .options import CONFIG, device_options, talk_options, use_reader, weights_option
-from .score import rule_of
 from .terminal import say
 
 ABOVE_0 = click.FloatRange(min=0, min_open=True)
@@ -94,12 +94,7 @@ ABOVE_0 = click.FloatRange(min=0, min_open=True)
 )
 @section(
     "What counts as an event",
-    option("--threshold", type=float, show_default="the model's", help="Score at which an event begins."),
-    option("--end-threshold", type=float, show_default="the model's", help="Score below which it ends."),
-    option("--gap", type=float, show_default="the model's", help="Events closer than this many seconds become one."),
-    option(
-        "--shortest", type=float, show_default="the model's", help="Events shorter than this many seconds are dropped."
-    ),
+    *RULE_OPTIONS,
     option(
         "--calibration",
         "calibrations",
