@@ -8,14 +8,14 @@ from rich.markup import escape
 
 from ..errors import UsageError
 from ..export.outputs import Outputs, ScoreRun, score_inputs
+from ..export.sources import is_video
 from ..media.timecode import clock
 from ..storage import check_writable
 from .command import OUTPUT_FILE, PATH, Command, option, section
 from .event_rule import DURATION_OPTIONS, rule_of
 from .exits import finish
-from .options import device_options, mode_option, talk_options, use_reader, videos_argument, weights_option
+from .options import device_options, inputs_of, mode_option, talk_options, use_reader, videos_argument, weights_option
 from .progress import clip_progress
-from .score import inputs_of, is_feature_file
 from .terminal import complain, say, shown
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def calibrate(videos, model, weights, mode, output, overwrite, device, precision
     divided by the rate. VIDEOS are files, folders, feature files (.npz), patterns, - (a list on stdin) or @list.txt.
     """
     use_reader(reader)
-    inputs = inputs_of(videos, False)
+    inputs = inputs_of(videos)
     _check_options(output, overwrite, options)
     from .. import calibration
     from ..false_alarms import Footage, stand_out
@@ -80,7 +80,7 @@ def calibrate(videos, model, weights, mode, output, overwrite, device, precision
     rule = rule_of(scorer.info.events, options | {"threshold": None, "end_threshold": None})
     with clip_progress() as on_clips:
         run = score_inputs(inputs, scorer, Outputs(output.parent, features=True), mode, rule, on_clips)
-        if calibrated := scorer.calibrate([item.path for item in run.inputs if not is_feature_file(item.path)]):
+        if calibrated := scorer.calibrate([item.path for item in run.inputs if is_video(item)]):
             say(escape(calibrated))
         footage = [Footage(title, result.scores, result.fps, result.times) for title, result in _results(run)]
     if footage:

@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from ..errors import UsageError
-from ..inputs import expand
+from ..errors import AnomalyError, UsageError
+from ..inputs import Input, expand, find_inputs
 from ..textfiles import read_toml
 from ..training.presets import PRESETS
 from ..version import __version__
@@ -93,6 +93,23 @@ def _expand(ctx: click.Context, _parameter: click.Parameter, words: tuple[str, .
 def videos_argument(required: bool = True) -> Callable:
     """The argument `videos`: paths of files and folders, after patterns and lists are read."""
     return click.argument("videos", nargs=-1, required=required, callback=_expand)
+
+
+def inputs_of(videos: list[Path], sample: bool = False) -> list[Input]:
+    """The files to score. Raises UsageError where none is named, AnomalyError where folders contain none."""
+    from ..features.files import SUFFIX
+    from ..media import VIDEO_SUFFIXES
+
+    if sample:
+        from ..sample import sample_clip
+
+        videos = [*videos, sample_clip()]
+    if not videos:
+        raise UsageError("Name a video, a folder or a feature file, or give --sample.")
+    inputs = find_inputs(videos, VIDEO_SUFFIXES | {SUFFIX})
+    if not inputs:
+        raise AnomalyError(f"{', '.join(map(str, videos))}: there is no video in it.")
+    return inputs
 
 
 _feature_options = section(

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.markup import escape
 
-from ..errors import AnomalyError, UsageError
+from ..errors import UsageError
 from ..export.base import formats
 from ..export.outputs import Outputs, ScoreRun, score_inputs
-from ..inputs import Input, find_inputs
+from ..export.sources import is_video
+from ..inputs import Input
 from .command import FILE, OUTPUT_FILE, PATH, Command, option, section
 from .event_rule import RULE_OPTIONS, rule_of
 from .exits import finish
-from .options import device_options, mode_option, talk_options, use_reader, videos_argument, weights_option
+from .options import device_options, inputs_of, mode_option, talk_options, use_reader, videos_argument, weights_option
 from .progress import loading
 from .score_outputs import MARGIN, outputs_of
 from .score_progress import ScoreProgress, durations_of, score_progress
@@ -156,7 +157,7 @@ def score(
         progress.inputs = run.inputs
         for note in run.notes:
             complain(f"[yellow]note[/]  {escape(note)}")
-        if calibrated := scorer.calibrate([item.path for item in run.inputs if not is_feature_file(item.path)]):
+        if calibrated := scorer.calibrate([item.path for item in run.inputs if is_video(item)]):
             say(escape(calibrated))
         print_results(run, progress, as_json)
     tally = progress.tally
@@ -171,7 +172,6 @@ def score(
 
 def started_decoder(inputs: list[Input]) -> "Decoder | None":
     """A decoder whose process is started, if there is a video among the inputs."""
-    from ..export.sources import is_video
     from ..media.decoder import Decoder
 
     if not any(map(is_video, inputs)):
@@ -179,23 +179,6 @@ def started_decoder(inputs: list[Input]) -> "Decoder | None":
     decoder = Decoder()
     decoder.start()
     return decoder
-
-
-def inputs_of(videos: list[Path], sample: bool) -> list[Input]:
-    """The files to score. Raises UsageError where none is named, AnomalyError where folders contain none."""
-    from ..features.files import SUFFIX
-    from ..media import VIDEO_SUFFIXES
-
-    if sample:
-        from ..sample import sample_clip
-
-        videos = [*videos, sample_clip()]
-    if not videos:
-        raise UsageError("Name a video, a folder or a feature file, or give --sample.")
-    inputs = find_inputs(videos, VIDEO_SUFFIXES | {SUFFIX})
-    if not inputs:
-        raise AnomalyError(f"{', '.join(map(str, videos))}: there is no video in it.")
-    return inputs
 
 
 def calibrations_of(options: dict[str, Any]) -> "list[Calibration]":
@@ -236,10 +219,3 @@ def print_written(run: ScoreRun, outputs: Outputs, written: Counter[str]) -> Non
     base = outputs.base(run.inputs[0].name if len(run.inputs) == 1 else "*")
     for kind, count in written.items():
         say(escape(f"Written: {base}.{kind}") + (f" ({count})" if count > 1 else ""))
-
-
-def is_feature_file(path: Path) -> bool:
-    """Whether `path` is named like a feature file, not a video."""
-    from ..features.files import SUFFIX
-
-    return path.suffix.lower() == SUFFIX
