@@ -8,7 +8,6 @@ from rich.markup import escape
 
 from ..errors import UsageError
 from ..export.outputs import Outputs, ScoreRun, score_inputs
-from ..export.sources import is_video
 from ..media.timecode import clock
 from ..storage import check_writable
 from .command import OUTPUT_FILE, PATH, Command, option, section
@@ -73,6 +72,7 @@ def calibrate(videos, model, weights, mode, output, overwrite, device, precision
     inputs = inputs_of(videos)
     _check_options(output, overwrite, options)
     from .. import calibration
+    from ..export.sources import is_video
     from ..false_alarms import Footage, stand_out
     from ..score import Scorer
 

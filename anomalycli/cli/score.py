@@ -10,7 +10,6 @@ from rich.markup import escape
 from ..errors import UsageError
 from ..export.base import formats
 from ..export.outputs import Outputs, ScoreRun, score_inputs
-from ..export.sources import is_video
 from ..inputs import Input
 from .command import FILE, OUTPUT_FILE, PATH, Command, option, section
 from .event_rule import RULE_OPTIONS, rule_of
@@ -147,6 +146,7 @@ def score(
         say(f"{len(inputs)} inputs")
     with loading("Loading the model"):
         decoder = started_decoder(inputs)  # it gets ready while torch is imported, which takes longer
+        from ..export.sources import is_video
         from ..score import Scorer
 
         scorer = Scorer.load(model, device, precision, weights, decoder, still == "auto")
@@ -172,6 +172,7 @@ def score(
 
 def started_decoder(inputs: list[Input]) -> "Decoder | None":
     """A decoder whose process is started, if there is a video among the inputs."""
+    from ..export.sources import is_video
     from ..media.decoder import Decoder
 
     if not any(map(is_video, inputs)):
