@@ -157,6 +157,27 @@ def test_the_index_has_the_events_of_all_videos_by_camera_and_time(browser, tmp_
     assert [entry["message"] for entry in browser.get_log("browser")] == []
 
 
+def test_without_times_of_day_the_events_of_two_videos_are_not_drawn_over_each_other(browser, tmp_path):
+    def page(name, spans):
+        result = result_of(spans, 100, 5, str(tmp_path / name))
+        return page_of(result, Context(tmp_path / f"{name}.html", name))
+
+    pages = [page("gate/1.mp4", [(10, 20)]), page("gate/2.mp4", [(10, 20), (50, 90)]), page("gate/3.mp4", [])]
+    write_index(pages, tmp_path / "index.html")
+    browser.get_log("browser")
+    browser.get("about:blank")
+    browser.get((tmp_path / "index.html").as_uri())
+    rows = browser.find_elements("css selector", "#cameras > div")
+    assert [(row.text, len(row.find_elements("css selector", ".mark"))) for row in rows] == [
+        ("gate/1.mp4", 1),
+        ("gate/2.mp4", 2),
+    ]
+    write_index([page("gate/3.mp4", [])], tmp_path / "index.html")
+    browser.refresh()
+    assert browser.find_elements("css selector", "#cameras > div") == []
+    assert [entry["message"] for entry in browser.get_log("browser")] == []
+
+
 @pytest.mark.parametrize(
     ("title", "camera"),
     [

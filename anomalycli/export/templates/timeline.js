@@ -1,25 +1,30 @@
-// The events of all videos on one time line, one row per camera. Uses common.js; index.js calls it.
+// The events of all videos on one time line, one row per camera; one per video where no times of day are known. Uses
+// common.js; index.js calls it.
 
 const MOST_MARKS = 400; // events that are drawn, the strongest
+const MOST_VIDEOS = 30; // rows of videos without a time of day, those with the strongest events
 
 // Milliseconds at which a video begins: local time, or 0 where no start is known.
 const beginOf = ({ start }) => (start ? start[0][1] : 0);
 const beginOfEvent = (video, seconds) => (video.start ? local(video.start, seconds).date.getTime() : seconds * 1000);
 
 function drawTimeline(videos) {
-  const timed = videos.filter((video) => video.start), drawn = timed.length ? timed : videos;
+  const timed = videos.filter((video) => video.start), eventful = videos.filter((video) => video.events.length);
+  const highest = (video) => Math.max(...video.events.map((event) => event.score));
+  const drawn = timed.length ? timed : eventful.sort((a, b) => highest(b) - highest(a)).slice(0, MOST_VIDEOS);
+  const rowOf = (video) => (timed.length ? video.camera : video.name);
   const from = Math.min(...drawn.map(beginOf)), to = Math.max(...drawn.map((video) => beginOfEvent(video, video.duration)));
   const place = (time) => `${(100 * (time - from)) / (to - from)}%`, share = (span) => `${(100 * span) / (to - from)}%`;
   const marks = drawn.flatMap((video) => video.events.map((event) => ({ video, event })));
   const shown = new Set(marks.sort((a, b) => b.event.score - a.event.score).slice(0, MOST_MARKS));
   const rows = new Map();
-  for (const video of drawn) rows.set(video.camera, [...(rows.get(video.camera) ?? []), video]);
+  for (const video of drawn) rows.set(rowOf(video), [...(rows.get(rowOf(video)) ?? []), video]);
   const names = [...rows.keys()].sort((a, b) => a.localeCompare(b, undefined, { numeric: true }));
   $("cameras").replaceChildren(...names.map((name) => {
     const row = document.createElement("div"), label = document.createElement("span"), track = document.createElement("div");
     label.textContent = label.title = name;
     for (const video of rows.get(name)) track.append(bar("recorded", beginOf(video), video.duration * 1000));
-    for (const mark of shown) if (mark.video.camera === name) track.append(eventMark(mark));
+    for (const mark of shown) if (rowOf(mark.video) === name) track.append(eventMark(mark));
     row.append(label, track);
     return row;
   }));
@@ -31,6 +36,7 @@ function drawTimeline(videos) {
   }));
   const parts = [];
   if (timed.length && timed.length < videos.length) parts.push(`${plural(videos.length - timed.length, "video")} without a time of day not shown`);
+  if (!timed.length && eventful.length > MOST_VIDEOS) parts.push(`${MOST_VIDEOS} of ${plural(eventful.length, "video")} with events`);
   if (marks.length > MOST_MARKS) parts.push(`the ${MOST_MARKS} highest of ${marks.length} events`);
   $("timeline-note").textContent = parts.length ? `${capital(parts.join("; "))}.` : "";
 
