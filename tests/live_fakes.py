@@ -16,8 +16,12 @@ from anomalycli.media.messages import StreamClip
 def clip(level: float, start: float, n_frames: int = 16, fps: float = 25.0, size: int = 32) -> StreamClip:
     """A clip of one brightness, 0 to 1, taken from `start` on."""
     frames = np.full((2, size, size, 3), round(255 * level), np.uint8)
-    frames[1, 0, 0] = int(start * 7) % 255  # a camera's picture is never quite still
     return StreamClip(frames, start + np.arange(n_frames) / fps, fps, 0)
+
+
+def still_clip(start: float) -> StreamClip:
+    """A clip in which nothing moves, as the decoder's process gives it where that was asked for."""
+    return StreamClip(np.empty((0, 32, 32, 3), np.uint8), start + np.arange(16) / 25, 25.0, 0)
 
 
 class FakeSource:

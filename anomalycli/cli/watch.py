@@ -41,6 +41,13 @@ ABOVE_0 = click.FloatRange(min=0, min_open=True)
         show_default=True,
         help="Seconds after which a file that does not grow counts as complete.",
     ),
+    option(
+        "--still",
+        type=click.Choice(("auto", "off")),
+        default="off",
+        show_default=True,
+        help="auto: clips in which nothing moves take the features of the clip before, and outputs mark them.",
+    ),
 )
 @section(
     "What to print",
@@ -105,7 +112,7 @@ ABOVE_0 = click.FloatRange(min=0, min_open=True)
 )
 @device_options
 @talk_options
-def watch(sources, model, weights, timeout, idle, device, precision, reader, **options) -> None:
+def watch(sources, model, weights, timeout, idle, still, device, precision, reader, **options) -> None:
     """Score SOURCES while they run, and print events.
 
     Events are lines of JSON.
@@ -132,7 +139,7 @@ def watch(sources, model, weights, timeout, idle, device, precision, reader, **o
     found = find_sources(sources, waits)
     if not found and not (config and read_cameras(config)):
         raise UsageError("Name a source, such as rtsp://camera/stream, or cameras in a file.", "config")
-    scorer = Scorer.load(model, device, precision, weights)
+    scorer = Scorer.load(model, device, precision, weights, still=still == "auto")
     rules = Rules(scorer, rule_of(scorer.info.events, options), options["calibrations"], found)
     with contextlib.ExitStack() as stack:
         outputs = outputs_of(options, stack)

@@ -4,10 +4,11 @@ import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 from .database import EventDatabase
 from .messages import message, to_json
-from .sources import FolderSource, Source
+from .sources import FolderSource, Source, Stamp
 from .tracking import Told
 from .watcher import WatchedStream
 from .window import Scores
@@ -36,16 +37,17 @@ class Archive:
             self.database.clean()
 
     def resume(self, source: Source) -> None:
-        """Have a folder go on behind the recording that was scored last, also by an earlier process."""
+        """Have a folder leave out the recordings that are scored, also by an earlier process."""
         if isinstance(source, FolderSource):
             folder = str(source.folder.resolve())
             with self._storing():
-                source.since = self.database.scored_until(folder, source.since)
-            source.scored = partial(self._scored_until, folder)
+                source.since = self.database.watched_since(folder, source.since)
+                source.read = self.database.scored_recordings(folder)
+            source.scored = partial(self._scored, folder)
 
-    def _scored_until(self, folder: str, written: float) -> None:
+    def _scored(self, folder: str, path: Path, stamp: Stamp) -> None:
         with self._storing():
-            self.database.note_scored(folder, written)
+            self.database.note_scored(folder, path.name, stamp)
 
     @contextlib.contextmanager
     def _storing(self) -> Iterator[None]:

@@ -23,6 +23,7 @@ class _Lane:
     """A stream as it is shown. points: time and score that are final; provisional: those that are not."""
 
     stream: WatchedStream
+    recording: str = ""
     points: deque[tuple[float, float]] = field(default_factory=deque)
     provisional: list[tuple[float, float]] = field(default_factory=list)
     open_events: set[str] = field(default_factory=set)
@@ -44,6 +45,9 @@ class Board:
     def scored(self, stream: WatchedStream, scores: Scores) -> None:
         with self._lock:
             lane = self._lane(stream)
+            if lane.recording != stream.recording:  # another clock
+                lane.points.clear()
+                lane.recording = stream.recording
             pairs = [(float(t), float(s)) for t, s in zip(scores.times[::EVERY], scores.scores[::EVERY], strict=True)]
             n_final = -(-scores.n_final // EVERY)
             lane.points.extend(pairs[:n_final])
@@ -141,11 +145,12 @@ METRICS = {
     "connected": ("gauge", "connected", "Whether the stream gives pictures."),
     "frames_total": ("counter", "frames", "Frames decoded."),
     "clips_skipped_total": ("counter", "skipped", "Clips that were not scored because scoring was behind."),
+    "clips_still_total": ("counter", "still_clips", "Clips in which nothing moved, carried over from the one before."),
     "packets_damaged_total": ("counter", "damaged", "Packets that could not be decoded."),
     "reconnects_total": ("counter", "reconnects", "Times that the stream was opened again."),
     "events_total": ("counter", "events", "Events that began."),
     "events_open": ("gauge", "open", "Events that go on."),
-    "lag_seconds": ("gauge", "lag", "Seconds from the newest scored frame to its score."),
+    "lag_seconds": ("gauge", "lag", "Seconds from the newest scored frame of a camera to its score."),
     "score": ("gauge", "score", "The newest score."),
 }
 
@@ -153,6 +158,8 @@ METRICS = {
 def _state(lane: _Lane, now: float) -> dict[str, Any]:
     stream, state = lane.stream, lane.stream.reader.state
     newest = lane.provisional or lane.points
+    if newest and not stream.reader.source.is_live:
+        now = newest[-1][0]
     return {
         "name": stream.name,
         "source": stream.reader.source.shown,
@@ -162,6 +169,8 @@ def _state(lane: _Lane, now: float) -> dict[str, Any]:
         "fps": round(state.fps, 2),
         "frames": state.frames,
         "skipped": state.skipped,
+        "still_clips": state.still,
+        "still": stream.is_still,
         "damaged": state.damaged,
         "reconnects": state.reconnects,
         "lag": round(stream.lag, 2),

@@ -28,6 +28,10 @@ CREATE TABLE events (
 CREATE INDEX events_by_start ON events (start);
 CREATE TABLE outbox (number INTEGER PRIMARY KEY AUTOINCREMENT, target TEXT NOT NULL, body TEXT NOT NULL);
 """
+FOLDERS = (  # scored_until: all recordings that were written until then are scored, or were there before
+    "folders (path TEXT PRIMARY KEY, scored_until REAL NOT NULL)",
+    "recordings (folder TEXT, name TEXT, bytes INTEGER, written REAL, noted REAL, PRIMARY KEY (folder, name))",
+)
 VERDICTS = ("real", "false", "unsure")
 REJOIN = 60.0  # seconds after which an event that the end of the process interrupted does not go on
 CLEAN_EVERY = 3600.0  # seconds
@@ -79,7 +83,8 @@ class EventDatabase:
             raise UsageError(f"{self.path}: {whose}. Choose another file.", "database")
         if not version:
             self._connection.executescript(f"{SCHEMA} PRAGMA user_version = {VERSION};")
-        self._run("CREATE TABLE IF NOT EXISTS folders (path TEXT PRIMARY KEY, scored_until REAL NOT NULL)")
+        for table in FOLDERS:
+            self._run(f"CREATE TABLE IF NOT EXISTS {table}")
         self._connection.execute("PRAGMA synchronous = NORMAL")  # with WAL, safe against the end of the process
 
     def close(self) -> None:
@@ -151,14 +156,19 @@ class EventDatabase:
         """Note the file that shows an event."""
         self._run("UPDATE events SET clip = ? WHERE id = ?", (clip, number))
 
-    def scored_until(self, folder: str, since: float) -> float:
-        """The time of the newest recording of a folder that is scored; `since`, noted now, where none was noted."""
+    def watched_since(self, folder: str, since: float) -> float:
+        """The time until which recordings of a folder are left out; `since`, noted now, where none was noted."""
         self._run("INSERT OR IGNORE INTO folders VALUES (?, ?)", (folder, since))
         return self._run("SELECT scored_until FROM folders WHERE path = ?", (folder,))[0][0]
 
-    def note_scored(self, folder: str, written: float) -> None:
-        """Note that the recordings of a folder that were written until then are scored."""
-        self._run("UPDATE folders SET scored_until = max(scored_until, ?) WHERE path = ?", (written, folder))
+    def scored_recordings(self, folder: str) -> dict[str, tuple[int, float]]:
+        """Size and time of each recording of a folder that is scored, by its name."""
+        rows = self._run("SELECT name, bytes, written FROM recordings WHERE folder = ?", (folder,))
+        return {name: (size, written) for name, size, written in rows}
+
+    def note_scored(self, folder: str, name: str, stamp: tuple[int, float]) -> None:
+        """Note that a recording of this size and time is scored."""
+        self._run("INSERT OR REPLACE INTO recordings VALUES (?, ?, ?, ?, ?)", (folder, name, *stamp, self.now()))
 
     def push(self, target: str, body: str) -> None:
         """Queue a message for a target; beyond MOST_WAITING the oldest ones are dropped."""
@@ -191,6 +201,9 @@ class EventDatabase:
         with self._lock:
             oldest = self.now() - 86_400 * self.retention.days
             self._run("DELETE FROM events WHERE final AND end < ?", (oldest,))
+            forgotten = "SELECT max(written) FROM recordings WHERE folder = path AND noted < ?"
+            self._run(f"UPDATE folders SET scored_until = max(scored_until, coalesce(({forgotten}), 0))", (oldest,))
+            self._run("DELETE FROM recordings WHERE noted < ?", (oldest,))
             while self._bytes() > self.retention.megabytes * 2**20:
                 some = (
                     "SELECT id FROM events WHERE final ORDER BY start LIMIT max(1, (SELECT count(*) FROM events) / 10)"

@@ -21,7 +21,8 @@ class Lines:
             at = clock(scores.times[-1]) if len(scores.times) else None
             newest = None if scores.n_final == len(scores.scores) else round(scores.newest, 5)
             fields = {"kind": "scores", "stream": stream.name, "at": at, "provisional": newest}
-            self.write(to_json(fields | {"first_frame": scores.start, "final": final}))
+            still = {"still": stream.still} if stream.still else {}
+            self.write(to_json(fields | {"first_frame": scores.start, "final": final} | still))
 
     def told(self, stream: WatchedStream, told: Told) -> None:
         more = {}

@@ -39,6 +39,7 @@ class Fault:
 
 
 Message = StreamClip | Recorded | Break | Fault
+Stamp = tuple[int, float]  # size of a file, and when it was written, seconds since 1970
 
 
 class Source(Protocol):
@@ -102,8 +103,9 @@ class StreamSource:
 class FolderSource:
     """A folder that receives recordings: each is read once it is complete, in the order of their times.
 
-    Those that were complete at `since` (seconds since 1970) are left out. `scored` is called with the time of each file
-    once it is scored, or cannot be read.
+    Those that were complete at `since` (seconds since 1970) are left out, and those that are `read` already, by their
+    name: size and time of each. `scored` is called with each file, its size and time once it is scored, or cannot be
+    read.
     """
 
     is_live, lasts = False, True
@@ -120,15 +122,15 @@ class FolderSource:
         self.name, self.folder, self.shown, self.waits = name, folder, str(folder), waits
         self.since = now() if since is None else since
         self.now, self.sleep = now, sleep
-        self.scored: Callable[[float], None] = lambda written: None
-        self.read: dict[Path, tuple[int, float]] = {}  # size and time of those that were read
+        self.scored: Callable[[Path, Stamp], None] = lambda path, stamp: None
+        self.read: dict[str, Stamp] = {}
         self._file: StreamSource | None = None
         self._closed = False
 
     def messages(self, form: ClipFormat) -> Iterator[Message]:
         while not self._closed:
             for path, stamp in self._complete():
-                self.read[path] = stamp
+                self.read[path.name] = stamp
                 yield Break(path.name)
                 self._file = StreamSource(self.name, "growing", str(path), Waits(self.waits.timeout, 0.0))
                 try:
@@ -138,10 +140,10 @@ class FolderSource:
                         yield Fault(str(error))
                 if self._closed:  # perhaps in the middle of it
                     return
-                yield Break(passed=partial(self.scored, stamp[1]))
+                yield Break(passed=partial(self.scored, path, stamp))
             self.sleep(LOOK)
 
-    def _complete(self) -> list[tuple[Path, tuple[int, float]]]:
+    def _complete(self) -> list[tuple[Path, Stamp]]:
         """Recordings that were not read yet and have not grown for a while, the oldest first; size and time of each."""
         try:
             paths = [path for path in self.folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES]
@@ -151,9 +153,8 @@ class FolderSource:
         found = [
             (path, stamp)
             for path, stamp in stamps.items()
-            if self.since < stamp[1] <= self.now() - self.waits.idle and self.read.get(path) != stamp
+            if self.since < stamp[1] <= self.now() - self.waits.idle and self.read.get(path.name) != stamp
         ]
-        self.read = {path: stamp for path, stamp in self.read.items() if path in stamps}
         return sorted(found, key=lambda one: (one[1][1], one[0]))
 
     def record(self, order: dict[str, Any]) -> bool:
@@ -211,7 +212,7 @@ def _host(url: str) -> str:
     return host
 
 
-def _stamp(path: Path) -> tuple[int, float]:
+def _stamp(path: Path) -> Stamp:
     try:
         stat = path.stat()
     except OSError:

@@ -22,7 +22,7 @@ FROZEN = 60.0  # seconds without any change in the picture that are told
 
 @dataclass
 class Waiting:
-    """A clip that waits, or a break. frames: None where the clip is skipped; its times are kept."""
+    """A clip that waits, or a break. frames: None where the clip is skipped or still; its times are kept."""
 
     clip: StreamClip | None = None
     break_: Break | None = None
@@ -38,6 +38,7 @@ class StreamState:
     frames: int = 0
     clips: int = 0
     skipped: int = 0
+    still: int = 0  # clips that took the features of the one before
     damaged: int = 0
     reconnects: int = 0
     fps: float = 0.0
@@ -71,8 +72,7 @@ class StreamReader:
         self._wait = FIRST_WAIT
         self._silences = 0
         self._stride = 1  # of the clips that wait, every so many-th is scored
-        self._picture: np.ndarray | None = None
-        self._still_since: float | None = None
+        self._frozen_since: float | None = None
         self._thread = threading.Thread(target=self._run, daemon=True, name=f"stream {self.name}")
 
     def start(self) -> None:
@@ -153,7 +153,7 @@ class StreamReader:
             self._put(Waiting(break_=message))
             return
         self._note(message)
-        self._put(Waiting(message, frames=message.frames))
+        self._put(Waiting(message, frames=None if message.is_still else message.frames))
 
     def _note(self, clip: StreamClip) -> None:
         state = self.state
@@ -167,22 +167,19 @@ class StreamReader:
         state.clips, state.frames = state.clips + 1, state.frames + len(clip.times)
         state.damaged, state.fps = state.damaged + clip.damaged, clip.fps
         state.last_at = state.lost_at = float(clip.times[-1])
-        self._watch_stillness(clip)
+        self._watch_frozen(clip)
 
-    def _watch_stillness(self, clip: StreamClip) -> None:
+    def _watch_frozen(self, clip: StreamClip) -> None:
         """Say once that the picture does not change at all, not even by noise."""
-        picture = clip.frames[-1]
-        same = self._picture is not None and np.array_equal(picture, self._picture) and not np.ptp(clip.frames, 0).any()
-        self._picture = picture
-        if not same:
-            if self._still_since == -np.inf:
+        if not clip.is_frozen:
+            if self._frozen_since == -np.inf:
                 self.say(f"{self.name}: the picture changes again.")
-            self._still_since = None
-        elif self._still_since is None:
-            self._still_since = float(clip.times[0])
-        elif clip.times[-1] - self._still_since >= FROZEN and self._still_since > 0:
+            self._frozen_since = None
+        elif self._frozen_since is None:
+            self._frozen_since = float(clip.times[0])
+        elif clip.times[-1] - self._frozen_since >= FROZEN and self._frozen_since > 0:
             self.say(f"{self.name}: the picture has not changed for {FROZEN:g} s. The camera may be frozen.")
-            self._still_since = -np.inf
+            self._frozen_since = -np.inf
 
     def _put(self, entry: Waiting) -> None:
         with self._change:

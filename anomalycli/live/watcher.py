@@ -16,6 +16,7 @@ from ..errors import UsageError
 from ..events import EventRule
 from ..extraction.batching import clip_format
 from ..inference import score_bags
+from ..media.messages import StreamClip
 from ..score import Scorer
 from .sources import Source
 from .stream import StreamReader, Waiting
@@ -52,15 +53,33 @@ class WatchedStream:
     recording: str = ""
     picture: np.ndarray | None = None
     scores: Scores | None = None
-    features: np.ndarray | None = None  # of the clip before
+    features: np.ndarray | None = None  # of the last clip that was computed
+    is_fresh: bool = False  # whether that is the last one that was not still
+    n_frames: int = 0  # that were scored in a row
+    still: list[tuple[int, int]] = field(default_factory=list)  # frames of still clips since scores were told last
+    is_still: bool = False  # whether the newest clip is
     last_at: float | None = None  # when the last frame of its window was taken
-    lag: float = 0.0  # seconds from the newest frame that was scored to now
+    lag: float = 0.0  # seconds from the newest frame that was scored to now; 0 of what is read as fast as it can be
     told_behind_at: float = -np.inf
     skipped_before: int = 0
 
     @property
     def name(self) -> str:
         return self.reader.name
+
+    def append(self, clip: StreamClip) -> None:
+        """Add a clip to the window, with the newest features."""
+        assert self.features is not None
+        self.window.add(self.features, clip.times)
+        self.last_at, end = float(clip.times[-1]), self.n_frames + len(clip.times)
+        state = self.reader.state
+        self.is_still = clip.is_still and self.is_fresh
+        if self.is_still:
+            state.still += 1
+            self.still.append((self.n_frames, end))
+        elif clip.is_still:  # the clip that it is like was skipped
+            state.skipped += 1
+        self.n_frames = end
 
     def jpeg(self) -> bytes | None:
         """The newest picture as a JPEG file."""
@@ -197,9 +216,10 @@ class Watcher:
                 self._finish(stream, "the stream was interrupted")
             if entry.frames is not None:
                 stream.features, stream.picture = next(features), entry.frames[-1]
-            if stream.features is not None:  # a clip that is skipped counts as the one before
-                stream.window.add(stream.features, clip.times)
-                stream.last_at = float(clip.times[-1])
+            if not clip.is_still:
+                stream.is_fresh = entry.frames is not None
+            if stream.is_fresh or stream.window.n:  # a clip that is skipped, or still, counts as the one before
+                stream.append(clip)
                 changed[stream.name] = stream
         self._score_heads(list(changed.values()))
 
@@ -222,9 +242,10 @@ class Watcher:
         edges = np.cumsum([len(some) for some in bags])[:-1]
         for stream, some in zip(streams, np.split(scores, edges), strict=True):
             stream.scores = stream.window.take(some)
-            stream.lag = self.clock() - float(stream.scores.times[-1])
+            stream.lag = self.clock() - float(stream.scores.times[-1]) if stream.reader.source.is_live else 0.0
             for listener in self.listeners:
                 listener.scored(stream, stream.scores)
+            stream.still = []
             self._tell(stream, stream.tracker.update(stream.scores, stream.reader.state.fps))
 
     def _look_after(self, stream: WatchedStream) -> None:
@@ -254,7 +275,8 @@ class Watcher:
         self._tell(stream, stream.tracker.finish(reason, stream.reader.state.fps or 25.0))
         stream.tracker = EventTracker(stream.name, stream.tracker.rule)
         stream.window = ScoreWindow(stream.window.length, stream.window.clip_length)
-        stream.scores = stream.features = stream.last_at = None
+        stream.scores = stream.last_at = None
+        stream.n_frames, stream.is_still = 0, False
 
     def _tell(self, stream: WatchedStream, news: list[Told]) -> None:
         for told in news:

@@ -182,7 +182,8 @@ def read_stream(_path: Path, request: dict[str, Any], pulse: Pulse) -> Iterator[
     recorder = Recorder(stream.video, stream.sound, place.kept, pulse.requests) if place.kept else None
     try:
         for clip in stream.clips(recorder):
-            yield {"times": clip.times.tolist(), "fps": clip.fps, "damaged": clip.damaged}, clip.frames
+            head = {"times": clip.times.tolist(), "fps": clip.fps, "damaged": clip.damaged, "frozen": clip.is_frozen}
+            yield head, clip.frames
             yield from recorded(recorder)
     finally:
         if recorder:

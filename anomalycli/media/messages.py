@@ -103,17 +103,23 @@ class StreamPlace:
 
 @dataclass(frozen=True)
 class StreamClip:
-    """One clip of a stream: uint8 (n_taken, height, width, 3), RGB.
+    """One clip of a stream: uint8 (n_taken, height, width, 3), RGB; no frames if it is still and that was asked for.
 
     times: when each of its frames was taken, seconds since 1970, float64 (n_frames,): fewer than the length of a clip
     where the stream or its picture size ended, and the last frame is repeated. fps: frames per second that are stated.
-    damaged: packets in it that could not be decoded.
+    damaged: packets in it that could not be decoded. is_frozen: whether no pixel has changed since the clip before.
     """
 
     frames: np.ndarray
     times: np.ndarray
     fps: float
     damaged: int
+    is_frozen: bool = False
+
+    @property
+    def is_still(self) -> bool:
+        """Whether nothing moves in it that did not in the last clip with frames."""
+        return not len(self.frames)
 
 
 @dataclass(frozen=True)

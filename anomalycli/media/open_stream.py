@@ -25,6 +25,7 @@ PROTOCOLS = "http,https,httpproxy,tls,tcp,udp,rtp,srtp,rtsp,rtsps,rtmp,rtmps,srt
 NETWORK_FORMATS = f"{FORMATS},hls,dash,rtsp,rtp,rtp_mpegts,sdp,aac,mp3"
 ALONE = {"format_whitelist": FORMATS, "protocol_whitelist": ""}  # opens nothing that the stream names
 ANALYSED = 3_000_000  # microseconds of a network stream that are read to find its tracks
+ANALYSED_OF_FILE = 1_000_000  # of a file that grows: what is not written yet is waited for
 DEVICES = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 POLL = 0.1  # seconds between looks at a file that may have grown
 PULSE = 1.0  # seconds of waiting after which the parent hears that this process is alive
@@ -35,7 +36,10 @@ def open_stream(place: StreamPlace, pulse: Callable[[], None]) -> tuple[InputCon
     try:
         if place.kind == "growing":
             file = GrowingFile(Path(place.place), place, pulse)
-            return _open(file, options=ALONE), file
+            soon = {"analyzeduration": str(ANALYSED_OF_FILE)} if place.idle else {}
+            container = _open(file, options=ALONE | soon)
+            file.is_opened()
+            return container, file
         if place.kind == "pipe":
             pipe = Pipe(int(place.place), place, pulse)
             return _open(pipe, options=ALONE), None
@@ -96,7 +100,8 @@ class GrowingFile:
     """A file for FFmpeg that ends only when it has not changed for `idle` seconds.
 
     A demuxer that meets an end in the middle of a packet would lose it. Only one that looks at what comes later meets
-    the present end.
+    the present end. So does that of MPEG-TS where it goes back while it opens the file: it reads on to the end to find
+    out how long the file is now.
     """
 
     def __init__(self, path: Path, place: StreamPlace, pulse: Callable[[], None]):
@@ -105,7 +110,8 @@ class GrowingFile:
             self.file: BinaryIO = path.open("rb", buffering=0)  # type: ignore[assignment]
         except FileNotFoundError as error:
             raise VideoError(f"{place.shown}: there is no such file.") from error
-        self._looks_ahead = False
+        self._is_opening, self._looks_ahead = True, False
+        self._is_transport = False  # MPEG-TS
         self._read_to = 0  # where reading in order has come
         self._stamp: tuple[int, float] | None = None  # size and time of the file when its end was reached
         self._since = 0.0  # since when they are these, on the monotonic clock
@@ -115,6 +121,8 @@ class GrowingFile:
         while not (data := self.file.read(size)) and not (self._looks_ahead or self.is_complete()):
             self.pulse()
             time.sleep(POLL)
+        if self._read_to == 0:
+            self._is_transport = data[:1] == b"G"
         if not self._looks_ahead:
             self._read_to = max(self._read_to, self.file.tell())
         return data
@@ -133,7 +141,13 @@ class GrowingFile:
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         after = self.file.seek(offset, whence)
         self._looks_ahead = after > self._read_to  # not a return from a look at the end, which asks for the length
+        self._looks_ahead |= self._is_opening and self._is_transport and after < self._read_to
         return after
+
+    def is_opened(self) -> None:
+        """Note that the demuxer knows what it is, and reads in order from now on."""
+        self._is_opening = False
+        self._looks_ahead = self.file.tell() > self._read_to
 
     def tell(self) -> int:
         return self.file.tell()

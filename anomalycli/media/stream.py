@@ -15,6 +15,7 @@ from .demuxer import frames_of
 from .messages import ClipFormat, StreamClip, StreamPlace
 from .open_stream import GrowingFile, open_stream, reason
 from .picture import Scaler, scaled_size, swaps_sides, turning
+from .still import StillClips
 from .video import frame_rate
 
 STEP = 2.0  # seconds by which the system's clock may move away from a steady one before it counts as set anew
@@ -38,6 +39,7 @@ class Stream:
         except VideoError:
             self.container.close()
             raise
+        self.video.codec_context.thread_count = 1  # streams share the cores; more threads cost each a sixth more
         self.fps = frame_rate(self.container, self.video)
         self.sound = self.container.streams.best("audio")
         self.damaged = 0  # packets since the last clip
@@ -48,21 +50,21 @@ class Stream:
 
         Raises VideoError if the stream breaks, or gives no picture.
         """
-        shape = self.video.sample_aspect_ratio
+        shape, finish = self.video.sample_aspect_ratio, _Finish(self.form)
         clip, n_clips = _Clip(self.form, shape), 0
         try:
             for frame, taken_at in self._frames(on_packet):
                 if clip.n_frames and not clip.takes(frame):
-                    yield clip.done(self.fps, self._damage())
+                    yield finish(clip, self.fps, self._damage())
                     n_clips += 1
                     clip = _Clip(self.form, shape)
                 clip.add(frame, taken_at)
                 if clip.n_frames == self.form.length:
-                    yield clip.done(self.fps, self._damage())
+                    yield finish(clip, self.fps, self._damage())
                     n_clips += 1
                     clip = _Clip(self.form, shape, clip)
             if clip.n_frames:
-                yield clip.done(self.fps, self._damage())
+                yield finish(clip, self.fps, self._damage())
                 n_clips += 1
         finally:
             self.container.close()
@@ -148,12 +150,28 @@ class _Clip:
         self.times.append(taken_at)
         self.last = frame
 
-    def done(self, fps: float, damaged: int) -> StreamClip:
-        """The clip; where it is not full, its last frame is repeated."""
+    def filled(self) -> np.ndarray:
+        """The frames that are taken; where the clip is not full, its last frame is repeated."""
         if self.given < len(self.taken):
             assert self.scaler
             self.frames[self.given :] = self.scaler(self.last)
-        return StreamClip(self.frames, np.array(self.times), fps, damaged)
+        return self.frames
+
+
+class _Finish:
+    """Makes messages of the clips of a stream, one after another."""
+
+    def __init__(self, form: ClipFormat):
+        self.still = StillClips() if form.still else None
+        self.last: np.ndarray | None = None  # the last picture of the clip before
+
+    def __call__(self, clip: _Clip, fps: float, damaged: int) -> StreamClip:
+        frames = clip.filled()
+        is_frozen = self.last is not None and all(np.array_equal(frame, self.last) for frame in frames)
+        self.last = frames[-1]
+        if self.still and self.still(frames):
+            frames = frames[:0]
+        return StreamClip(frames, np.array(clip.times), fps, damaged, is_frozen)
 
 
 class WallClock:

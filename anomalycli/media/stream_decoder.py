@@ -38,7 +38,7 @@ class StreamDecoder(Decoder):
                     continue
                 if array is None:
                     break
-                yield StreamClip(array, np.array(head["times"]), head["fps"], head["damaged"])
+                yield StreamClip(array, np.array(head["times"]), head["fps"], head["damaged"], head["frozen"])
         except _Lost as lost:
             raise VideoError(f"{self.place.shown}: {lost}.") from lost
         finally:

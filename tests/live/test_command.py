@@ -52,6 +52,14 @@ def test_watch_prints_scores_that_are_provisional_and_then_final(call, model, tm
     assert len(final) == 260 and np.abs(np.array(final) - offline).max() < 1e-3
 
 
+def test_watch_marks_what_is_carried_over_if_that_is_wanted(call, model, tmp_path):
+    write_stream(tmp_path / "yard.ts", 16 * 8, lambda i: 100)
+    words = ("watch", "yard.ts", "--model", model, "--idle", 0, "--scores", "--threshold", 1)
+    marks = [tuple(mark) for line in lines(call(*words, "--still", "auto").stdout) for mark in line.get("still", [])]
+    assert marks == [(16 * number, 16 * number + 16) for number in range(4, 8)]
+    assert "still" not in call(*words).stdout
+
+
 def test_what_cannot_be_watched_is_said_before_any_work(call, tmp_path):
     assert "no such file or folder" in call("watch", "nowhere.ts", code=2).stderr
     assert "URLs of ftp are not read" in call("watch", "ftp://a:secret@host/x", code=2).stderr

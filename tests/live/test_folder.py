@@ -68,6 +68,51 @@ def test_events_end_with_their_recording_and_a_restart_goes_on_behind_it(tmp_pat
     assert recordings == {"a.mp4", "b.mp4", "c.mp4"}
 
 
+def test_of_two_recordings_of_the_same_time_a_kill_between_them_loses_none(tmp_path, scorer):
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    with contextlib.closing(EventDatabase(tmp_path / "events.db")) as database:
+        watch(scorer, folder, database, NOW)
+        for name in ("a.mp4", "b.mp4"):
+            write(folder / name, NOW + 5)
+        source = FolderSource("yard", folder, Waits(idle=10), now=lambda: NOW + 100)
+        Archive(database, print).resume(source)
+        for message in source.messages(None):
+            if isinstance(message, Break) and message.passed:
+                message.passed()  # and then the process is killed
+                break
+    with contextlib.closing(EventDatabase(tmp_path / "events.db")) as database:
+        assert list(watch(scorer, folder, database, NOW + 100).frames) == ["b.mp4"]
+        write(folder / "a.mp4", NOW + 150)
+        assert list(watch(scorer, folder, database, NOW + 300).frames) == ["a.mp4"], "it was written again"
+
+
+def test_what_an_earlier_version_noted_of_a_folder_still_counts(tmp_path, scorer):
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    with contextlib.closing(EventDatabase(tmp_path / "events.db")) as database:
+        database._run("DROP TABLE recordings")
+        database._run("INSERT INTO folders VALUES (?, ?)", (str(folder.resolve()), NOW + 50))
+    write(folder / "a.mp4", NOW + 50)
+    write(folder / "b.mp4", NOW + 60)
+    with contextlib.closing(EventDatabase(tmp_path / "events.db")) as database:
+        assert list(watch(scorer, folder, database, NOW + 100).frames) == ["b.mp4"]
+
+
+def test_what_is_noted_of_recordings_is_forgotten_with_their_events_and_they_stay_scored(tmp_path, scorer):
+    folder, now = tmp_path / "recordings", [NOW]
+    folder.mkdir()
+    with contextlib.closing(EventDatabase(tmp_path / "events.db", now=lambda: now[0])) as database:
+        watch(scorer, folder, database, NOW)
+        write(folder / "a.mp4", NOW + 5)
+        assert list(watch(scorer, folder, database, NOW + 100).frames) == ["a.mp4"]
+        now[0] += 91 * 86_400
+        database.clean()
+        assert database.scored_recordings(str(folder.resolve())) == {}
+        write(folder / "b.mp4", now[0])
+        assert list(watch(scorer, folder, database, now[0] + 100).frames) == ["b.mp4"]
+
+
 def test_a_recording_that_was_being_scored_is_scored_again(tmp_path, scorer):
     folder = tmp_path / "recordings"
     folder.mkdir()

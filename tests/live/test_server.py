@@ -14,6 +14,7 @@ from anomalycli.live.archive import Archive
 from anomalycli.live.board import Board
 from anomalycli.live.database import EventDatabase
 from anomalycli.live.server import LiveServer
+from anomalycli.live.sources import Break
 from anomalycli.live.watcher import Watcher
 
 pytest.importorskip("uvicorn")
@@ -61,6 +62,15 @@ def state(server) -> dict:
     line = connection.getresponse().readline()
     connection.close()
     return json.loads(line.removeprefix(b"data: "))
+
+
+def test_curves_of_recordings_are_on_their_own_clock(scorer):
+    hours = [clip(level, START - 7200 + 0.64 * number) for number, level in enumerate(LOUD)]
+    before = [clip(0.2, START - 9000 + 0.64 * number) for number in range(5)]
+    folder = FakeSource("yard", Break("a.mp4"), *before, Break("b.mp4"), *hours)
+    _, yard = watched(scorer, sources=[folder]).streams()
+    assert (yard["lag"], yard["ago"][-1]) == (0, 0) and yard["ago"][0] == pytest.approx(21 * 0.64, abs=1)
+    assert yard["ago"] == sorted(yard["ago"], reverse=True) and len(yard["curve"]) == pytest.approx(21, abs=2)
 
 
 def test_the_page_shows_streams_events_and_pictures(scorer, tmp_path):

@@ -1,6 +1,7 @@
 """Streams from real files and real servers, read in the decoder's process."""
 
 import contextlib
+import dataclasses
 import os
 import socket
 import threading
@@ -93,6 +94,21 @@ def test_a_file_that_grows_is_read_to_its_end_with_the_frames_that_it_has_offlin
     assert same(clips, whole) and not growth.pieces
     times = np.concatenate([clip.times for clip in clips])
     assert np.diff(times) == pytest.approx(1 / 25, abs=2e-3)
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".mkv", ".flv"])
+def test_a_file_that_grows_gives_its_first_clip_after_little_of_it(tmp_path, monkeypatch, suffix):
+    whole, growing = write_stream(tmp_path / f"whole{suffix}", 500), tmp_path / f"growing{suffix}"
+    content = whole.read_bytes()
+    growing.touch()
+    os.utime(growing, (START, START))
+    piece = len(content) // 100  # a fifth of a second
+    growth = Growth(growing, [content[at : at + piece] for at in range(0, len(content), piece)])
+    monkeypatch.setattr(open_stream, "time", growth)
+    clips = stream.Stream(StreamPlace("growing", str(growing), "gate", idle=10.0), FORM, lambda: None).clips()
+    next(clips)
+    assert growing.stat().st_size / len(content) * 20 < 2.5, "seconds that were written until then"
+    clips.close()
 
 
 def test_a_file_is_complete_once_it_has_not_grown_for_a_while(tmp_path, monkeypatch):
@@ -248,6 +264,25 @@ def test_sound_alone_is_a_sentence(tmp_path):
         read(StreamSource("gate", "growing", str(path), FAST))
 
 
+def test_clips_in_which_nothing_moves_come_without_frames_and_frozen_ones_are_told(tmp_path):
+    path, rng = tmp_path / "idle.mkv", np.random.default_rng(0)
+    scene = rng.integers(40, 200, (48, 64, 1)).repeat(3, 2)
+    with av.open(str(path), "w") as out:
+        video = out.add_stream("ffv1", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "bgr0"
+        for i in range(16 * 12):
+            noise = rng.integers(-2, 3, scene.shape) if i < 16 * 9 else 0
+            picture = (scene + noise).astype(np.uint8)
+            picture[20:40, 20:40] = 255 if 16 * 6 <= i < 16 * 7 else picture[20:40, 20:40]
+            out.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        out.mux(video.encode())
+    source = StreamSource("gate", "growing", str(path), Waits(idle=0.0))
+    clips = list(source.messages(dataclasses.replace(FORM, still=True)))
+    assert [clip.is_still for clip in clips] == [False] * 4 + [True] * 2 + [False] * 2 + [True] * 4
+    assert [clip.is_frozen for clip in clips] == [False] * 10 + [True] * 2
+    assert not any(clip.is_still for clip in read(StreamSource("gate", "growing", str(path), Waits(idle=0.0))))
+
+
 def test_a_pipe(tmp_path):
     path = write_stream(tmp_path / "clip.ts")
     out, into = os.pipe()
@@ -295,7 +330,7 @@ def test_a_folder_gives_each_recording_once_it_is_complete(tmp_path, scorer):
     while not source._closed or reader.has_waiting:
         watcher.step()
     watcher.close()
-    assert sorted(path.name for path in source.read) == ["a.mp4", "b.mkv", "broken.mp4"]
+    assert sorted(source.read) == ["a.mp4", "b.mkv", "broken.mp4"]
     assert {name: len(scores) for name, scores in heard.frames.items()} == {"a.mp4": 40, "b.mkv": 20}
     assert "broken.mp4" in said[0] and "not a video" in said[0]
 

@@ -3,8 +3,9 @@
 import dataclasses
 import threading
 
+import numpy as np
 import pytest
-from live_fakes import FakeSource, Heard, clip
+from live_fakes import FakeSource, Heard, clip, still_clip
 
 from anomalycli.cli.watch import tell
 from anomalycli.errors import UsageError, VideoError
@@ -172,9 +173,8 @@ def test_a_file_is_never_skipped_however_slow_scoring_is(scorer):
 
 def test_a_picture_that_does_not_change_is_told_once():
     said = []
-    still = [clip(0.5, START) for _ in range(150)]
-    still = [type(one)(one.frames[[0, 0]], one.times + 0.64 * i, 25.0, 0) for i, one in enumerate(still)]
-    source = FakeSource("gate", *still, clip(0.6, START + 100), is_live=True)
+    frozen = [dataclasses.replace(one, is_frozen=True) for one in clips([0.5] * 150)]
+    source = FakeSource("gate", *frozen, clip(0.6, START + 100), is_live=True)
     reader = StreamReader(source, FORM, said.append, threading.Event())
     reader.start()
     reader._thread.join(100)
@@ -182,6 +182,56 @@ def test_a_picture_that_does_not_change_is_told_once():
         "gate: the picture has not changed for 60 s. The camera may be frozen.",
         "gate: the picture changes again.",
     ]
+
+
+def test_still_clips_take_the_features_of_the_clip_before_and_are_marked(scorer):
+    class Marked(Heard):
+        def scored(self, stream, scores):
+            super().scored(stream, scores)
+            marks.extend(stream.still)
+
+    marks, levels = [], [0.2] * 5 + [0.9] * 4 + [0.2] * 12
+    moving = clips(levels)
+    still = [still_clip(one.times[0]) if number in (2, 3, 7, 8, 15) else one for number, one in enumerate(moving)]
+    reference, _ = watch(scorer, FakeSource("gate", *moving))
+    heard, watcher = Marked(), None
+    watcher = Watcher(scorer, [heard])
+    state = watcher.add(FakeSource("gate", *still)).reader.state
+    watcher.run()
+    assert np.array_equal(heard.frames["gate"], reference.frames["gate"])
+    assert marks == [(16 * number, 16 * number + 16) for number in (2, 3, 7, 8, 15)]
+    assert (state.still, state.skipped) == (5, 0)
+
+
+def test_still_clips_like_a_clip_that_was_skipped_count_as_skipped_too(scorer):
+    source = FakeSource("gate", *clips([0.2] * 100), still_clip(START + 64), is_live=True)
+    heard, said = Heard(), []
+    watcher = Watcher(scorer, [heard], say=said.append, clock=lambda: START + 64)
+    reader = watcher.add(source).reader
+    reader._thread.join(100)
+    assert reader._waiting[-2].frames is None, "the clip that the still one is like"
+    skipped = sum(entry.frames is None for entry in reader._waiting)
+    watcher.run()
+    assert (reader.state.still, reader.state.skipped) == (0, skipped) and len(heard.frames["gate"]) == 1616
+
+
+def test_after_a_gap_still_clips_are_scored_on(scorer):
+    source = FakeSource("gate", *clips([0.2] * 4), *(still_clip(START + 600 + 0.64 * number) for number in range(3)))
+    ends = []
+    heard = Heard()
+    heard.scored = lambda stream, scores: ends.append((scores.start + len(scores.scores), scores.times[-1]))
+    watcher = Watcher(scorer, [heard])
+    watcher.add(source)
+    watcher.run()
+    assert ends[-1] == (48, pytest.approx(START + 600 + 47 / 25))
+
+
+def test_what_is_read_as_fast_as_possible_is_never_late(scorer):
+    watcher = Watcher(scorer, [], clock=lambda: START + 5000)
+    file = watcher.add(FakeSource("file", *clips(LOUD)))
+    camera = watcher.add(FakeSource("gate", *clips(LOUD), is_live=True))
+    watcher.run()
+    assert file.lag == 0 and camera.lag == pytest.approx(5000 - len(LOUD) * 0.64, abs=0.1)
 
 
 def test_another_picture_size_in_the_middle_is_scored_on(scorer):
