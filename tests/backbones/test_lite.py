@@ -2,14 +2,17 @@
 
 import importlib.metadata
 import importlib.util
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 from helpers import real_film
+from torch import nn
 
 from anomalycli.backbones import Extractor, int8
-from anomalycli.backbones.lite import WEIGHTS, Lite
+from anomalycli.backbones.lite import WEIGHTS, EfficientNetLite0, Lite
+from anomalycli.backbones.speed import can_fuse, fuse_relu6
 from anomalycli.errors import AnomalyError
 from anomalycli.extraction.local_engine import extract_video
 from anomalycli.media.video import Video
@@ -80,6 +83,52 @@ def test_a_clip_has_the_same_features_whatever_it_is_computed_with(clip):
     alone = np.concatenate([extractor([one]) for one in small])
     assert np.array_equal(extractor(small), alone)
     assert np.array_equal(extractor(small[::-1])[::-1], alone)
+
+
+@pytest.fixture
+def threads():
+    """Sets torch's number of threads, until the test ends."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_a_clip_has_the_same_features_on_any_number_of_threads(clip, threads):
+    extractor = Extractor("lite", "cpu", "bf16", 96)
+    small = [np.ascontiguousarray(np.roll(clip, shift, 2)[:, ::2, ::2]) for shift in range(0, 50, 10)]
+    threads(1)
+    alone = extractor(small)
+    threads(3)
+    assert np.array_equal(extractor(small), alone)
+    with ThreadPoolExecutor(1) as pool:
+        assert torch.get_num_threads() == pool.submit(torch.get_num_threads).result() == 3
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_fused_convolutions_give_the_same_numbers(dtype, monkeypatch):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 16, 3, 2), nn.Identity(), nn.ReLU6(), nn.Conv2d(16, 16, 3, groups=16), nn.ReLU6())
+    net = net.to(dtype, memory_format=torch.channels_last)
+    x = (20 * torch.randn(2, 3, 33, 33)).to(dtype, memory_format=torch.channels_last)
+    with torch.inference_mode():
+        plain = net(x)
+        fuse_relu6(net, dtype)
+        assert torch.equal(net(x), plain)
+        assert any(isinstance(layer, nn.ReLU6) for layer in net) is not can_fuse(dtype)
+
+
+def test_padding_early_changes_nothing():
+    net = EfficientNetLite0().eval()
+    for norm in (layer for layer in net.modules() if isinstance(layer, nn.BatchNorm2d)):
+        nn.init.normal_(norm.bias)  # so that the margins would not stay zero
+    x = torch.randn(1, 3, 64, 96)
+    with torch.inference_mode():
+        plain = net(x)
+        for block in net.blocks:
+            block.pad_early()
+        assert sum(block.pads_early for block in net.blocks) == 4
+        for one, other in zip(net(x), plain, strict=True):
+            torch.testing.assert_close(one, other)
 
 
 def test_a_figure_three_pixels_high_in_the_corner_changes_the_features(fp32, make_video):
