@@ -69,11 +69,13 @@ class Heard:
         return [told.kind for told in self.news if told.event.stream == name]
 
 
-def write_stream(path: Path, n_frames: int = 150, level=lambda i: i * 3 % 256, form: str | None = None) -> Path:
+def write_stream(
+    path: Path, n_frames: int = 150, level=lambda i: i * 3 % 256, form: str | None = None, rate=25
+) -> Path:
     """A small video with noise on each frame, brightness by `level`; its format by the path's suffix, or `form`."""
     rng = np.random.default_rng(0)
     with av.open(str(path), "w", format=form) as out:
-        stream = out.add_stream("libx264", rate=25, options={"g": "10", "preset": "ultrafast"})
+        stream = out.add_stream("libx264", rate=rate, options={"g": "10", "preset": "ultrafast"})
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         for i in range(n_frames):
             picture = np.clip(level(i) + rng.integers(-20, 20, (48, 64, 3)), 0, 255).astype(np.uint8)

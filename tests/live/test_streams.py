@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 import time
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from live_fakes import Heard, serve, write_stream
 
 from anomalycli.errors import VideoError
+from anomalycli.events import EventRule
 from anomalycli.live.sources import FolderSource, StreamSource, Waits, make_source
 from anomalycli.live.watcher import Watcher
 from anomalycli.media import open_stream, stream, stream_decoder
@@ -251,8 +253,67 @@ def test_no_such_host_nothing_there_and_silence_are_sentences(monkeypatch):
         stopped.set()
 
 
+@pytest.mark.parametrize("rate", [Fraction(1, 60), 120])
+def test_streams_of_other_frame_rates_are_scored_as_score_does(tmp_path, scorer, rate):
+    path = write_stream(tmp_path / "clip.mkv", 16 * 21 + 5, lambda i: 200 if 90 < i < 160 else 60, rate=rate)
+    heard, times = Heard(), []
+    heard.scored = lambda stream, scores: (Heard.scored(heard, stream, scores), times.append(scores.times))
+    watcher = Watcher(scorer, [heard], rule=EventRule(0.6, 0.4, float(8 / rate), float(8 / rate)))
+    watcher.add(StreamSource("gate", "growing", str(path), Waits(idle=0.0)))
+    watcher.run()
+    expected = scorer.score(path, "window")
+    assert expected.fps == pytest.approx(float(rate))
+    assert heard.frames["gate"] == pytest.approx(expected.scores, abs=1e-3)
+    assert all(np.diff(some) == pytest.approx(float(1 / rate), abs=2e-3) for some in times)
+    assert [told.kind for told in heard.news][-2:] == ["end", "final"]
+
+
+def test_faulty_streams_are_sentences_and_the_others_are_scored(tmp_path, scorer):
+    write_sound(tmp_path / "sound.ts")
+    (tmp_path / "empty.ts").touch()
+    path = write_stream(tmp_path / "clip.ts")
+    said, heard, once = [], Heard(), threading.Event()
+
+    def pause(_seconds):  # each stream is opened once
+        return once.wait(PATIENCE)
+
+    with serve(refuse(401)) as address:
+        words = {
+            "gate": f"http://admin:secret@{address}/live",
+            "yard": f"http://{'x' * 64}/live",
+            "hall": str(tmp_path / "sound.ts"),
+            "shed": str(tmp_path / "empty.ts"),
+            "door": str(path),
+        }
+        watcher = Watcher(scorer, [heard], say=said.append, pause=pause)
+        readers = {
+            name: watcher.add(make_source(word, Waits(PATIENCE, 0.0), name)).reader for name, word in words.items()
+        }
+        while not all(reader.state.is_over or reader.state.fault for reader in readers.values()) or any(
+            reader.has_waiting for reader in readers.values()
+        ):
+            watcher.step()
+        once.set()
+        watcher.close()
+    assert heard.frames.keys() == {"door"} and len(heard.frames["door"]) == 150
+    for name, fault in {
+        "gate": "password is wrong",
+        "yard": "no host",
+        "hall": "no picture",
+        "shed": "not a video",
+    }.items():
+        assert [sentence for sentence in said if sentence.startswith(name) and fault in sentence], said
+    assert "secret" not in " ".join(said)
+
+
 def test_sound_alone_is_a_sentence(tmp_path):
-    path = tmp_path / "sound.ts"
+    path = write_sound(tmp_path / "sound.ts")
+    with pytest.raises(VideoError, match="no picture, only other tracks"):
+        read(StreamSource("gate", "growing", str(path), FAST))
+
+
+def write_sound(path: Path) -> Path:
+    """A file of sound alone."""
     with av.open(str(path), "w") as out:
         stream = out.add_stream("mp2", rate=16000)
         for i in range(40):
@@ -260,8 +321,7 @@ def test_sound_alone_is_a_sentence(tmp_path):
             frame.rate, frame.pts = 16000, i * 1152
             out.mux(stream.encode(frame))
         out.mux(stream.encode())
-    with pytest.raises(VideoError, match="no picture, only other tracks"):
-        read(StreamSource("gate", "growing", str(path), FAST))
+    return path
 
 
 def test_clips_in_which_nothing_moves_come_without_frames_and_frozen_ones_are_told(tmp_path):
