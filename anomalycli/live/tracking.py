@@ -57,7 +57,10 @@ class _Known:
 
 @dataclass
 class EventTracker:
-    """The events of one stream. `before`: one that a restart interrupted and that may go on, or None."""
+    """The events of one stream.
+
+    `before` is one that a restart interrupted, or None: it goes on if the first scores do not show its end.
+    """
 
     stream: str
     rule: EventRule
@@ -66,6 +69,7 @@ class EventTracker:
     _base: int = 0  # number of the first frame that is kept
     _scores: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
     _times: np.ndarray = field(default_factory=lambda: np.empty(0))
+    _begin: float = np.inf  # when its first frame was taken
 
     @property
     def is_open(self) -> bool:
@@ -75,6 +79,7 @@ class EventTracker:
     def update(self, scores: Scores, fps: float) -> list[Told]:
         """What is new by these scores, which replace those that were not final."""
         kept = scores.start - self._base
+        self._begin = min(self._begin, float(scores.times[0]))
         self._scores = np.concatenate((self._scores[:kept], scores.scores))
         self._times = np.concatenate((self._times[:kept], scores.times))
         n_final = kept + scores.n_final
@@ -91,10 +96,7 @@ class EventTracker:
         return news + self._finish(reason, start=len(self._scores))
 
     def _finish(self, reason: str | None, start: int) -> list[Told]:
-        news = []
-        if self.before:
-            news.append(Told("final", replace(self.before, is_open=False, is_final=True, reason="interrupted")))
-            self.before = None
+        news = self._give_up_before()
         for known in self._known:
             if known.event.is_open:
                 known.event = replace(known.event, is_open=False, reason=reason)
@@ -119,9 +121,8 @@ class EventTracker:
                 news += self._changes(known, edges)
                 if self._is_settled(known, edges, n_final):
                     news.append(self._final(known))
-        if self.before and edges[n_final] > self.before.end + self.rule.gap:
-            news.append(Told("final", replace(self.before, is_open=False, is_final=True, reason="interrupted")))
-            self.before = None
+        if self.before and edges[n_final] > max(self.before.end, self._begin) + self.rule.gap:
+            news += self._give_up_before()
         return news
 
     def _match(self, event: Event, edges: np.ndarray) -> list[Told]:
@@ -138,13 +139,21 @@ class EventTracker:
                 known.first, known.last, known.is_found = first, last, True
                 return []
         number, since = secrets.token_hex(8), np.inf
-        if self.before:
+        news: list[Told] = []
+        if self.before and start <= max(self.before.end, self._begin) + self.rule.gap:
             number, since, self.before = self.before.id, self.before.start, None
+        elif self.before:
+            news = self._give_up_before()
         new = LiveEvent(number, self.stream, min(since, start), end, peak, event.score)
         self._known.append(_Known(new, first, last, told=new, since=since))
         if not is_open:
             self._known[-1].event = replace(new, is_open=False)
-        return [Told("start", new)]
+        return [*news, Told("start", new)]
+
+    def _give_up_before(self) -> list[Told]:
+        """The event before the restart has ended."""
+        before, self.before = self.before, None
+        return [Told("final", replace(before, is_open=False, is_final=True, reason="interrupted"))] if before else []
 
     def _changes(self, known: _Known, edges: np.ndarray) -> list[Told]:
         event, told = known.event, known.told

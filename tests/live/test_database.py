@@ -76,19 +76,26 @@ def test_an_event_that_a_kill_interrupted_goes_on_under_its_id_or_is_ended(tmp_p
         database.put(event("before", NOW - 4000))
         database.put(event("now", NOW))
         database.put(event("yard", NOW, stream="yard"))
+        database.put(event("shed", NOW, stream="shed"))
     with contextlib.closing(EventDatabase(path, now=lambda: begin)) as database:
         unfinished = database.unfinished()
-        assert {stream: one.id for stream, one in unfinished.items()} == {"gate": "now", "yard": "yard"}
+        assert {stream: one.id for stream, one in unfinished.items()} == {"gate": "now", "yard": "yard", "shed": "shed"}
         watcher = Watcher(scorer, [Archive(database, print)], clock=lambda: begin)
-        levels = {"gate": [0.2] * 3 + [0.9] * 3 + [0.2] * 20, "yard": [0.2] * 30}
+        levels = {
+            "gate": [0.9] * 3 + [0.2] * 20,
+            "yard": [0.2] * 30,
+            "shed": [0.2] * 4 + [0.9] * 3 + [0.2] * 20,  # another event, soon
+        }
         for name, some in levels.items():
             clips = [clip(level, begin + 0.64 * number) for number, level in enumerate(some)]
             watcher.add(FakeSource(name, *clips), before=unfinished[name])
         watcher.run()
         stored = {one["id"]: one for one in database.events() if one["confirmed"]}
-    assert stored["before"]["reason"] == stored["yard"]["reason"] == "interrupted"
-    assert stored["now"]["start"] == clock(NOW) and stored["now"]["end"] > clock(begin + 3 * 0.64)
-    assert set(stored) == {"before", "now", "yard"}
+    assert {stored[name]["reason"] for name in ("before", "yard", "shed")} == {"interrupted"}
+    assert stored["now"]["start"] == clock(NOW) and stored["now"]["end"] > clock(begin + 0.64)
+    assert stored["shed"]["end"] == clock(NOW + 5)
+    (another,) = set(stored) - {"before", "now", "yard", "shed"}
+    assert stored[another]["stream"] == "shed" and stored[another]["start"] > clock(begin + 1.28)
     assert all(one["final"] and not one["open"] for one in stored.values())
 
 
