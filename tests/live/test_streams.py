@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import socket
+import sys
 import threading
 import time
 from fractions import Fraction
@@ -341,6 +342,24 @@ def test_clips_in_which_nothing_moves_come_without_frames_and_frozen_ones_are_to
     assert [clip.is_still for clip in clips] == [False] * 4 + [True] * 2 + [False] * 2 + [True] * 4
     assert [clip.is_frozen for clip in clips] == [False] * 10 + [True] * 2
     assert not any(clip.is_still for clip in read(StreamSource("gate", "growing", str(path), Waits(idle=0.0))))
+
+
+def test_a_device_is_read_as_ffmpeg_reads_devices(monkeypatch):
+    """FFmpeg's test picture stands in for a webcam: it is a device too, without a file or a network."""
+    if "lavfi" not in av.formats_available:
+        pytest.skip("FFmpeg was built without its virtual device")
+    monkeypatch.setattr(open_stream, "DEVICES", {sys.platform: "lavfi"})
+    place = StreamPlace("device", "testsrc=size=64x48:rate=25", "webcam")
+    reading = stream.Stream(place, FORM, lambda: None).clips()
+    clips = list(islice(reading, 3))
+    reading.close()
+    assert [clip.frames.shape for clip in clips] == [(2, 32, 48, 3)] * 3
+    assert not np.array_equal(clips[0].frames, clips[2].frames)
+
+
+def test_a_webcam_that_is_not_there_is_a_sentence():
+    with pytest.raises(VideoError, match=r"video99 \(/dev/video99\): it cannot be read"):
+        read(make_source("/dev/video99", FAST))
 
 
 def test_a_pipe(tmp_path):

@@ -1,10 +1,13 @@
 """Streams from sources without a camera, scored and told of."""
 
+import contextlib
 import dataclasses
+import os
 import threading
 
 import numpy as np
 import pytest
+import torch
 from live_fakes import FakeSource, Heard, clip, still_clip
 
 from anomalycli.cli.watch import tell
@@ -238,6 +241,17 @@ def test_another_picture_size_in_the_middle_is_scored_on(scorer):
     source = FakeSource("gate", *clips([0.2] * 4), clip(0.2, START + 4 * 0.64, 7, size=64), *clips([0.2], START + 3.2))
     heard, said = watch(scorer, source)
     assert len(heard.frames["gate"]) == 16 * 5 + 7 and said == []
+
+
+def test_cores_are_shared_between_the_network_and_the_decoders(scorer, monkeypatch):
+    threads = []
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    with contextlib.closing(Watcher(scorer, [])) as watcher:
+        for number in range(20):
+            watcher.add(FakeSource(str(number)))
+    assert threads == [4] * 3 + [3] * 4 + [2] * 4 + [1] * 9
 
 
 def test_a_model_that_needs_sound_is_refused(scorer):
