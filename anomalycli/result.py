@@ -28,6 +28,7 @@ class Result:
     recorded, None where nothing says it; `moment` gives the time of day of a frame. calibration: what
     the thresholds come from, if one was given; `once_in` says how often normal footage reaches a score. still:
     half-open intervals of frames in which nothing moved, so that their features are those of an earlier clip.
+    interpolated: those of clips that were not computed, so that their features lie between those of others.
     """
 
     path: Path
@@ -42,6 +43,7 @@ class Result:
     start: RecordingStart | None = None
     calibration: Calibration | None = None
     still: Sequence[tuple[int, int]] = ()
+    interpolated: Sequence[tuple[int, int]] = ()
 
     @cached_property
     def edges(self) -> np.ndarray:

@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from .device import pick_device
 from .errors import StorageError, UsageError
 from .events import EventRule, find_events
 from .extraction.job import calibrate
-from .extraction.local_engine import OnClips, extract_video, kept_features
+from .extraction.local_engine import OnClips, extract_video, kept_features, refine_video
+from .extraction.stride import rising
 from .features.files import PUBLISHED, SUFFIX, Features, load_features
 from .features.score_cache import VideoScores, load_scores, scores_beside
+from .features.stride import with_only
 from .inference import score_clips, score_windows
 from .media.decoder import Decoder
 from .media.start_time import StartRule
@@ -28,6 +31,25 @@ from .segments import pool, spread
 log = logging.getLogger(__name__)
 MODES = ("auto", "video", "window")
 LONG = 3  # clips per segment beyond which `auto` takes windows: at 64 segments and 25 fps, two minutes
+
+
+@dataclass(frozen=True)
+class Skip:
+    """Clips of videos that the network is not run on; a result says which.
+
+    still: those in which nothing moves take the features of the last one that was computed (`media.still`). every: only
+    clips number 0, N, 2 N and so on are computed, and then those between where scores rise (`extraction.stride`). The
+    features of the others are interpolated.
+
+    Raises UsageError where `every` is less than 1.
+    """
+
+    still: bool = False
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise UsageError(f"Clips are taken every 1 or more, not every {self.every}.", "every")
 
 
 class Scorer:
@@ -41,7 +63,7 @@ class Scorer:
         precision: str = "auto",
         weights: Path | None = None,
         decoder: Decoder | None = None,
-        still: bool = False,
+        skip: Skip = Skip(),
     ):
         self.info = info
         self.device = pick_device(device)
@@ -50,7 +72,7 @@ class Scorer:
         self.fingerprint = fingerprint(self.model)
         self._extractor: Extractor | None = None
         self._decoder = decoder or Decoder()
-        self._still = still
+        self._skip = skip
 
     @classmethod
     def load(
@@ -60,19 +82,18 @@ class Scorer:
         precision: str = "auto",
         weights: str | Path | None = None,
         decoder: Decoder | None = None,
-        still: bool = False,
+        skip: Skip = Skip(),
     ) -> "Scorer":
         """The model at `path`, which may be the name of a bundled one (fights, fights-mc3), or the bundled one.
 
         device: auto, cpu, cuda, cuda:N or mps. precision: that of the backbone: auto, fp32, bf16, fp16 or int8.
         weights: a file of the backbone's weights, if not the published ones. decoder: one that was started before, to
-        be used instead of a new one. still: clips in which nothing moves take the features of the last clip that was
-        computed (`media.still`); the result says which.
+        be used instead of a new one. skip: clips that the network is not run on.
 
         Raises CheckpointError where `path` is no model, UsageError where there is no such device.
         """
         model, info = load_bundled() if path is None else load_model(Path(path))
-        return cls(model, info, device, precision, Path(weights) if weights else None, decoder, still)
+        return cls(model, info, device, precision, Path(weights) if weights else None, decoder, skip)
 
     def score(
         self,
@@ -104,26 +125,31 @@ class Scorer:
             calibration.check(self.scored_by(mode))
             rule = calibration.rule
         path = Path(path)
-        found = self._scores(path, mode, on_clips, cache)
-        scores, rule = found.frames(), rule if isinstance(rule, EventRule) else self.info.events
+        rule = rule if isinstance(rule, EventRule) else self.info.events
+        found = self._scores(path, mode, rule.start_threshold, on_clips, cache)
+        scores = found.frames()
         events = find_events(scores, found.fps, rule, found.times)
         start = start_rule.start_of(path.parent / Path(found.source).name, found.creation_time)
         notes = found.warning, found.note
-        still = found.still_frames()
-        return Result(path, scores, found.fps, events, found.mode, rule, *notes, found.times, start, calibration, still)
+        skipped = found.frames_of(found.still), found.frames_of(found.interpolated)
+        return Result(
+            path, scores, found.fps, events, found.mode, rule, *notes, found.times, start, calibration, *skipped
+        )
 
-    def _scores(self, path: Path, mode: str, on_clips: OnClips | None, cache: Path | None) -> VideoScores:
-        """The scores of a video or a feature file, from the cache where they are there."""
+    def _scores(self, path: Path, mode: str, level: float, on_clips: OnClips | None, cache: Path | None) -> VideoScores:
+        """The scores of a video or a feature file, from the cache where they are there; events begin at `level`."""
         kept_at = cache and scores_beside(cache)
         is_video = path.suffix.lower() != SUFFIX
         if is_video:
             self.calibrate([path])
-        identity = self._identity(path, mode) if kept_at else {}
+        identity = self._identity(path, mode, level) if kept_at else {}
         if kept_at and (kept := load_scores(kept_at, identity)):
             log.debug(f"{path}: scores of an earlier run are used, {kept_at}")
             return dataclasses.replace(kept, source=path.name if is_video else kept.source)
         if is_video:
             features = self._extracted(path, on_clips, cache)
+            if features.interpolated:
+                features = self._refined(features, path, mode, level, on_clips, cache)
         else:
             features = load_features(path)
             self.check_features(path, features)
@@ -138,11 +164,12 @@ class Scorer:
                 log.debug(f"{path}: its scores are not kept. {error}")
         return found
 
-    def _identity(self, path: Path, mode: str) -> dict[str, Any]:
+    def _identity(self, path: Path, mode: str, level: float) -> dict[str, Any]:
         """What the scores of a file depend on, for the cache."""
         stat = path.stat() if path.exists() else None
         is_video = path.suffix.lower() != SUFFIX
-        return {
+        refined = {"level": level} if is_video and self._skip.every > 1 else {}
+        return refined | {
             "model": self.fingerprint,
             "settings": repr((self.info.method, self.info.settings, self.info.kind, self.info.members)),
             "device": self.device.type,
@@ -161,6 +188,26 @@ class Scorer:
         except StorageError as error:  # no room for the cache: that costs nobody the result
             log.debug(f"{path}: its features are not kept. {error}")
             return extract_video(path, self.extractor, on_clips, self._decoder)
+
+    def _refined(
+        self, features: Features, path: Path, mode: str, level: float, on_clips: OnClips | None, cache: Path | None
+    ) -> Features:
+        """Features of every Nth clip and of those around which scores rise, the others interpolated.
+
+        What is computed depends on the features of every Nth clip alone, whatever an earlier run computed besides.
+        """
+        every, length = self._skip.every, features.kind.clip_length
+        coarse = range(0, len(features.visual), every)
+        scores, _ = self.score_features(with_only(features, coarse), mode)
+        middles = np.minimum(np.arange(len(features.visual)) * length + length // 2, features.n_frames - 1)
+        wanted = rising(scores[middles], every, level)
+        if missing := tuple(sorted({*wanted} & {*features.interpolated})):
+            try:
+                features = refine_video(features, missing, path, self.extractor, on_clips, self._decoder, cache)
+            except StorageError as error:  # as above
+                log.debug(f"{path}: its features are not kept. {error}")
+                features = refine_video(features, missing, path, self.extractor, on_clips, self._decoder)
+        return with_only(features, sorted({*coarse, *wanted}))
 
     def calibrate(self, paths: Sequence[Path]) -> str | None:
         """At int8: calibrate the extractor on these videos instead of on the first one that is scored.
@@ -224,7 +271,7 @@ class Scorer:
             )
             if conflict := kind.conflict(extractor.kind, "The model was trained with", "the backbone here has"):
                 raise UsageError(f"{conflict}: give the weights that the model was trained with.")
-            extractor.still = self._still
+            extractor.still, extractor.every = self._skip.still, self._skip.every
             self._extractor = extractor
         return self._extractor
 

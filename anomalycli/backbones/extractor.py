@@ -29,10 +29,11 @@ class Extractor:
 
     `calibration_clips` is how many clips `calibrate` needs before the first call: 0 unless the precision is int8
     and no calibrated network is in the cache. With `still` set, clips in which nothing moves are to take the features
-    of the last one that was computed.
+    of the last one that was computed; with `every` above 1, only every so many clips are to be computed.
     """
 
     still = False
+    every = 1
 
     def __init__(
         self,
@@ -86,8 +87,10 @@ class Extractor:
 
     def identity(self) -> dict[str, Any]:
         """What features depend on beside the video, of JSON: kept features and scores of another one are not used."""
-        same = {"kind": dataclasses.asdict(self.kind), "crops": self.crops, "precision": self.precision}
-        return same | ({"still": True} if self.still else {})
+        same: dict[str, Any] = {"kind": dataclasses.asdict(self.kind), "crops": self.crops}
+        same["precision"] = self.precision
+        same |= {"still": True} if self.still else {}
+        return same | ({"every": self.every} if self.every > 1 else {})
 
     def calibrate(self, clips: list[np.ndarray], judge: Judge | None = None) -> str:
         """Quantise the network on `clips`, each as a call takes them, and return a sentence on the result.

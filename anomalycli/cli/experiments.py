@@ -211,6 +211,15 @@ def write_evaluation(
     option("--json", "as_json", is_flag=True, help="Print one JSON object, not the table."),
 )
 @device_option
+@section(
+    "Machine",
+    option(
+        "--workers",
+        type=click.IntRange(min=1),
+        show_default="number of threads",
+        help="Networks of up to 4 million parameters that are trained at a time on a CPU, with one thread each.",
+    ),
+)
 @talk_options
 def compare(features, test, test_only, interpolate, ground_truth, labels, groups, seeds, device, **options) -> None:
     """Train several methods on FEATURES, and compare them.
@@ -229,7 +238,10 @@ def compare(features, test, test_only, interpolate, ground_truth, labels, groups
     the best on held-out videos.
     """
     with loading():
+        import torch
+
         from ..device import pick_device
+        from ..experiments.compare import Machine
         from ..experiments.compare import compare as run
         from ..experiments.table import summary, write_table
 
@@ -246,10 +258,13 @@ def compare(features, test, test_only, interpolate, ground_truth, labels, groups
     to_frames = "interpolated" if interpolate else "repeated"
     data = sources.data(bags, to_frames=to_frames)
     results, output = [], options["output"]
+    machine = Machine(pick_device(device), options["workers"] or torch.get_num_threads())
     with compare_progress(rows, seeds) as (on_step, on_result):
-        for result in run(rows, range(seeds), data, output, to_frames, pick_device(device), on_step):
+        for result in run(rows, range(seeds), data, output, to_frames, machine, on_step):
             results.append(result)
             on_result(result)
+    labels = [row.label for row in rows]
+    results.sort(key=lambda result: (result.seed, labels.index(result.label)))
     table = summary(rows, results)
     caption = (
         f"Trained on {features.path}; evaluated on {test or 'videos held out of it'}, "

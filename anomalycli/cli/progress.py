@@ -140,13 +140,17 @@ def compare_progress(rows, seeds: int) -> Iterator[tuple[Callable, Callable]]:
     """Yields `on_step(row, seed, step)`, and `on_result(result)`, which prints one line per run."""
     say(f"{len(rows)} rows, {seeds} seeds")
     with _progress(MofNCompleteColumn(), TextColumn("steps")) as progress:
-        task = progress.add_task("", total=None)
+        tasks = {}  # of the runs that are being trained
 
         def on_step(row, seed: int, step: int) -> None:
-            text = f"{escape(row.label)}, seed {seed}"
-            progress.update(task, description=text, completed=step, total=row.plan.config.steps)
+            run = (row.label, seed)
+            if run not in tasks:
+                tasks[run] = progress.add_task(f"{escape(row.label)}, seed {seed}", total=row.plan.config.steps)
+            progress.update(tasks[run], completed=step)
 
         def on_result(result) -> None:
+            if (task := tasks.pop((result.label, result.seed), None)) is not None:
+                progress.remove_task(task)
             auc, ap = result.metrics["auc"], result.metrics["ap"]
             say(f"{escape(result.label)}, seed {result.seed}: AUC {auc:.4f}  AP {ap:.4f}  step {result.step}")
 

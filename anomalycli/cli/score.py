@@ -121,11 +121,18 @@ if TYPE_CHECKING:
         show_default=True,
         help="auto: clips in which nothing moves take the features of the clip before, and outputs mark their frames.",
     ),
+    option(
+        "--every",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        help="Compute only every Nth clip, and all clips where scores rise; outputs mark the frames between.",
+    ),
 )
 @device_options
 @talk_options
 def score(
-    videos, sample, model, weights, mode, as_json, start_rule, device, precision, reader, still, **options
+    videos, sample, model, weights, mode, as_json, start_rule, device, precision, reader, still, every, **options
 ) -> None:
     """Score every frame of VIDEOS and find the events.
 
@@ -147,9 +154,9 @@ def score(
     with loading("Loading the model"):
         decoder = started_decoder(inputs)  # it gets ready while torch is imported, which takes longer
         from ..export.sources import is_video
-        from ..score import Scorer
+        from ..score import Scorer, Skip
 
-        scorer = Scorer.load(model, device, precision, weights, decoder, still == "auto")
+        scorer = Scorer.load(model, device, precision, weights, decoder, Skip(still == "auto", every))
         durations = durations_of(inputs, decoder)
     rule = calibrations or rule_of(scorer.info.events, options)
     with score_progress(inputs, durations) as progress:

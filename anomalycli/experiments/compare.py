@@ -2,56 +2,62 @@
 
 import dataclasses
 import hashlib
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from ..data.sampling import split
-from ..errors import UsageError
-from ..evaluation.metrics import Metrics, metrics_of
+from ..errors import AnomalyError, UsageError
+from ..evaluation.metrics import metrics_of
 from ..evaluation.protocol import EvaluationSet, evaluation_set
 from ..inference import score_bags
 from ..methods import find_method
-from ..settings import defaults_of
-from ..storage import whole, write_whole
-from ..textfiles import read_text
 from ..training.config import TrainConfig
 from ..training.plan import Plan
 from ..training.trainer import Material, TrainingData, check_classes, fit
 from .choice import ComparisonRow
+from .records import read_record, write_record, write_scores
 from .table import ComparisonResult
+from .workers import in_processes
 
-# what records of version 0.1 do not say, because it could not be changed
-FORMER_EVALUATION = "interpolated"
-FORMER: dict[str, dict[str, Any]] = {
-    "mil-rank": {"smoothness": 8e-5, "sparsity": 8e-5},
-    "rtfm": {
-        "k": 3,
-        "margin": 100.0,
-        "magnitude": 1e-4,
-        "smoothness": 8e-4,
-        "sparsity": 8e-3,
-        "feature_dropout": 0.7,
-    },
-}
+SMALL = 4_000_000  # parameters; a network of so few gains little from a second thread
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a comparison runs on.
+
+    workers: how many small networks, of up to SMALL parameters, are trained at a time on a CPU, in processes of one
+    thread each. Each has one thread with one worker, too, so results do not depend on `workers`, bit for bit. Larger
+    networks are trained one after another with all threads, as are all on other devices.
+    """
+
+    device: str | torch.device = "cpu"
+    workers: int = 1
 
 
 @dataclass(frozen=True)
 class _Run:
     """A row with one seed: what is trained and evaluated, or the result that is there already."""
 
-    label: str
-    plan: Plan
+    row: ComparisonRow
+    plan: Plan  # with the seed
     share: float  # of the videos, held out
     path: Path
     identity: dict
     result: ComparisonResult | None
+    device: torch.device
+    to_frames: str
+    is_small: bool
+
+    @property
+    def seed(self) -> int:
+        return self.plan.config.seed
 
 
 def compare(
@@ -60,7 +66,7 @@ def compare(
     data: TrainingData,
     output: Path,
     to_frames: str = "repeated",
-    device: str | torch.device = "cpu",
+    machine: Machine = Machine(),
     on_step: Callable[[ComparisonRow, int, int], None] | None = None,
 ) -> Iterator[ComparisonResult]:
     """Train each row with each seed and evaluate it on `data.test`, yielding results as they come.
@@ -73,14 +79,15 @@ def compare(
     Each result is kept in OUTPUT/runs, LABEL-SEED.json, and not computed again; beside it, the scores of the segments,
     LABEL-SEED.npz. Raises UsageError, before any work, where what is there is of other settings or data, or where
     there is nothing to evaluate or to pick the best on.
+
+    A run that fails costs no other: its error is raised after the last.
     """
     bags, test = data.bags, data.test
     if test and (conflict := test.bags.kind.conflict(bags.kind, "the test features have", "the training features")):
         raise UsageError(f"{conflict}: both need features of the same kind.")
-    device = torch.device(device)
     parts = _Parts(data, to_frames)
-    runs = [(row, _planned(row, seed, parts, output, device)) for seed in seeds for row in rows]
-    return _results(runs, parts, device, on_step)
+    runs = [_planned(row, seed, parts, output, torch.device(machine.device)) for seed in seeds for row in rows]
+    return _results(runs, data, machine.workers, on_step)
 
 
 class _Parts:
@@ -88,13 +95,17 @@ class _Parts:
 
     def __init__(self, data: TrainingData, to_frames: str):
         self.data, self.to_frames = data, to_frames
-        test = data.test
-        self.fingerprints = {
+        self.split = cache(self._split)
+
+    @cached_property
+    def fingerprints(self) -> dict[str, str | None]:
+        """Hashes of what results depend on besides settings."""
+        data, test = self.data, self.data.test
+        return {
             "train": data.bags.fingerprint(),
             "test": test.bags.fingerprint() if test else None,
-            "evaluation": f"{test.to_frames}, {test.fingerprint()}" if test else to_frames,
+            "evaluation": f"{test.to_frames}, {test.fingerprint()}" if test else self.to_frames,
         }
-        self.split = cache(self._split)
 
     def _split(self, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
         bags = self.data.bags
@@ -138,103 +149,89 @@ def _planned(row: ComparisonRow, seed: int, parts: _Parts, output: Path, device:
         "held_out": _digest([parts.data.bags.names[i] for i in held_out]),
     }
     path = output / "runs" / f"{row.label}-{seed}.json"
-    result = _finished(path, identity)
+    result = read_record(path, identity)
     if result is None:
         parts.check(config, share)
-    return _Run(row.label, plan, share, path, identity, result)
+    is_small = device.type == "cpu" and result is None and _n_parameters(plan) <= SMALL
+    return _Run(row, plan, share, path, identity, result, device, parts.to_frames, is_small)
+
+
+def _n_parameters(plan: Plan) -> int:
+    with torch.random.fork_rng():
+        method = find_method(plan.method).build(plan.settings)
+    return sum(parameter.numel() for parameter in method.parameters())
 
 
 def _results(
-    runs: Sequence[tuple[ComparisonRow, _Run]],
-    parts: _Parts,
-    device: torch.device,
+    runs: Sequence[_Run],
+    data: TrainingData,
+    workers: int,
     on_step: Callable[[ComparisonRow, int, int], None] | None,
 ) -> Iterator[ComparisonResult]:
-    for row, run in runs:
-        result = run.result
-        if result is None:
-            told = None
-            if on_step:
-                told = lambda now, row=row, run=run: on_step(row, run.plan.config.seed, now.step)  # noqa: E731
-            result = _train_and_evaluate(run, parts, device, told)
-            _keep(run, result)
-        yield result
+    yield from (run.result for run in runs if run.result)
+    failures = []
+    with closing(_outcomes([run for run in runs if not run.result], data, workers, on_step)) as outcomes:
+        for run, result, error in outcomes:
+            if result:
+                yield result
+            if error:
+                failures.append((run, error))
+    for run, error in failures:
+        more = f" {len(failures) - 1} more failed." if len(failures) > 1 else ""
+        error.args = (f"{run.row.label}, seed {run.seed}: {error}{more}",)
+        raise error
 
 
-def _train_and_evaluate(run: _Run, parts: _Parts, device: torch.device, on_progress) -> ComparisonResult:
-    material, test = parts.sets(run.plan, run.share)
-    trained = fit(run.plan, material, device, on_progress=on_progress)
+def _outcomes(
+    runs: Sequence[_Run],
+    data: TrainingData,
+    workers: int,
+    on_step: Callable[[ComparisonRow, int, int], None] | None,
+) -> Generator[tuple[_Run, ComparisonResult | None, Exception | None], None, None]:
+    """Each run with its result, or with what went wrong."""
+
+    def told(run: _Run, step: int) -> None:
+        if on_step:
+            on_step(run.row, run.seed, step)
+
+    small = [run for run in runs if run.is_small]
+    beside = small if min(workers, len(small)) > 1 else []
+    if beside:
+        with closing(in_processes(_done, data, beside, workers, lambda i, step: told(beside[i], step))) as outcomes:
+            yield from ((beside[i], result, error) for i, result, error in outcomes)
+    for run in runs:
+        if run not in beside:
+            try:
+                result = _done(data, run, partial(told, run))
+            except AnomalyError as error:
+                yield run, None, error
+            else:
+                yield run, result, None
+
+
+def _done(data: TrainingData, run: _Run, on_step: Callable[[int], None]) -> ComparisonResult:
+    """Train and evaluate a run, and keep its result."""
+    material, test = _Parts(data, run.to_frames).sets(run.plan, run.share)
     assert test.truth is not None
-    segments = score_bags(trained.method, test.bags.x, device)
-    _keep_scores(run.path.with_suffix(".npz"), test.bags.names, segments)
+    with _threads(1 if run.is_small else torch.get_num_threads()):
+        trained = fit(run.plan, material, run.device, on_progress=lambda now: on_step(now.step))
+        segments = score_bags(trained.method, test.bags.x, run.device)
+    write_scores(run.path.with_suffix(".npz"), test.bags.names, segments)
     metrics = metrics_of(test.frame_scores(segments), test.truth)
-    return ComparisonResult(run.label, run.plan.config.seed, trained.kept_step, dataclasses.asdict(metrics))
-
-
-def _finished(path: Path, identity: dict) -> ComparisonResult | None:
-    if not path.exists():
-        return None
-    try:
-        record = json.loads(read_text(path))
-        before, result = record["identity"], ComparisonResult(**record["outcome"])
-        differs = _difference(before, identity)
-    except (UsageError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UsageError(f"{path}: not the record of a run; delete it.") from error
-    if not _is_valid(result):
-        raise UsageError(f"{path}: not the record of a run; delete it.")
-    if differs:
-        raise UsageError(f"{path}: that run had {differs}. Name another folder, or delete it.", "output")
+    result = ComparisonResult(run.row.label, run.seed, trained.kept_step, dataclasses.asdict(metrics))
+    write_record(run.path, result, run.identity)
     return result
 
 
-def _is_valid(result: ComparisonResult) -> bool:
-    """Whether the values of a result that was read are of the types and in the ranges that they must be."""
-    names = {field.name for field in dataclasses.fields(Metrics)}
-    return (
-        isinstance(result.label, str)
-        and all(type(number) is int and number >= 0 for number in (result.seed, result.step))
-        and isinstance(result.metrics, dict)
-        and result.metrics.keys() == names
-        and all(value is None or (type(value) in (int, float) and 0 <= value <= 1) for value in result.metrics.values())
-    )
-
-
-def _difference(before: dict, now: dict) -> str | None:
-    """In what a record differs from what is asked for, in words."""
-    before = {"evaluation": FORMER_EVALUATION} | before
-    for part, different in (
-        ("train", "other training features or labels"),
-        ("test", "other test features or labels"),
-        ("evaluation", "another evaluation"),
-        ("method", "another method"),
-        ("held_out", "other videos held out"),
-    ):
-        there = now[part]
-        if part == "evaluation" and before[part] == FORMER_EVALUATION:
-            there = str(there).partition(",")[0]
-        if before[part] != there:
-            return different
-    if "network" in before:  # version 0.1
-        fixed = {"erasing": "dynamic", "temporal": "mstm", **find_method(now["method"]).fixed}
-        settings = before["network"] | before["settings"] | FORMER.get(now["method"], {}) | fixed
-    else:
-        settings = before["method_settings"] | before["training"]
-    settings = defaults_of(find_method(now["method"]).settings) | defaults_of(TrainConfig) | settings
-    for name, value in (now["method_settings"] | now["training"]).items():
-        if settings[name] != value:
-            return f"other settings ({name} was {settings[name]} and is {value})"
-    return None
-
-
-def _keep(run: _Run, result: ComparisonResult) -> None:
-    record = {"outcome": dataclasses.asdict(result), "identity": run.identity}
-    write_whole(run.path, json.dumps(record, indent=1) + "\n")
-
-
-def _keep_scores(path: Path, names: Sequence[str], scores: np.ndarray) -> None:
-    """Write the names of the videos evaluated, (N,), and the scores of their segments, float32 (N, T)."""
-    with whole(path) as partial, open(partial, "wb") as file:
-        np.savez(file, names=np.array(names), scores=scores)
+@contextmanager
+def _threads(n: int) -> Iterator[None]:
+    """Let torch use `n` threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _digest(names: Sequence[str]) -> str:

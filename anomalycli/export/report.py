@@ -83,21 +83,27 @@ class HTML:
                 index=_link(context.index, context.path) if context.index else None,
                 duration=clock(result.duration),
                 recorded=_recorded(result),
-                still=_still(result),
+                skipped=_skipped(result),
                 version=__version__,
             )
         )
 
 
-def _still(result: Result) -> str:
-    """A sentence on where the scores are not computed, or nothing if they are everywhere."""
-    times = [tuple(clock(float(result.edges[frame])) for frame in interval) for interval in result.still]
-    if not times:
-        return ""
-    seconds = sum(float(result.edges[end] - result.edges[start]) for start, end in result.still)
-    places = ", ".join(f"{start}\N{EN DASH}{end}" for start, end in times[:MOST_STILL])
-    more = f" and {len(times) - MOST_STILL} more" if len(times) > MOST_STILL else ""
-    return f"Nothing moved in {clock(seconds)} of it; features are carried over from just before there: {places}{more}."
+def _skipped(result: Result) -> list[str]:
+    """Sentences on where the scores are not computed, none if they are everywhere."""
+    kinds = (
+        ("Nothing moved in {} of it; features are carried over from just before there: {}.", result.still),
+        ("{} of it was not computed; features lie between those of the clips around there: {}.", result.interpolated),
+    )
+    return [words.format(*_where(result, intervals)) for words, intervals in kinds if intervals]
+
+
+def _where(result: Result, intervals: Sequence[tuple[int, int]]) -> tuple[str, str]:
+    """How long intervals of frames are together, and where they are."""
+    seconds = sum(float(result.edges[end] - result.edges[start]) for start, end in intervals)
+    times = [tuple(clock(float(result.edges[frame])) for frame in interval) for interval in intervals[:MOST_STILL]]
+    more = f" and {len(intervals) - MOST_STILL} more" if len(intervals) > MOST_STILL else ""
+    return clock(seconds), ", ".join(f"{start}\N{EN DASH}{end}" for start, end in times) + more
 
 
 def page_of(result: Result, context: Context) -> Page:

@@ -23,16 +23,17 @@ MARKS = ("start", "end", "peak")  # of an event
 class FrameCSV:
     """One line per frame: frame (from 0), time (seconds), score, time of day (empty where it is not known).
 
-    Where some features were carried over, there is one column more, still: 1 for frames of such clips.
+    Where some features were carried over, there is one column more, still: 1 for frames of such clips. Where some were
+    interpolated, there is one more, interpolated.
     """
 
     def render(self, result: Result, context: Context) -> str:
-        still = {frame for start, end in result.still for frame in range(start, end)}
+        marks = {name: _marked(intervals, len(result.scores)) for name, intervals in _skipped(result).items()}
         rows = (
-            (frame, f"{time:.3f}", f"{score:.5f}", _iso(result, frame), *([int(frame in still)] if still else []))
+            (frame, f"{time:.3f}", f"{score:.5f}", _iso(result, frame), *(mark[frame] for mark in marks.values()))
             for frame, (time, score) in enumerate(zip(result.edges[:-1], result.scores))
         )
-        return _csv(("frame", "time", "score", "at", *(["still"] if still else [])), rows)
+        return _csv(("frame", "time", "score", "at", *marks), rows)
 
 
 class FrameArray:
@@ -101,8 +102,22 @@ def _summary(result: Result) -> dict:
         **_calibration(result),
         "warning": result.warning and readable(result.warning),
         "note": result.note and readable(result.note),
-        **({"still": [list(interval) for interval in result.still]} if result.still else {}),
+        **_skipped(result),
     }
+
+
+def _skipped(result: Result) -> dict[str, list[list[int]]]:
+    """Intervals of frames whose features were not computed, by the reason, if there are any."""
+    found = {"still": result.still, "interpolated": result.interpolated}
+    return {name: [list(interval) for interval in intervals] for name, intervals in found.items() if intervals}
+
+
+def _marked(intervals: Sequence[Sequence[int]], n_frames: int) -> np.ndarray:
+    """1 for the frames in these half-open intervals and 0 for the others, (n_frames,)."""
+    marks = np.zeros(n_frames, np.int64)
+    for start, end in intervals:
+        marks[start:end] = 1
+    return marks
 
 
 def _in_normal_footage(result: Result, score: float) -> dict:

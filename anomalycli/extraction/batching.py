@@ -1,8 +1,9 @@
 """Run clips of several videos through the network together, and collect the features of each video."""
 
+import dataclasses
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from ..backbones import Extractor
 from ..backbones.vggish import LENGTH, SECONDS
 from ..errors import VideoError
 from ..features.files import AUDIO_DIM, Features
+from ..features.stride import filled
 from ..media.decoder import Decoder
 from ..media.messages import ClipFormat, DecodedClip, SoundFacts, SoundWindows, VideoFacts
 from ..version import __version__
@@ -24,40 +26,24 @@ Message = DecodedClip | SoundWindows | SoundFacts | VideoFacts
 
 def clip_format(extractor: Extractor) -> ClipFormat:
     """The format of clips for this extractor."""
-    return ClipFormat(
-        extractor.kind.clip_length, extractor.size, extractor.multiple, extractor.frames_taken, extractor.still
-    )
-
-
-def decoded(decoder: Decoder, path: Path, extractor: Extractor, skip: int = 0) -> Iterator[Message]:
-    """All that an extractor needs of a video, its facts last. The first `skip` clips are left out.
-
-    Raises VideoError if not one frame can be read.
-    """
-    facts = None
-    for message in decoder.clips(path, clip_format(extractor), skip):
-        if isinstance(message, VideoFacts):
-            facts = message
-        else:
-            yield message
-    assert facts
-    if extractor.vggish:
-        try:
-            yield from decoder.windows(path, facts.ends - SECONDS, LENGTH)
-        except VideoError as error:
-            yield SoundFacts(None, f"no sound can be read ({error})")
-    yield facts
+    frames = extractor.kind.clip_length, extractor.size, extractor.multiple, extractor.frames_taken
+    return ClipFormat(*frames, extractor.still, extractor.every)
 
 
 class VideoInProgress:
     """A video whose features are being computed.
 
     The rows that are computed are kept beside `target` until that is written, if it is not a URL: an interrupted run
-    may have left some. Raises VideoError if the file is not there.
+    may have left some. only: the numbers of the clips to compute, if not those that the extractor is set to, without
+    sound. Raises VideoError if the file is not there.
     """
 
-    def __init__(self, path: Path, extractor: Extractor, target: Path | None = None):
-        self.path = path
+    def __init__(
+        self, path: Path, extractor: Extractor, target: Path | None = None, only: tuple[int, ...] | None = None
+    ):
+        self.path, self.form, self.has_sound = path, clip_format(extractor), extractor.vggish and only is None
+        if only is not None:
+            self.form = dataclasses.replace(self.form, still=False, only=only)
         try:
             self.stat = path.stat()
         except FileNotFoundError as error:
@@ -86,6 +72,7 @@ class VideoInProgress:
 
     def _rows(self, extractor: Extractor, target: Path) -> Rows:
         identity = extractor.identity() | {"source": [self.stat.st_size, self.stat.st_mtime]}
+        identity |= {} if self.form.only is None else {"only": self.form.only}
         try:
             return Rows(beside(target), identity, extractor.kind.dim)
         except OSError as error:
@@ -93,10 +80,35 @@ class VideoInProgress:
                 raise no_room(target, error) from error
             return Rows()  # that the folder cannot be written is said when the features are
 
-    def fault(self, clip_length: int) -> str | None:
+    def messages(self, decoder: Decoder) -> Iterator[Message]:
+        """All that is needed of the video, its facts last. Clips that an earlier run computed are left out.
+
+        Raises VideoError if not one frame can be read.
+        """
+        facts = None
+        for message in decoder.clips(self.path, self.form, self.n_before):
+            if isinstance(message, VideoFacts):
+                facts = message
+            else:
+                yield message
+        assert facts
+        if self.has_sound:
+            try:
+                yield from decoder.windows(self.path, facts.ends - SECONDS, LENGTH)
+            except VideoError as error:
+                yield SoundFacts(None, f"no sound can be read ({error})")
+        yield facts
+
+    @property
+    def numbers(self) -> Sequence[int]:
+        """The numbers of the clips that are computed, of a video that is whole."""
+        assert self.facts
+        return list(self.form.numbers(-(-self.facts.n_frames // self.form.length)))
+
+    def fault(self) -> str | None:
         """What is wrong with the features of a video that is whole, as a clause; None where nothing is."""
         assert self.facts
-        expected = -(-self.facts.n_frames // clip_length)
+        expected = len(self.numbers)
         if len(self.visual) != expected:
             return f"{len(self.visual)} clips have features, where {self.facts.n_frames} frames make {expected} clips"
         parts = np.array_split(self.visual.array(), max(1, expected // CHECKED))
@@ -104,15 +116,17 @@ class VideoInProgress:
 
     def features(self, extractor: Extractor) -> Features:
         """The features of the video, once it is whole."""
-        facts = self.facts
+        facts, numbers = self.facts, self.numbers
         assert facts
+        n_clips = -(-facts.n_frames // self.form.length)
+        every_clip = len(numbers) == n_clips
         audio = None
-        if extractor.vggish:
-            audio = np.zeros((len(self.visual), AUDIO_DIM), np.float32)
+        if self.has_sound:
+            audio = np.zeros((n_clips, AUDIO_DIM), np.float32)
             if self.audio:
                 audio[: len(self.audio)] = self.audio.array()
         return Features(
-            visual=self.visual.array(),
+            visual=self.visual.array() if every_clip else filled(self.visual.array(), numbers, n_clips),
             audio=audio,
             kind=extractor.kind,
             n_frames=facts.n_frames,
@@ -129,6 +143,7 @@ class VideoInProgress:
             lost=facts.lost,
             creation_time=facts.creation_time,
             still=facts.still,
+            interpolated=() if every_clip else tuple(sorted({*range(n_clips)}.difference(numbers))),
             tool=f"anomalycli {__version__}",
         )
 

@@ -118,7 +118,8 @@ def calibrate(paths: Sequence[Path], extractor: Extractor, judge: Judge | None =
         for path in paths:
             with suppress(VideoError):
                 messages = decoder.clips(path, clip_format(extractor))
-                some = (message.frames for message in messages if isinstance(message, DecodedClip))
+                clips_there = (one for one in messages if isinstance(one, DecodedClip) and not one.is_still)
+                some = (one.frames for one in clips_there)
                 clips += islice(some, min(each, extractor.calibration_clips - len(clips)))
             if len(clips) == extractor.calibration_clips:
                 break

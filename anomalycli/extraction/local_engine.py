@@ -6,6 +6,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..backbones import Extractor
 from ..errors import AnomalyError, VideoError
 from ..features.files import Features, load_features
@@ -14,7 +16,7 @@ from ..inputs import Input
 from ..media.decoder import Decoder
 from ..media.messages import DecodedClip
 from ..media.prefetch import feed
-from .batching import ClipBatches, Message, VideoInProgress, decoded
+from .batching import ClipBatches, Message, VideoInProgress
 from .run_report import ExtractionOutcome
 from .settings import ExtractionProgress, ExtractionSettings, OnProgress
 from .spool import NO_ROOM, no_room
@@ -34,7 +36,7 @@ def extract_here(
     def read(decoder: Decoder, item: Input) -> Iterator[VideoInProgress | Message]:
         video = VideoInProgress(item.path, extractor, targets[item])
         yield video
-        yield from decoded(decoder, item.path, extractor, skip=video.n_before)
+        yield from video.messages(decoder)
 
     with closing(feed(targets, read, decoders)) as messages:
         yield from LocalRun(targets, extractor, settings.layout, on_progress).outcomes(messages)
@@ -54,25 +56,53 @@ def extract_video(
     Raises VideoError if no frame can be read or the features are not those of the video, StorageError if `target`
     cannot be written.
     """
+    video = VideoInProgress(path, extractor, target)
+    _compute(video, extractor, on_clips, decoder)
+    return _saved(video.features(extractor), video, target)
+
+
+def refine_video(
+    features: Features,
+    only: tuple[int, ...],
+    path: Path,
+    extractor: Extractor,
+    on_clips: OnClips | None = None,
+    decoder: Decoder | None = None,
+    target: Path | None = None,
+) -> Features:
+    """The features of a video of which those of the clips `only` were interpolated, with these computed.
+
+    The others stay as they are. For the rest see `extract_video`.
+    """
+    video = VideoInProgress(path, extractor, target, only)
+    _compute(video, extractor, on_clips, decoder)
+    visual = np.array(features.visual)
+    visual[list(only)] = video.visual.array()
+    interpolated = tuple(sorted({*features.interpolated}.difference(only)))
+    return _saved(dataclasses.replace(features, visual=visual, interpolated=interpolated), video, target)
+
+
+def _compute(video: VideoInProgress, extractor: Extractor, on_clips: OnClips | None, decoder: Decoder | None) -> None:
     with ExitStack() as stack:
-        decoder = decoder or stack.enter_context(Decoder())
-        video, batches = VideoInProgress(path, extractor, target), ClipBatches(extractor)
+        decoder, batches = decoder or stack.enter_context(Decoder()), ClipBatches(extractor)
         try:
-            for message in decoded(decoder, path, extractor, skip=video.n_before):
+            for message in video.messages(decoder):
                 batches.take(video, message)
                 if on_clips and len(video.visual):
-                    on_clips(path, len(video.visual), video.n_clips)
+                    on_clips(video.path, len(video.visual), video.n_clips)
             batches.flush()
-            if fault := video.fault(extractor.kind.clip_length):
-                raise VideoError(f"{path}: {fault}. Repeat the command to read it again.")
+            if fault := video.fault():
+                raise VideoError(f"{video.path}: {fault}. Repeat the command to read it again.")
         except VideoError:
             video.visual.discard()
             raise
-        features = video.features(extractor)
-        if target:
-            features.save(target)
-            video.visual.discard()
-        return features
+
+
+def _saved(features: Features, video: VideoInProgress, target: Path | None) -> Features:
+    if target:
+        features.save(target)
+        video.visual.discard()
+    return features
 
 
 def kept_features(cache: Path, video: Path, extractor: Extractor) -> Features | None:
@@ -84,6 +114,8 @@ def kept_features(cache: Path, video: Path, extractor: Extractor) -> Features | 
     ours = extractor.kind, extractor.crops, extractor.precision, stat.st_size, stat.st_mtime
     theirs = features.kind, features.crops, features.precision, features.source_bytes, features.source_mtime
     if features.still and not extractor.still:
+        return None
+    if not {*range(0, len(features.visual), extractor.every)}.isdisjoint(features.interpolated):
         return None
     return dataclasses.replace(features, source=video.name) if ours == theirs else None
 
@@ -148,7 +180,7 @@ class LocalRun:
 
     def _saved(self, item: Input) -> ExtractionOutcome:
         video, path = self.videos[item], self.targets[item]
-        if fault := video.fault(self.extractor.kind.clip_length):
+        if fault := video.fault():
             video.visual.discard()
             return ExtractionOutcome(
                 item.path, "failed", f"{item.path}: {fault}. Repeat the command to extract it again."

@@ -77,7 +77,8 @@ class Features:
     and source_mtime are size and time of its file. damage describes damage, lost is the number of lost frames (None:
     unknown). crops lists the crops in order. sound_track is the track of the audio features, sound_missing describes
     missing sound; clips without sound have zeros. creation_time is the text that the video's container has, or None.
-    still has the numbers of the clips in which nothing moved, whose features are those of the last other clip before.
+    still has the numbers of the clips in which nothing moved, whose features are those of the last other clip before;
+    interpolated those of the clips that were not computed, whose features lie between those of the nearest that were.
     """
 
     visual: np.ndarray
@@ -98,6 +99,7 @@ class Features:
     creation_time: str | None = None
     tool: str = ""
     still: tuple[int, ...] = ()
+    interpolated: tuple[int, ...] = ()
 
     @property
     def warning(self) -> str | None:
@@ -131,8 +133,9 @@ class Features:
         """Everything except the arrays, as a JSON object."""
         fields = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
         del fields["visual"], fields["audio"], fields["times"]
-        if not self.still:  # as files of the version before are
-            del fields["still"]
+        for name in ("still", "interpolated"):
+            if not fields[name]:  # as files of the version before are
+                del fields[name]
         return json.dumps({"version": VERSION} | fields | {"kind": dataclasses.asdict(self.kind)}, sort_keys=True)
 
     def save(self, path: Path) -> None:
@@ -221,9 +224,10 @@ def from_metadata(path: Path, meta: Any, **arrays: Any) -> Features:
     try:
         if wrong := schema.fault(meta, schema.FEATURES) or schema.fault(meta["kind"], schema.KIND):
             raise FeatureError(f"{path}: its metadata are wrong: {wrong}; extract it again.")
-        kind, still = FeatureKind(**meta.pop("kind")), tuple(meta.pop("still", ()))
+        kind = FeatureKind(**meta.pop("kind"))
+        still, interpolated = (tuple(meta.pop(name, ())) for name in ("still", "interpolated"))
         if kind.groups and sum(width for _, width in kind.groups) != kind.dim:
             raise FeatureError(f"{path}: its metadata are wrong: groups that do not add up to {kind.dim}.")
-        return Features(kind=kind, still=still, **meta, **arrays)
+        return Features(kind=kind, still=still, interpolated=interpolated, **meta, **arrays)
     except (TypeError, KeyError) as error:
         raise FeatureError(f"{path}: its metadata are not complete ({cause(error)}); extract it again.") from error

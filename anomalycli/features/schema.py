@@ -62,6 +62,7 @@ FEATURES: dict[str, Check] = {
     "creation_time": _text_or_none,
     "tool": _text,
     "still": _clips,
+    "interpolated": _clips,
 }
 SCORES: dict[str, Check] = {
     "mode": _text,
@@ -73,6 +74,7 @@ SCORES: dict[str, Check] = {
     "note": _text_or_none,
     "creation_time": _text_or_none,
     "still": _clips,
+    "interpolated": _clips,
 }
 
 

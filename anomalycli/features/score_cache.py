@@ -6,7 +6,7 @@ rate is variable, and `meta`, a JSON object with what else a result needs and th
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ class VideoScores:
     note: str | None = None
     creation_time: str | None = None
     still: tuple[int, ...] = ()
+    interpolated: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, features: Features, scores: np.ndarray, mode: str) -> "VideoScores":
@@ -58,12 +59,13 @@ class VideoScores:
             features.sound_warning,
             features.creation_time,
             features.still,
+            features.interpolated,
         )
 
-    def still_frames(self) -> list[tuple[int, int]]:
-        """Intervals of frames, half-open, whose clips have the features of an earlier one."""
+    def frames_of(self, clips: Sequence[int]) -> list[tuple[int, int]]:
+        """Intervals of frames, half-open, of these clips, ascending."""
         intervals: list[tuple[int, int]] = []
-        for clip in self.still:
+        for clip in clips:
             start, end = clip * self.clip_length, min((clip + 1) * self.clip_length, self.n_frames)
             if intervals and intervals[-1][1] == start:
                 start = intervals.pop()[0]

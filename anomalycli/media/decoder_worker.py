@@ -119,9 +119,9 @@ def read_clips(path: Path, request: dict[str, Any], pulse: Pulse) -> Iterator[An
     """Answers to a request for clips: each clip, and then the facts."""
     form = ClipFormat(**request["form"])
     video = Video(path, form.short_side, form.multiple, reader=request["reader"], on_progress=pulse)
-    n_clips = -(-video.n_declared // form.length) if video.n_declared else None
+    n_clips = len(list(form.numbers(-(-video.n_declared // form.length)))) if video.n_declared else None
     tell_still, still = StillClips() if form.still else None, []
-    for number, clip in enumerate(video.clips(form.length, form.taken)):
+    for clip, number in zip(video.clips(form.length, form.taken, form.numbers()), form.numbers()):
         if tell_still and tell_still(clip):
             still.append(number)
             clip = clip[:0]

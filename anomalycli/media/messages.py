@@ -1,6 +1,8 @@
 """What the decoder's process is asked for and what it answers: one class per kind of message."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,8 @@ class ClipFormat:
     length: frames per clip. short_side: of the picture, in pixels; None keeps the size. multiple: both sides are
     rounded to a multiple of it. taken: the numbers of those frames of a clip that are needed, ascending from 0;
     None takes all. The others are decoded, and neither scaled nor sent. still: clips that `StillClips` calls still
-    come without frames.
+    come without frames. every: only clips number 0, `every`, 2 `every` and so on come. only: no clips but those of
+    these numbers come, ascending; then the video is read up to the last of them. A stream gives all of its clips.
     """
 
     length: int
@@ -23,6 +26,14 @@ class ClipFormat:
     multiple: int = 1
     taken: tuple[int, ...] | None = None
     still: bool = False
+    every: int = 1
+    only: tuple[int, ...] | None = None
+
+    def numbers(self, n_clips: int | None = None) -> Iterable[int]:
+        """The numbers of the clips that come of a video of `n_clips`, ascending; without end if that is None."""
+        if self.only is not None:
+            return self.only
+        return count(0, self.every) if n_clips is None else range(0, n_clips, self.every)
 
 
 @dataclass(frozen=True)
@@ -47,7 +58,7 @@ class Piece:
 class DecodedClip:
     """One clip of a video: uint8 (n_taken, height, width, 3), RGB; no frames if it is still and that was asked for.
 
-    n_clips: clips in the whole video, as far as its container says. fps: frames per second.
+    n_clips: clips that come of the whole video, as far as its container says. fps: frames per second.
     """
 
     frames: np.ndarray

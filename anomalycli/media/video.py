@@ -7,8 +7,10 @@ intact file does not depend on its reader.
 
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from fractions import Fraction
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -88,39 +90,33 @@ class Video:
         self.width, self.height = (height, width) if swaps_sides(self._turning) else (width, height)
         self.size = scaled_size(self.width, self.height, short_side, multiple)
 
-    def clips(self, length: int, taken: tuple[int, ...] | None = None) -> Iterator[np.ndarray]:
+    def clips(
+        self, length: int, taken: tuple[int, ...] | None = None, numbers: Iterable[int] | None = None
+    ) -> Iterator[np.ndarray]:
         """Yield uint8 arrays (n_taken, height, width, 3), RGB, of `length` consecutive frames each.
 
-        `taken` are the numbers of those frames of a clip that are given, ascending from 0; None gives all. A last
-        clip that is not full repeats its last frame.
+        `taken` are the numbers of those frames of a clip that are given, ascending from 0; None gives all. `numbers`
+        are those of the clips that are given, ascending; reading ends with the last of them. Frames that are not given
+        are not scaled. A last clip that is not full repeats its last frame.
         """
-        if taken is not None:
-            yield from self._some_of_each_clip(length, taken)
-            return
-        clip = np.empty((length, self.size[1], self.size[0], 3), np.uint8)
-        at = 0
-        for frame in self.frames():
-            clip[at] = frame
-            at += 1
-            if at == length:
-                yield clip
-                clip, at = np.empty_like(clip), 0
-        if at:
-            clip[at:] = clip[at - 1]
-            yield clip
-
-    def _some_of_each_clip(self, length: int, taken: tuple[int, ...]) -> Iterator[np.ndarray]:
-        """`clips` without scaling the frames that are not taken."""
+        taken = taken or tuple(range(length))
         clip = np.empty((len(taken), self.size[1], self.size[0], 3), np.uint8)
         given, scaled = 0, None  # frames that the clip has; what gives the frame that was decoded last
-        for scaled in self._scalable():
-            place = (self.n_frames - 1) % length
-            if given < len(taken) and place == taken[given]:
-                clip[given], given = scaled(), given + 1
-            if place == length - 1:
-                yield clip
-                clip, given = np.empty_like(clip), 0
-        if scaled and self.n_frames % length:
+        wanted = count() if numbers is None else iter(numbers)
+        following = next(wanted, None)
+        with closing(self._scalable()) as frames:
+            for scaled in frames if following is not None else ():
+                number, place = divmod(self.n_frames - 1, length)
+                if number != following:
+                    continue
+                if given < len(taken) and place == taken[given]:
+                    clip[given], given = scaled(), given + 1
+                if place == length - 1:
+                    yield clip
+                    clip, given, following = np.empty_like(clip), 0, next(wanted, None)
+                    if following is None:
+                        return
+        if scaled and self.n_frames % length and self.n_frames // length == following:
             clip[given:] = scaled()
             yield clip
         self._check()
@@ -152,7 +148,7 @@ class Video:
             if number >= max(wanted):
                 return
 
-    def _scalable(self) -> Iterator[Callable[[], np.ndarray]]:
+    def _scalable(self) -> Generator[Callable[[], np.ndarray], None, None]:
         """Every frame, as a function that scales it; decord scales all."""
         if self.reader == "decord":
             for frame in self.frames():

@@ -13,7 +13,7 @@ from anomalycli.errors import UsageError
 from anomalycli.evaluation.metrics import evaluate
 from anomalycli.evaluation.protocol import evaluation_set
 from anomalycli.experiments.choice import Choice
-from anomalycli.experiments.compare import compare
+from anomalycli.experiments.compare import Machine, compare
 from anomalycli.experiments.table import summary
 from anomalycli.methods import METHODS
 from anomalycli.training.trainer import TrainingData
@@ -220,3 +220,30 @@ def test_the_command_compares_sweeps_and_goes_on(make_features, call, tmp_path):
     assert "no method 'x'" in call(*command, "--methods", "x", code=2).stderr
     assert "lr was 0.001 and is 1.0" in call(*command, "--set", "lr=1", code=2).stderr
     assert "nothing to evaluate on" in call("compare", "features", *WORDS, "-o", "none", code=2).stderr
+
+
+def test_results_do_not_depend_on_how_many_runs_are_trained_at_a_time(bags, tmp_path):
+    rows = Choice(["mil-rank", "de-net"], SMALL | {"dropout": 0.5}, {"de-net": {"lr": 1e-4}}).rows(32)
+    steps = []
+    one = list(compare(rows, [0, 1], data_of(bags), tmp_path / "one"))
+    several = Machine(workers=2)
+    two = compare(
+        rows, [0, 1], data_of(bags), tmp_path / "two", machine=several, on_step=lambda *now: steps.append(now)
+    )
+    order = [(result.label, result.seed) for result in one]
+    assert sorted(two, key=lambda result: order.index((result.label, result.seed))) == one
+    for path in (tmp_path / "one" / "runs").iterdir():
+        other = tmp_path / "two" / "runs" / path.name
+        assert path.suffix != ".json" or path.read_bytes() == other.read_bytes()
+        assert path.suffix != ".npz" or np.array_equal(np.load(path)["scores"], np.load(other)["scores"])
+    assert {(row.label, seed) for row, seed, _ in steps} == {*order}
+
+
+def test_a_run_that_fails_costs_no_other(bags, tmp_path):
+    settings = {"mil-rank": {"lr": 1e30, "steps": 30}}
+    rows = Choice(["mil-rank", "linear"], SHORT, settings).rows(32)
+    results = []
+    with pytest.raises(UsageError, match=r"mil-rank, seed 0: .* diverges.* 1 more failed") as caught:
+        for result in compare(rows, [0, 1], data_of(bags), tmp_path):
+            results.append((result.label, result.seed))
+    assert results == [("linear", 0), ("linear", 1)] and caught.value.settings == ("lr",)

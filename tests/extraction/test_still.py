@@ -21,6 +21,7 @@ class Means:
 
     kind = kind(dim=3, size=64)
     size, multiple, frames_taken, crops, precision, vggish = 64, 16, (0, 4, 8, 12), "whole frame", "fp32", None
+    every = 1
 
     def __init__(self, still: bool, batch: int = 1):
         self.still, self.batch, self.n_clips = still, batch, 0
@@ -67,8 +68,8 @@ def test_all_clips_are_computed_where_it_is_not_asked_for(video, tmp_path):
 
 def test_outputs_mark_frames_whose_features_are_carried_over(tmp_path):
     scores = VideoScores(np.zeros(4), "video", 60, 25.0, 16, "a.mp4", still=(1, 2, 3))
-    assert scores.still_frames() == [(16, 60)]
-    assert dataclasses.replace(scores, still=(0, 2)).still_frames() == [(0, 16), (32, 48)]
+    assert scores.frames_of(scores.still) == [(16, 60)]
+    assert scores.frames_of((0, 2)) == [(0, 16), (32, 48)]
     plain = result_of([(10, 20)], 60, 25)
     result = dataclasses.replace(plain, still=[(16, 60)])
     lines = write_output(result, tmp_path / "a", "csv").read_text().splitlines()

@@ -1,5 +1,6 @@
 """The process that decodes, seen from its parent."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -31,6 +32,26 @@ def test_some_frames_of_each_clip_are_the_same_as_of_all(make_video, length, tak
     assert len(every) == -(-n_frames // length)
     assert np.array_equal(some, np.stack(every)[:, list(taken)])
     assert (facts.n_frames, facts.fps, facts.damage) == (same_facts.n_frames, same_facts.fps, same_facts.damage)
+    assert np.array_equal(facts.ends, same_facts.ends)
+
+
+@pytest.mark.parametrize("reader", ["pyav", "decord"])
+@pytest.mark.parametrize("taken", [None, (0, 8)])
+def test_some_clips_are_the_same_as_of_all(make_video, reader, taken):
+    rng = np.random.default_rng(0)
+    path = make_video(n_frames=100, paint=lambda i: rng.integers(0, 255, (64, 96, 3), np.uint8))
+    form = ClipFormat(16, 32, 16, taken)
+    with Decoder(DecoderSettings(reader=reader)) as decoder:
+        clips, facts = read(decoder, path, form)
+        every_third, same_facts = read(decoder, path, dataclasses.replace(form, every=3))
+        only, _ = read(decoder, path, dataclasses.replace(form, only=(1, 2, 5)))
+        last, _ = read(decoder, path, dataclasses.replace(form, only=(6,)))
+        resumed = list(decoder.clips(path, dataclasses.replace(form, every=3), skip=2))
+    assert np.array_equal(every_third, [clips[0], clips[3], clips[6]])
+    assert np.array_equal(only, [clips[1], clips[2], clips[5]]) and np.array_equal(last, [clips[6]])
+    assert np.array_equal(resumed[0].frames, clips[6]) and len(resumed) == 2
+    assert resumed[0].n_clips == 3
+    assert (facts.n_frames, facts.damage) == (same_facts.n_frames, same_facts.damage)
     assert np.array_equal(facts.ends, same_facts.ends)
 
 

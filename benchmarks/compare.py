@@ -1,0 +1,81 @@
+"""Throughput of `compare`: small networks at a time with one thread each, and one after another with all threads.
+
+    python benchmarks/compare.py                     # widths 64, 128, 256, 512
+    python benchmarks/compare.py --dims 128 --steps 40 --repeats 3
+
+Both ways train the usual methods (those of `anomalycli compare` without --methods) on the same random features, T 64,
+batch 32 + 32, and evaluate them, in turns. The start of the processes is included. Printed are medians of steps per
+second and their ratio. With --equal, the results of processes are compared with those of one process with one thread.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from anomalycli.data.bags import Bags
+from anomalycli.evaluation.protocol import evaluation_set
+from anomalycli.experiments import compare as comparison
+from anomalycli.experiments.choice import USUAL, Choice
+from anomalycli.features.files import FeatureKind
+from anomalycli.training.trainer import TrainingData
+
+VIDEOS, SEGMENTS = 40, 64  # videos of each label
+
+
+def data_of(dim: int) -> TrainingData:
+    """Random features, with a mean that tells abnormal segments."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], VIDEOS)
+    x = rng.normal(size=(2 * VIDEOS, 1, SEGMENTS, dim)).astype(np.float32)
+    x[VIDEOS:, :, 20:30] += 0.5
+    names = tuple(f"{i:03}" for i in range(2 * VIDEOS))
+    n_frames = np.full(2 * VIDEOS, 16 * SEGMENTS)
+    bags = Bags(x, labels, names, FeatureKind("random", "0", "-", 0, dim), n_frames)
+    truth = {name: np.zeros(16 * SEGMENTS, bool) for name in names}
+    for name in names[VIDEOS:]:
+        truth[name][16 * 20 : 16 * 30] = True
+    return TrainingData(bags, test=evaluation_set(bags, truth))
+
+
+def run(data: TrainingData, steps: int, workers: int, small: int) -> tuple[float, dict[str, object]]:
+    """Seconds that a comparison takes, and its results; networks of up to `small` parameters have one thread."""
+    comparison.SMALL = small
+    rows = Choice(USUAL, {"steps": steps, "feedforward": 512}).rows(data.bags.dim)
+    with tempfile.TemporaryDirectory() as folder:
+        begin = time.perf_counter()
+        machine = comparison.Machine(workers=workers)
+        results = list(comparison.compare(rows, [0], data, Path(folder), machine=machine))
+        return time.perf_counter() - begin, {result.label: result for result in results}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dims", type=int, nargs="+", default=[64, 128, 256, 512])
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--equal", action="store_true", help="also compare the results with those of one process")
+    args = parser.parse_args()
+    threads = torch.get_num_threads()
+    print(f"{len(USUAL)} methods, {args.steps} steps each, {threads} threads")
+    print(f"{'D':>5} {'one after another':>20} {f'{threads} at a time':>20} {'ratio':>7}")
+    for dim in args.dims:
+        data, everything = data_of(dim), 1 << 40
+        times: dict[str, list[float]] = {"before": [], "now": []}
+        for _ in range(args.repeats):
+            times["before"].append(run(data, args.steps, 1, 0)[0])
+            seconds, results = run(data, args.steps, threads, everything)
+            times["now"].append(seconds)
+        before, now = (args.steps * len(USUAL) / statistics.median(each) for each in times.values())
+        print(f"{dim:5} {before:12.2f} steps/s {now:12.2f} steps/s {now / before:7.2f}", flush=True)
+        if args.equal:
+            _, alone = run(data, args.steps, 1, everything)
+            print(f"      results of one process with one thread are {'equal' if alone == results else 'DIFFERENT'}")
+
+
+if __name__ == "__main__":
+    main()
