@@ -131,7 +131,7 @@ def watch(sources, model, weights, timeout, idle, still, device, precision, read
     from ..live.clips import KEPT
     from ..live.sources import Waits, find_sources
     from ..live.watcher import Watcher
-    from ..score import Scorer
+    from ..score import Scorer, Skip
 
     use_reader(reader)
     waits = Waits(timeout, idle, options["margin"] + KEPT if options["save_clips"] else 0.0)
@@ -139,7 +139,7 @@ def watch(sources, model, weights, timeout, idle, still, device, precision, read
     found = find_sources(sources, waits)
     if not found and not (config and read_cameras(config)):
         raise UsageError("Name a source, such as rtsp://camera/stream, or cameras in a file.", "config")
-    scorer = Scorer.load(model, device, precision, weights, still=still == "auto")
+    scorer = Scorer.load(model, device, precision, weights, skip=Skip(still == "auto"))
     rules = Rules(scorer, rule_of(scorer.info.events, options), options["calibrations"], found)
     with contextlib.ExitStack() as stack:
         outputs = outputs_of(options, stack)
