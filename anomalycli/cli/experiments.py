@@ -216,8 +216,8 @@ def write_evaluation(
     option(
         "--workers",
         type=click.IntRange(min=1),
-        show_default="number of threads",
-        help="Networks of up to 4 million parameters that are trained at a time on a CPU, with one thread each.",
+        help="Networks of up to 4 million parameters to train at a time on a CPU, with one thread each. Without it, as "
+        "many as there are threads.",
     ),
 )
 @talk_options
