@@ -91,6 +91,8 @@ class Stream:
             if packet.stream is not self.video:
                 continue
             times.packet(packet)
+            if wall.start is None and times.by == "timestamp" and packet.pts is not None:
+                wall.begin(float(packet.pts * packet.time_base))
             try:
                 frames = frames_of(packet)
             except av.error.FFmpegError:
@@ -178,8 +180,8 @@ class WallClock:
     """When frames were taken, by the system's clock and their timestamps: seconds since 1970.
 
     Timestamps say how far frames are apart, and their arrival where they begin: the first one was taken when the stream
-    was opened, as it is read on while FFmpeg finds out what it is. `start` is when the frame of timestamp 0 was taken;
-    it is `known` of files.
+    was opened, as it is read on while FFmpeg finds out what it is. That one is not always shown: cameras may begin
+    between two key frames. `start` is when the frame of timestamp 0 was taken; it is `known` of files.
     """
 
     def __init__(self) -> None:
@@ -200,11 +202,17 @@ class WallClock:
             return time.time()
         return self.start + float(stamp * packet.time_base)
 
+    def begin(self, seconds: float) -> None:
+        """Take note of the first frame that came, by its timestamp."""
+        now = time.monotonic()
+        self.start = (now if now > self.opened + OPENING else self.opened) + self.offset - seconds
+        self.seconds = seconds
+
     def __call__(self, seconds: float) -> float:
         if not self.known:
             now = time.monotonic() + self.offset
             if self.start is None:
-                self.start = (now if now > self.opened + self.offset + OPENING else self.opened + self.offset) - seconds
+                self.begin(seconds)
             elif now > self.start + seconds + LATE:
                 self.start = now - seconds
             else:  # what a camera had in store came at once, and the first frame was older than it seemed

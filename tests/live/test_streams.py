@@ -436,6 +436,20 @@ def test_what_a_camera_had_in_store_keeps_its_times(tmp_path):
     assert np.diff(times) == pytest.approx(1 / 25, abs=2e-3)
 
 
+def test_a_stream_that_begins_between_key_frames_has_the_times_of_its_frames(tmp_path):
+    path = write_stream(tmp_path / "clip.ts", 100)
+    with av.open(str(path)) as container:
+        first = [packet.pos for packet in container.demux(video=0) if packet.size][12]
+    content = path.read_bytes()
+    tables = content[: 3 * 188]
+    with serve(body(tables + content[first:])) as address:
+        opened = stream.Stream(StreamPlace("url", f"http://{address}/live", "gate", PATIENCE), FORM, lambda: None)
+        begin = opened.wall.opened + opened.wall.offset
+        clip = next(reading := opened.clips())
+        reading.close()
+    assert clip.times[0] - begin == pytest.approx(8 / 25, abs=0.02), "the key frame is the eighth after the first"
+
+
 def test_the_clock_of_a_stream_follows_pauses_and_not_the_systems_jumps(monkeypatch):
     now = [1000.0, 50.0]  # the system's clock, the steady one
     monkeypatch.setattr(stream.time, "time", lambda: now[0])
