@@ -18,7 +18,7 @@ from .errors import AnomalyError, CheckpointError, UsageError, cause
 from .events import EventRule
 from .features.files import FeatureKind
 from .inference import score_bags
-from .methods import Method, build_method, find_method
+from .methods import Method, build_method, build_vote, find_method
 from .segments import pool
 from .settings import make_settings
 from .storage import check_file, write_whole
@@ -63,11 +63,22 @@ class TrainingRecord:
 
 
 @dataclass(frozen=True)
+class Voter:
+    """One method of a model in which several vote; fields as ModelInfo's."""
+
+    method: str
+    settings: Any
+    standardised: bool = False
+    members: int = 1
+
+
+@dataclass(frozen=True)
 class ModelInfo:
     """What a model is: its method with its settings, the features it knows, its events' defaults, its training.
 
     standardised: whether the mean and deviation of features (scaled ones too) are among its tensors. members: networks
-    that vote.
+    of the method, whose mean is its score. voters: where several methods vote, all of them; the fields above are then
+    the first one's.
     """
 
     settings: Any  # the method's
@@ -77,6 +88,7 @@ class ModelInfo:
     method: str = "de-net"
     standardised: bool = False
     members: int = 1
+    voters: tuple[Voter, ...] = ()
 
 
 def save_model(path: Path, model: Any, info: ModelInfo, half: bool = False) -> None:
@@ -182,15 +194,24 @@ def _read_info(meta: dict) -> ModelInfo:
     events = EventRule(**meta["events"])  # it knows its fields' former names
     if "config" in meta:  # version 1
         return _read_former(meta, kind, events)
-    method = find_method(meta["method"])
-    settings: Any = make_settings(method.settings, meta["settings"])
+    first = _read_voter(meta)
     facts = dict(meta["training"])
     history = dict(facts.pop("settings"))
     record = dataclasses.replace(make_settings(TrainingRecord, facts), settings=history)
+    voters = tuple(map(_read_voter, meta.get("voters", ())))
+    if len(voters) > MOST_MEMBERS:
+        raise ValueError(f"{len(voters)} voters")
+    return ModelInfo(first.settings, kind, events, record, first.method, first.standardised, first.members, voters)
+
+
+def _read_voter(meta: Mapping[str, Any]) -> Voter:
+    """The method that a model has, or that is one of its voters."""
+    method = find_method(meta["method"])
+    settings: Any = make_settings(method.settings, meta["settings"])
     prepared = {name: meta[name] for name in ("standardised", "members") if name in meta}
     if prepared and not 1 <= prepared["members"] <= MOST_MEMBERS:
         raise ValueError(f"{prepared['members']} members")
-    return ModelInfo(settings, kind, events, record, method.name, **prepared)
+    return Voter(method.name, settings, **prepared)
 
 
 def _read_former(meta: dict, kind: FeatureKind, events: EventRule) -> ModelInfo:
@@ -208,7 +229,9 @@ def _read_former(meta: dict, kind: FeatureKind, events: EventRule) -> ModelInfo:
 def _restore(info: ModelInfo, tensors: Mapping[str, torch.Tensor]) -> Any:
     """The network of `info` with these tensors; shapes are compared before any memory is taken for it."""
     with torch.device("meta"):
-        model: Any = build_method(info.method, info.settings, info.standardised, info.members)
+        voters = info.voters or (Voter(info.method, info.settings, info.standardised, info.members),)
+        built = [build_method(each.method, each.settings, each.standardised, each.members) for each in voters]
+        model: Any = build_vote(built) if info.voters else built[0]
     expected = model.state_dict()
     if expected.keys() != tensors.keys():
         odd = min(expected.keys() ^ tensors.keys())

@@ -171,7 +171,9 @@ class Scorer:
         refined = {"level": level} if is_video and self._skip.every > 1 else {}
         return refined | {
             "model": self.fingerprint,
-            "settings": repr((self.info.method, self.info.settings, self.info.kind, self.info.members)),
+            "settings": repr(
+                (self.info.method, self.info.settings, self.info.kind, self.info.members, *self.info.voters)
+            ),
             "device": self.device.type,
             "mode": mode,
             "file": stat and [stat.st_size, stat.st_mtime_ns],

@@ -1,7 +1,8 @@
 """Ten corrected videos of a new camera: what fine-tuning on them changes there, and what it costs elsewhere.
 
     anomalycli extract street-fights/clips -o features/clips
-    python benchmarks/new_camera.py street-fights features/clips
+    python benchmarks/new_camera.py run street-fights features/clips cameras.csv --seeds 3
+    python benchmarks/new_camera.py table cameras.csv
 
 For each source of street-fights with at least `--fewest` normal clips: that source is the new camera, a third of the
 other sources is "elsewhere", and a DE-Net is trained on 160 strings of the clips of the rest (`street_strings.py`). The
@@ -9,10 +10,12 @@ clips of the camera are halved: 10 strings of one half are the corrected videos,
 alarms; with 20 strings of the old sources given along, `train --from` decides how far to go on. 20 strings of the
 other half, and 20 normal strings and 20 with fights from elsewhere, are scored before and after. Alarms: normal strings
 whose highest score reaches the level that half of the fights elsewhere reach, with each model's own level, because
-training moves all scores; and, in the last two columns, with the level of before.
+training moves all scores; and, in the last two columns, with the level of before. `run` appends a row per seed and
+camera, and does not run again what is in the file; `table` prints means over seeds.
 """
 
 import argparse
+import csv
 import dataclasses
 import tempfile
 from pathlib import Path
@@ -91,34 +94,61 @@ def measure(made: Strings, camera: str, seed: int):
     return found, info.training.recipe
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="street-fights, with clips.csv and compositions.csv")
-    parser.add_argument("clips", type=Path, help="features of its clips")
-    parser.add_argument("--fewest", type=int, default=6, help="normal clips of a source that can be the new camera")
-    parser.add_argument("--seeds", type=int, default=1)
-    args = parser.parse_args()
+COLUMNS = ("AUC elsewhere", "AUC of fights elsewhere against the camera", "alarms, camera",
+           "alarms, elsewhere", "alarms, camera, old level", "alarms, elsewhere, old level")  # fmt: skip
+
+
+def run(args):
     rows = read(args.data / "clips.csv")
     features, kind = load_clips(args.clips, rows)
     normal = [row["source"] for row in rows if row["label"] == "0"]
     cameras = sorted(source for source in set(normal) if normal.count(source) >= args.fewest)
-    columns = ("camera", "", "AUC elsewhere", "AUC of fights elsewhere against the camera", "alarms, camera",
-               "alarms, elsewhere", "alarms, camera, old level", "alarms, elsewhere, old level")  # fmt: skip
-    print(f"| {' | '.join(columns)} |\n" + "|---" * len(columns) + "|", flush=True)
-    every = []
-    for seed in range(args.seeds):
-        made = Strings(rows, features, kind, read(args.data / "compositions.csv"), seed)
-        for camera in cameras:
-            found, recipe = measure(made, camera, seed)
-            every.append(found)
-            for words, figures in zip(("before", f"after: {recipe}"), found, strict=True):
-                print(row_of(camera, words, figures), flush=True)
-    for words, figures in zip(("before", "after"), np.mean(every, 0), strict=True):
-        print(row_of("mean", words, figures))
+    done = {(row["seed"], row["camera"]) for row in read(args.output)} if args.output.exists() else set()
+    with open(args.output, "a", newline="") as file:
+        writer = csv.writer(file)
+        if not done:
+            words = [f"{column}, {when}" for column in COLUMNS for when in ("before", "after")]
+            writer.writerow(("seed", "camera", "chosen", *words))
+        for seed in range(args.seeds):
+            made = Strings(rows, features, kind, read(args.data / "compositions.csv"), seed)
+            for camera in cameras:
+                if (str(seed), camera) not in done:
+                    found, recipe = measure(made, camera, seed)
+                    writer.writerow((seed, camera, recipe, *np.array(found).T.ravel()))
+                    file.flush()
+                    print(seed, camera, recipe, flush=True)
 
 
-def row_of(camera, words, figures):
-    return f"| {camera} | {words} | " + " | ".join(f"{value:.3f}" for value in figures) + " |"
+def table(args):
+    rows = read(args.output)
+    print(f"| camera | seeds | {' | '.join(COLUMNS)} |\n" + "|---" * (2 + len(COLUMNS)) + "|")
+    for camera in [*sorted({row["camera"] for row in rows}), "mean"]:
+        mine = [row for row in rows if camera in (row["camera"], "mean")]
+        cells = [
+            " → ".join(f"{mean(mine, f'{column}, {when}'):.3f}" for when in ("before", "after")) for column in COLUMNS
+        ]
+        print(f"| {camera} | {len({row['seed'] for row in mine})} | {' | '.join(cells)} |")
+
+
+def mean(rows, column):
+    return np.mean([float(row[column]) for row in rows])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    command = commands.add_parser("run")
+    command.add_argument("data", type=Path, help="street-fights, with clips.csv and compositions.csv")
+    command.add_argument("clips", type=Path, help="features of its clips")
+    command.add_argument("output", type=Path)
+    command.add_argument("--fewest", type=int, default=6, help="normal clips of a source that can be the new camera")
+    command.add_argument("--seeds", type=int, default=1)
+    command.set_defaults(do=run)
+    command = commands.add_parser("table")
+    command.add_argument("output", type=Path)
+    command.set_defaults(do=table)
+    args = parser.parse_args()
+    args.do(args)
 
 
 if __name__ == "__main__":

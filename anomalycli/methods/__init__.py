@@ -3,6 +3,7 @@
 `METHODS` are the built-in ones. A package adds one by an entry point of the group `anomalycli.methods`.
 """
 
+from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -13,10 +14,19 @@ from .base import Method, MethodSettings, MethodType
 from .de_net import DENetMethod
 from .linear import Linear
 from .mil_rank import MILRank
-from .prepared import Ensemble, Prepared
+from .prepared import Ensemble, Prepared, Vote
 from .rtfm import RTFM
 
-__all__ = ["METHODS", "Method", "MethodSettings", "MethodType", "build_method", "find_method", "method_names"]
+__all__ = [
+    "METHODS",
+    "Method",
+    "MethodSettings",
+    "MethodType",
+    "build_method",
+    "build_vote",
+    "find_method",
+    "method_names",
+]
 
 GROUP = "anomalycli.methods"
 
@@ -66,6 +76,11 @@ def build_method(name: str, settings: Any, standardised: bool = False, members: 
         moments = torch.empty(2, settings.feature_dim)
         networks = [Prepared(network, *moments) for network in networks]
     return Ensemble(networks) if members > 1 else networks[0]
+
+
+def build_vote(voters: Sequence[Any]) -> Vote:
+    """The network of a checkpoint in which several methods vote, to load its tensors into."""
+    return Vote(voters, *torch.empty(2, len(voters)))
 
 
 def _load(point: EntryPoint) -> MethodType:

@@ -1,4 +1,4 @@
-"""Wrappers for any method: standardised features, dropout of groups of features, ensembles."""
+"""Wrappers for any method: standardised features, dropout of groups of features, ensembles, votes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from .base import Method
 
 EPSILON = 1e-6  # below this deviation a feature is constant
+SATURATED = 1e-6  # scores nearer to 0 and 1 count as this, so that logits are finite
 
 
 class Prepared(nn.Module):
@@ -63,9 +64,48 @@ class Ensemble(nn.Module):
         return torch.stack(features).mean(0), torch.stack(scores).mean(0)
 
     def loss(self, x_a: Tensor, x_n: Tensor) -> tuple[Tensor, Tensor]:
-        members: Any = self.members
-        losses, erased = zip(*(member.loss(x_a, x_n) for member in members), strict=True)
-        return torch.stack(losses).sum(), torch.stack(erased).any(0)
+        return _summed_loss(self.members, x_a, x_n)
+
+
+class Vote(nn.Module):
+    """Networks of several methods: the mean of their logits, each standardised by its `mean` and `deviation`, (K,).
+
+    Methods differ in how far their scores spread; without this the widest decides alone. The mean is scaled back to
+    the voters' mean spread, and its sigmoid is the score. Features are those of the first voter.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, voters: Sequence[Any], mean: Tensor, deviation: Tensor):
+        super().__init__()
+        self.voters = nn.ModuleList(voters)
+        self.register_buffer("mean", mean)
+        self.register_buffer("deviation", deviation)
+        self.settings = voters[0].settings
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        features, scores = zip(*(voter(x) for voter in self.voters), strict=True)
+        votes = logits(torch.stack(scores, dim=-1).float())  # (B, T, K)
+        return features[0], voted(votes, self.mean, self.deviation).sigmoid()
+
+    def loss(self, x_a: Tensor, x_n: Tensor) -> tuple[Tensor, Tensor]:
+        return _summed_loss(self.voters, x_a, x_n)
+
+
+def logits(scores: Tensor) -> Tensor:
+    """The logits of scores in [0, 1]."""
+    return scores.clamp(SATURATED, 1 - SATURATED).logit()
+
+
+def voted(votes: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+    """The logit that K voters agree on: logits (..., K), their means and deviations (K,) -> (...)."""
+    return ((votes - mean) / deviation).mean(-1) * deviation.mean() + mean.mean()
+
+
+def _summed_loss(members: Any, x_a: Tensor, x_n: Tensor) -> tuple[Tensor, Tensor]:
+    losses, erased = zip(*(member.loss(x_a, x_n) for member in members), strict=True)
+    return torch.stack(losses).sum(), torch.stack(erased).any(0)
 
 
 def standardised(

@@ -10,27 +10,43 @@ import torch
 
 from ..data.bags import Bags
 from ..inference import score_bags
+from ..methods.prepared import logits, voted
 from .plan import Plan
 from .trainer import Material, TrainingProgress, fit
 
 RESAMPLES = 1000  # of videos, for the intervals
 SPLICES = 4  # normal videos that each abnormal one is spliced with
+LEAST_DEVIATION = 1e-6  # of a voter's logits
+MOST_PAIRS = 200  # pairs that are spliced in one fold
 
 
 @dataclass(frozen=True)
 class FoldScores:
     """Result of a plan on the held-out videos of one fold after some steps.
 
-    scores: the highest of each video, in the order of the fold. place: how often, in a video spliced of an abnormal and
-    a normal one, the highest score lies in the abnormal half: networks that smear a video's label over all its segments
-    tell videos apart and lose this.
+    scores: of the segments of each video, float32 (n, T), in the order of the fold. place: how often, in a video
+    spliced of an abnormal and a normal one, the highest score lies in the abnormal half: networks that smear a video's
+    label over all its segments tell videos apart and lose this.
     """
 
-    scores: tuple[float, ...]
+    scores: np.ndarray
     place: float
 
 
 Scores = dict[int, FoldScores]  # by steps
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A candidate that is to vote, by name, and after how many steps.
+
+    mean, deviation: of the logits of its scores on held-out videos.
+    """
+
+    name: str
+    steps: int
+    mean: float
+    deviation: float
 
 
 @dataclass(frozen=True)
@@ -85,8 +101,7 @@ def run_fold(
     spliced = splices(bags[held_out])
 
     def judged(method: Any) -> FoldScores:
-        scores = score_bags(method, bags.x[held_out], device).max(1)
-        return FoldScores(tuple(map(float, scores)), _place(score_bags(method, spliced, device)))
+        return FoldScores(score_bags(method, bags.x[held_out], device), _place(score_bags(method, spliced, device)))
 
     found: Scores = {0: judged(material.start.to(device))} if 0 in checkpoints and material.start else {}
 
@@ -103,52 +118,78 @@ def run_fold(
 def splices(bags: Bags) -> np.ndarray:
     """Bags of an abnormal and a normal video, every other segment of each: float32 (n, C, T, D).
 
-    The abnormal half comes first in the first half of them, and last in the others.
+    The abnormal half comes first in the first half of them, and last in the others. At most 2 * MOST_PAIRS.
     """
     abnormal, normal = (np.flatnonzero(bags.labels == label) for label in (1, 0))
     rng = np.random.default_rng(0)
     pairs = [(a, n) for a in abnormal for n in rng.permutation(normal)[:SPLICES]]
+    pairs = pairs[:: -(-len(pairs) // MOST_PAIRS)]
     a, n = (bags.x[[pair[side] for pair in pairs], :, ::2] for side in (0, 1))
     return np.concatenate((np.concatenate((a, n), 2), np.concatenate((n, a), 2)))
 
 
 def criterion(fold: FoldScores, labels: np.ndarray) -> float:
     """The criterion of choice: the mean of the video AUC and `place`."""
-    return (pair_auc(np.array(fold.scores), labels) + fold.place) / 2
+    return (pair_auc(fold.scores.max(1), labels) + fold.place) / 2
 
 
-def choose(table: Mapping[str, Sequence[Scores]], labels: Sequence[np.ndarray]) -> tuple[str, int]:
-    """The plan and the number of steps of the highest criterion, mean over folds weighted by their pairs.
+def choose(
+    table: Mapping[str, Sequence[Scores]], labels: Sequence[np.ndarray], methods: Mapping[str, str]
+) -> list[Choice]:
+    """The best candidate of each method, the best method first: these vote.
 
-    table: by plan, the scores of each fold. labels: of each fold's videos. Of equal ones, the first.
+    The criterion is the mean over folds, weighted by their pairs; of equal ones, the first. table: by candidate, the
+    scores of each fold. labels: of each fold's videos. methods: by candidate.
     """
     weights = np.array([(fold == 1).sum() * (fold == 0).sum() for fold in labels], float)
-    best, chosen = -1.0, ("", 0)
+    best: dict[str, tuple[float, str, int]] = {}  # by method
     for name, folds in table.items():
         for steps in folds[0]:
             values = [criterion(scores[steps], fold) for scores, fold in zip(folds, labels, strict=True)]
             value = float(np.average(values, weights=weights))
-            if value > best + 1e-9:
-                best, chosen = value, (name, steps)
-    return chosen
+            if methods[name] not in best or value > best[methods[name]][0] + 1e-9:
+                best[methods[name]] = value, name, steps
+    ranked = sorted(best.values(), key=lambda each: -each[0])
+    return [_choice(name, steps, table[name]) for _, name, steps in ranked]
 
 
-def estimate(table: Mapping[str, Sequence[Scores]], labels: Sequence[np.ndarray], seed: int = 0) -> Estimate:
-    """Estimate for the choice of `choose`: each fold is scored with the plan that the other folds choose."""
+def _choice(name: str, steps: int, folds: Sequence[Scores]) -> Choice:
+    votes = logits(torch.from_numpy(np.concatenate([fold[steps].scores.ravel() for fold in folds])).double())
+    return Choice(name, steps, float(votes.mean()), max(float(votes.std()), LEAST_DEVIATION))
+
+
+def estimate(
+    table: Mapping[str, Sequence[Scores]], labels: Sequence[np.ndarray], methods: Mapping[str, str], seed: int = 0
+) -> Estimate:
+    """Estimate for the choice of `choose`: each fold is scored with the candidates that the other folds choose."""
     n = len(labels)
     picked = []
     for k in range(n):
         others = [i for i in range(n) if i != k]
-        name, steps = choose(
-            {key: [folds[i] for i in others] for key, folds in table.items()}, [labels[i] for i in others]
+        choices = choose(
+            {key: [folds[i] for i in others] for key, folds in table.items()}, [labels[i] for i in others], methods
         )
-        picked.append(np.array(table[name][k][steps].scores))
+        picked.append(_peaks(choices, {each.name: table[each.name][k][each.steps].scores for each in choices}))
     rng = np.random.default_rng(seed)
     draws = [np.ones((1, len(fold))) for fold in labels]
     drawn = [rng.multinomial(len(fold), np.full(len(fold), 1 / len(fold)), RESAMPLES) for fold in labels]
     auc, ap = (_within_folds(measure, picked, labels, draws)[0] for measure in (_auc, _ap))
     intervals = [_interval(_within_folds(measure, picked, labels, drawn)) for measure in (_auc, _ap)]
     return Estimate(float(auc), intervals[0], float(ap), intervals[1], n)
+
+
+def _peaks(choices: Sequence[Choice], scores: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The highest score of each video by the vote of `choices`, from the scores of each, (n, T): (n,)."""
+    if len(choices) == 1:
+        return scores[choices[0].name].max(1)
+    votes = logits(torch.from_numpy(np.stack([scores[each.name] for each in choices], -1)).double())
+    return voted(votes, *moments(choices)).amax(1).numpy()
+
+
+def moments(choices: Sequence[Choice]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Means and deviations of the voters' logits, float64 (K,) each."""
+    mean, deviation = torch.tensor([[each.mean, each.deviation] for each in choices], dtype=torch.float64).T
+    return mean, deviation
 
 
 def pair_auc(scores: np.ndarray, labels: np.ndarray) -> float:

@@ -11,41 +11,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..checkpoint import ModelInfo, TrainingRecord, fingerprint, save_model
+from ..checkpoint import ModelInfo, TrainingRecord, Voter, fingerprint, save_model
 from ..data.bags import Bags
 from ..errors import UsageError
 from ..events import EventRule
-from ..methods.prepared import Ensemble
-from ..storage import write_whole
+from ..methods.prepared import Ensemble, Vote
 from ..version import __version__
-from .candidates import (
-    Candidate,
-    candidates,
-    checkpoints_of,
-    members_of,
-    most_folds,
-    quick_candidate,
-    tuning_candidates,
-)
+from .candidates import Candidate, candidates, most_folds, quick_candidate, tuning_candidates
 from .config import CHECKPOINTS
-from .cross_validation import Estimate, FoldScores, Scores, choose, estimate, make_folds, run_fold
+from .cross_validation import Choice, Estimate, choose, estimate, make_folds, moments
+from .plan import Plan
+from .search import OnRecipe, SearchState, Work, search
 from .state import StateFile
 from .trainer import Destination, Material, TrainingData, TrainingProgress, fit
 
-MOST_MEMBERS = 3
+MOST_NETWORKS = 9  # of one model: three of each method
 ENOUGH = 10  # videos of each label below which more of them would help most
-
-
-@dataclass(frozen=True)
-class RecipeProgress:
-    """Progress of the recipe: work done, the total (at most), and the current step in words."""
-
-    done: float
-    total: float
-    doing: str
-
-
-OnRecipe = Callable[[RecipeProgress], None]
 
 
 @dataclass(frozen=True)
@@ -100,30 +81,36 @@ def train_by_recipe(
         if recipe.search
         else []
     )
-    work = _Work(every, len(folds), 1 if recipe.start else members_of(data.bags), on_progress)
-    chosen, steps, found = every[0], max(checkpoints_of(data.bags)) // 2, None
+    work = Work(every, len(folds), on_progress)
+    choices, found = [Choice(every[0].name, every[0].usual_steps, 0.0, 1.0)], None
     if folds:
         identity = _identity(every, data, folds, recipe)
-        table = _search(every, material, folds, search_file, identity, work, device)
-        labels = [data.bags.labels[fold] for fold in folds]
-        name, steps = choose(table, labels)
-        chosen = next(each for each in every if each.name == name)
-        found = estimate(table, labels, recipe.seed)
+        table = search(every, material, folds, SearchState(search_file, identity), work, device)
+        labels, methods = [data.bags.labels[fold] for fold in folds], {each.name: each.plan.method for each in every}
+        choices = choose(table, labels, methods)
+        found = estimate(table, labels, methods, recipe.seed)
+    chosen = [_after(each, every) for each in choices]
     states: list[StateFile] = []
     model = start  # after 0 steps: no training is better on held-out videos than none
-    if steps:
-        config = dataclasses.replace(chosen.plan.config, steps=steps)
-        chosen = dataclasses.replace(chosen, plan=dataclasses.replace(chosen.plan, config=config))
-        model, states = _train_members(chosen, material, destination, work, device)
-    info = _info(chosen, steps, data, work.members, found)
+    if choices[0].steps:
+        voters, states = _train_voters(chosen, material, destination, work, device)
+        model = Vote(voters, *(part.float() for part in moments(choices))) if len(voters) > 1 else voters[0]
+    info = _info(chosen, choices[0].steps, data, found)
     if recipe.start:
-        before = recipe.start.info
-        info = dataclasses.replace(info, events=before.events, standardised=before.standardised, members=before.members)
+        before, kept = recipe.start.info, ("events", "standardised", "members", "voters")
+        info = dataclasses.replace(info, **{name: getattr(before, name) for name in kept})
     save_model(destination.path, model, info, destination.half)
     for state in states:
         state.remove()
     search_file.unlink(missing_ok=True)
     return info
+
+
+def _after(choice: Choice, every: Sequence[Candidate]) -> Candidate:
+    """The candidate of this choice, to be trained for its number of steps."""
+    chosen = next(each for each in every if each.name == choice.name)
+    config = dataclasses.replace(chosen.plan.config, steps=max(1, choice.steps))
+    return dataclasses.replace(chosen, plan=dataclasses.replace(chosen.plan, config=config))
 
 
 def advice(bags: Bags, record: TrainingRecord) -> str:
@@ -141,29 +128,6 @@ def advice(bags: Bags, record: TrainingRecord) -> str:
     return "enough to trust the ranking, not the threshold"
 
 
-class _Work:
-    """The total work, in steps weighted by their cost, and the work done."""
-
-    def __init__(self, every: Sequence[Candidate], n_folds: int, members: int, on_progress: OnRecipe | None):
-        self.members, self.on_progress = members, on_progress
-        most = [each.cost * each.most_steps for each in every]
-        self.total = n_folds * sum(most) + members * max(most)
-        self.before = 0.0
-
-    def at(self, doing: str, cost: float) -> Callable[[int], None]:
-        """The callback for each step of one run."""
-
-        def on_step(step: int) -> None:
-            if self.on_progress:
-                self.on_progress(RecipeProgress(self.before + step * cost, self.total, doing))
-
-        return on_step
-
-    def finish(self, work: float) -> None:
-        """Count one run as finished."""
-        self.before += work
-
-
 def _check(destination: Destination, search_file: Path) -> None:
     left = [file for file in (search_file, *_states(destination)) if file.exists()]
     if destination.resume:
@@ -176,40 +140,11 @@ def _check(destination: Destination, search_file: Path) -> None:
 
 
 def _states(destination: Destination) -> list[Path]:
-    return [destination.beside(f".{i + 1}.state") for i in range(MOST_MEMBERS)]
+    return [destination.beside(f".{i + 1}.state") for i in range(MOST_NETWORKS)]
 
 
 def _on(plan: Any, device: torch.device) -> Any:
     return dataclasses.replace(plan, config=plan.config.on(device))
-
-
-def _search(
-    every: Sequence[Candidate],
-    material: Material,
-    folds: Sequence[np.ndarray],
-    file: Path,
-    identity: str,
-    work: _Work,
-    device: torch.device,
-) -> dict[str, list[Scores]]:
-    """The scores of each candidate on each fold, those in `file` not computed again."""
-    done = _read(file, identity)
-    table: dict[str, list[Scores]] = {each.name: [] for each in every}
-    for k, fold in enumerate(folds):
-        for each in every:
-            key = f"{each.name}/{k}"
-            if key not in done:
-                doing = f"fold {k + 1} of {len(folds)}: {each.name}"
-                scores = run_fold(each.plan, material, fold, each.checkpoints, device, work.at(doing, each.cost))
-                done[key] = {str(steps): dataclasses.asdict(found) for steps, found in scores.items()}
-                write_whole(file, json.dumps({"run": identity, "done": done}) + "\n")
-            work.finish(each.cost * each.most_steps)
-            table[each.name].append({int(steps): _scores(found) for steps, found in done[key].items()})
-    return table
-
-
-def _scores(found: dict) -> FoldScores:
-    return FoldScores(tuple(found["scores"]), found["place"])
 
 
 def _identity(every: Sequence[Candidate], data: TrainingData, folds: Sequence[np.ndarray], recipe: Recipe) -> str:
@@ -218,57 +153,47 @@ def _identity(every: Sequence[Candidate], data: TrainingData, folds: Sequence[np
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _read(file: Path, identity: str) -> dict[str, dict]:
-    if not file.exists():
-        return {}
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        run, done = record["run"], dict(record["done"])
-        for scores in done.values():
-            for found in scores.values():
-                _scores(found)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"{file}: not the state of a search; overwrite it.", "overwrite") from error
-    if run != identity:
-        message = f"{file}: that run had other features, labels, groups or another seed. Overwrite it."
-        raise UsageError(message, "overwrite")
-    return done
-
-
-def _train_members(
-    chosen: Candidate, material: Material, destination: Destination, work: _Work, device: torch.device
-) -> tuple[Any, list[StateFile]]:
-    """The network, of as many members as `work` says, each trained on all videos with a seed of its own."""
-    members, states = [], []
+def _train_voters(
+    chosen: Sequence[Candidate], material: Material, destination: Destination, work: Work, device: torch.device
+) -> tuple[list[Any], list[StateFile]]:
+    """A network of each method, of one or several members, each trained on all videos with its own seed."""
+    voters: list[Any] = []
+    states: list[StateFile] = []
     start = {"start": fingerprint(material.start)} if material.start else {}
-    for i in range(work.members):
-        config = dataclasses.replace(chosen.plan.config, seed=chosen.plan.config.seed + i)
-        plan = dataclasses.replace(chosen.plan, config=config)
-        identity = {
-            "method": plan.method,
-            "model": dataclasses.asdict(plan.settings),
-            "train": dataclasses.asdict(config),
-            "data": material.bags.fingerprint(),
-            "held_out": [],
-            "watch": [],
-            **start,
-        }
-        state = StateFile(destination.beside(f".{i + 1}.state"), identity)
-        on_step = work.at(f"all videos: {chosen.name}, {i + 1} of {work.members}", chosen.cost)
+    for each in chosen:
+        members = []
+        for i in range(each.members):
+            config = dataclasses.replace(each.plan.config, seed=each.plan.config.seed + i)
+            plan = dataclasses.replace(each.plan, config=config)
+            identity = _run_identity(plan, material) | start
+            state = StateFile(destination.beside(f".{len(states) + 1}.state"), identity)
+            on_step = work.at(f"all videos: {each.name}, {i + 1} of {each.members}", each.cost)
 
-        def told(now: TrainingProgress, on_step: Callable[[int], None] = on_step) -> None:
-            on_step(now.step)
+            def told(now: TrainingProgress, on_step: Callable[[int], None] = on_step) -> None:
+                on_step(now.step)
 
-        members.append(fit(plan, material, device, state, told).method)
-        states.append(state)
-        work.finish(chosen.cost * config.steps)
-    return Ensemble(members) if len(members) > 1 else members[0], states
+            members.append(fit(plan, material, device, state, told).method)
+            states.append(state)
+            work.finish(each.cost * config.steps)
+        voters.append(Ensemble(members) if len(members) > 1 else members[0])
+    return voters, states
 
 
-def _info(chosen: Candidate, steps: int, data: TrainingData, members: int, found: Estimate | None) -> ModelInfo:
-    config, labels = chosen.plan.config, data.bags.labels
+def _run_identity(plan: Plan, material: Material) -> dict[str, Any]:
+    return {
+        "method": plan.method,
+        "model": dataclasses.asdict(plan.settings),
+        "train": dataclasses.asdict(plan.config),
+        "data": material.bags.fingerprint(),
+        "held_out": [],
+        "watch": [],
+    }
+
+
+def _info(chosen: Sequence[Candidate], steps: int, data: TrainingData, found: Estimate | None) -> ModelInfo:
+    plan, labels = chosen[0].plan, data.bags.labels
     record = TrainingRecord(
-        settings=dataclasses.asdict(config),
+        settings=dataclasses.asdict(plan.config),
         data=data.bags.fingerprint(),
         crops_seen=data.bags.seen,
         abnormal_videos=int((labels == 1).sum()),
@@ -277,7 +202,7 @@ def _info(chosen: Candidate, steps: int, data: TrainingData, members: int, found
         checkpoint=CHECKPOINTS["last"],
         checkpoint_step=steps,
         tool=f"anomalycli {__version__}",
-        recipe=f"{chosen.name}, {steps} steps" + (f", {members} networks" if members > 1 else "")
+        recipe=" + ".join(map(_words, chosen))
         if steps
         else "the model as it was: further training does not help on held-out videos",
     )
@@ -292,5 +217,15 @@ def _info(chosen: Candidate, steps: int, data: TrainingData, members: int, found
             video_ap_high=found.ap_interval[1],
             folds=found.folds,
         )
-    plan = chosen.plan
-    return ModelInfo(plan.settings, data.bags.kind, EventRule(), record, plan.method, config.prepares, members)
+    voters = [Voter(each.plan.method, each.plan.settings, each.plan.config.prepares, each.members) for each in chosen]
+    first = voters[0]
+    several = tuple(voters) if len(voters) > 1 else ()
+    kind = data.bags.kind
+    return ModelInfo(
+        first.settings, kind, EventRule(), record, first.method, first.standardised, first.members, several
+    )
+
+
+def _words(chosen: Candidate) -> str:
+    networks = f", {chosen.members} networks" if chosen.members > 1 else ""
+    return f"{chosen.name}, {chosen.plan.config.steps} steps{networks}"

@@ -12,7 +12,7 @@ from anomalycli.data.bags import load_bags
 from anomalycli.errors import UsageError
 from anomalycli.inference import score_bags
 from anomalycli.methods import find_method
-from anomalycli.methods.prepared import Ensemble, Prepared, standardised
+from anomalycli.methods.prepared import Ensemble, Prepared, Vote, standardised
 from anomalycli.training import candidates, cross_validation
 from anomalycli.training.cross_validation import FoldScores, choose, estimate, make_folds, pair_auc, splices
 from anomalycli.training.plan import make_plan
@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
     """A few steps are enough here."""
-    monkeypatch.setattr(candidates, "MOST_STEPS", 16)
+    monkeypatch.setattr(candidates, "STEPS", 16)
 
 
 @pytest.fixture
@@ -47,11 +47,12 @@ def test_what_is_learnt_is_estimated_and_saved(bags, tmp_path):
     assert [now.done for now in told] == sorted(now.done for now in told)
     model, loaded = load_model(tmp_path / "m")
     assert loaded == info
-    assert loaded.members == 3
-    assert isinstance(model, Ensemble)
+    assert {voter.method: voter.members for voter in loaded.voters} == {"de-net": 3, "mil-rank": 1, "linear": 1}
+    assert [find_method(voter.method).settings for voter in loaded.voters] == [type(v.settings) for v in model.voters]
     scores = score_bags(model, bags.x, CPU)
-    each = [score_bags(member, bags.x, CPU) for member in model.members]
-    np.testing.assert_allclose(scores, np.mean(each, 0), atol=1e-6)
+    ensemble = next(voter for voter in model.voters if isinstance(voter, Ensemble))
+    each = [score_bags(member, bags.x, CPU) for member in ensemble.members]
+    np.testing.assert_allclose(score_bags(ensemble, bags.x, CPU), np.mean(each, 0), atol=1e-6)
     assert roc_auc_score(bags.labels, scores.max(1)) > 0.9
 
 
@@ -72,7 +73,7 @@ def test_labels_that_mean_nothing_are_told_to_be_chance(bags, tmp_path):
 
 
 def test_a_recipe_that_is_interrupted_resumes_to_the_same_file(bags, tmp_path, monkeypatch):
-    monkeypatch.setattr(candidates, "MOST_STEPS", 8)
+    monkeypatch.setattr(candidates, "STEPS", 8)
 
     class Stop(Exception):
         pass
@@ -89,7 +90,7 @@ def test_a_recipe_that_is_interrupted_resumes_to_the_same_file(bags, tmp_path, m
 
         return on_progress
 
-    steps = 8 * 8 * 5  # of the search
+    steps = 8 * 8 * 5  # of the search: 7 candidates, one of them for 2 * 8 steps
     for resume, at in ((False, 50), (True, 50), (True, steps // 4)):
         count = 0
         with pytest.raises(Stop):
@@ -131,17 +132,69 @@ def test_folds_keep_groups_whole_and_hold_both_labels(bags):
     assert make_folds(mixed, 5, 0, dict.fromkeys(bags.names, "one")) == []
 
 
+def fold_scores(scores, place):
+    """Result on four videos of two segments, the highest at the end."""
+    return FoldScores(np.array([[0.05, score] for score in scores], np.float32), place)
+
+
+GOOD, BAD = fold_scores((0.1, 0.2, 0.8, 0.9), 1.0), fold_scores((0.9, 0.8, 0.2, 0.1), 0.0)
+LABELS = [np.array([0, 0, 1, 1])] * 3
+
+
+def chosen(table, methods=None):
+    return [(each.name, each.steps) for each in choose(table, LABELS, methods or dict.fromkeys(table, "one"))]
+
+
 def test_a_plan_is_chosen_on_other_folds_than_it_is_judged_on():
-    labels = [np.array([0, 0, 1, 1])] * 3
-    good, bad = FoldScores((0.1, 0.2, 0.8, 0.9), 1.0), FoldScores((0.9, 0.8, 0.2, 0.1), 0.0)
-    table = {"a": [{5: good}, {5: bad}, {5: bad}], "b": [{5: bad}, {5: good}, {5: good}]}
-    assert choose(table, labels) == ("b", 5)
-    found = estimate(table, labels)
+    table = {"a": [{5: GOOD}, {5: BAD}, {5: BAD}], "b": [{5: BAD}, {5: GOOD}, {5: GOOD}]}
+    methods = {"a": "one", "b": "one"}
+    assert chosen(table) == [("b", 5)]
+    found = estimate(table, LABELS, methods)
     # fold 0 is judged by b, which won on 1 and 2; of folds 1 and 2, a and b won one of the others each: the first, a
     assert found.auc == 0
-    assert estimate({"b": table["b"]}, labels).auc == pytest.approx(2 / 3)
-    smeared = FoldScores((0.1, 0.2, 0.8, 0.9), 0.5)
-    assert choose({"smears": [{5: smeared}] * 3, "places": [{5: good}] * 3}, labels) == ("places", 5)
+    assert estimate({"b": table["b"]}, LABELS, methods).auc == pytest.approx(2 / 3)
+    smeared = fold_scores((0.1, 0.2, 0.8, 0.9), 0.5)
+    assert chosen({"smears": [{5: smeared}] * 3, "places": [{5: GOOD}] * 3}) == [("places", 5)]
+
+
+def test_the_best_candidate_of_each_method_votes_the_best_method_first():
+    table = {"a": [{5: BAD}] * 3, "b": [{5: BAD, 9: GOOD}] * 3, "c": [{5: BAD}] * 3}
+    assert chosen(table, {"a": "one", "b": "two", "c": "two"}) == [("b", 9), ("a", 5)]
+    assert chosen(table, {"a": "one", "b": "one", "c": "two"}) == [("b", 9), ("c", 5)]
+
+
+def test_the_estimate_is_that_of_the_vote():
+    wide = fold_scores((0.001, 0.9, 0.8, 0.999), 1.0)  # one pair is wrong, and so is another one of the other method
+    narrow = fold_scores((0.54, 0.1, 0.55, 0.53), 1.0)
+    table, methods = {"wide": [{5: wide}] * 3, "narrow": [{5: narrow}] * 3}, {"wide": "a", "narrow": "b"}
+    assert estimate({"wide": table["wide"]}, LABELS, methods).auc == 0.75
+    assert estimate({"narrow": table["narrow"]}, LABELS, methods).auc == 0.75
+    assert [each.name for each in choose(table, LABELS, methods)] == ["wide", "narrow"]
+    assert estimate(table, LABELS, methods).auc == 1
+
+
+def test_voters_count_alike_however_far_their_scores_spread(bags, tmp_path):
+    from anomalycli.checkpoint import Voter, save_model
+
+    plans = [make_plan(name, 32, {"segments": 8}) for name in ("linear", "mil-rank")]
+    torch.manual_seed(0)
+    methods = [find_method(plan.method).build(plan.settings).eval() for plan in plans]
+    torch.nn.init.normal_(methods[0].layer.weight, std=0.1)
+    votes = [np.log(scores / (1 - scores)) for scores in (score_bags(method, bags.x, CPU) for method in methods)]
+    moments = torch.tensor([[vote.mean(), vote.std()] for vote in votes]).T.float()
+    model = Vote(methods, *moments)
+    level = np.mean([vote.mean() for vote in votes])
+    expected = sum((vote - vote.mean()) / vote.std() for vote in votes) / 2 * np.mean([v.std() for v in votes]) + level
+    np.testing.assert_allclose(score_bags(model, bags.x, CPU), 1 / (1 + np.exp(-expected)), atol=1e-5)
+    voters = tuple(Voter(plan.method, plan.settings) for plan in plans)
+    info = ModelInfo(plans[0].settings, bags.kind, method="linear", voters=voters)
+    save_model(tmp_path / "m", model, info)
+    loaded, again = load_model(tmp_path / "m")
+    assert again == info
+    np.testing.assert_array_equal(score_bags(loaded, bags.x, CPU), score_bags(model, bags.x, CPU))
+    loss, erased = loaded.train().loss(*torch.from_numpy(bags.x[:6, 0]).split(3))
+    assert loss.isfinite()
+    assert erased.shape == (3, 8)
 
 
 def test_auc_and_ap_are_those_of_scikit_learn():
@@ -238,14 +291,17 @@ def test_scaled_features_are_those_times_the_scale_in_training_and_in_the_checkp
     np.testing.assert_allclose(score_bags(model, bags.x, CPU), score_bags(plain, larger.x, CPU), atol=1e-4)
 
 
-def test_a_model_goes_on_learning_from_new_videos_and_refuses_other_features(bags, make_features, tmp_path):
+def test_a_model_goes_on_learning_from_new_videos_and_refuses_other_features(
+    bags, make_features, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(candidates, "STEPS", 8)
     train_by_recipe(TrainingData(bags), Destination(tmp_path / "first"), CPU)
     start = Start(*load_model(tmp_path / "first"))
     before = score_bags(start.model, bags.x, CPU)
     moved = dataclasses.replace(bags, labels=1 - bags.labels)  # what was abnormal is normal now
     info = train_by_recipe(TrainingData(moved), Destination(tmp_path / "second"), CPU, Recipe(start=start))
     assert (info.method, info.settings, info.members) == (start.info.method, start.info.settings, start.info.members)
-    assert info.standardised == start.info.standardised
+    assert (info.standardised, info.voters) == (start.info.standardised, start.info.voters)
     model, _ = load_model(tmp_path / "second")
     after = score_bags(model, bags.x, CPU).max(1)
     assert roc_auc_score(moved.labels, after) > roc_auc_score(moved.labels, before.max(1))
