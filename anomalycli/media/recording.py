@@ -78,7 +78,10 @@ class Recorder:
                 self._finish(recording)
             else:
                 self._write(recording, held)
-        self._trim(taken_at)
+        if held.is_key:
+            self._trim(taken_at)
+        while self._bytes > MOST_BYTES:
+            self._bytes -= len(self._held.popleft().content)
         self._obey()
 
     def done(self) -> Iterator[Recorded]:
@@ -96,8 +99,6 @@ class Recorder:
         """Forget what lies before the key frame that a recording of now could begin at."""
         keys = [number for number, held in enumerate(self._held) if held.is_key and held.taken_at <= now - self.kept]
         for _ in range(keys[-1] if keys else 0):
-            self._bytes -= len(self._held.popleft().content)
-        while self._bytes > MOST_BYTES:
             self._bytes -= len(self._held.popleft().content)
 
     def _obey(self) -> None:
