@@ -254,6 +254,12 @@ def test_cores_are_shared_between_the_network_and_the_decoders(scorer, monkeypat
     assert threads == [4] * 3 + [3] * 4 + [2] * 4 + [1] * 9
 
 
+def test_int8_without_a_calibration_is_refused(scorer):
+    scorer.extractor.calibration_clips = 20
+    with pytest.raises(UsageError, match="score a recording of these cameras at int8 once"):
+        Watcher(scorer, [])
+
+
 def test_a_model_that_needs_sound_is_refused(scorer):
     scorer.info = dataclasses.replace(scorer.info, kind=dataclasses.replace(scorer.info.kind, audio="vggish"))
     with pytest.raises(UsageError, match="needs sound"):
