@@ -1,14 +1,15 @@
-"""What `watch` needs and how late it is: `python benchmarks/live.py latency|load|soak`.
+"""What `watch` needs and how late it is: `python benchmarks/live.py --video VIDEO --streams 8`.
 
-latency, load: streams of one video over HTTP on this machine, paced as a camera is, with the bundled model. soak: two
-streams in simulated time, as fast as the machine goes, with cuts of the connection; memory, and events lost or doubled.
+Cameras are streams of one video over HTTP on this machine, from a process of their own, paced as cameras are. CPU time
+is that of `watch` and its decoders, from the moment when all streams have given a clip. `--idle` shows the first
+picture of the video all the time, with a camera's noise. live_soak.py runs for a day.
 """
 
 import argparse
 import contextlib
 import http.server
-import resource
-import threading
+import multiprocessing
+import os
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -17,39 +18,43 @@ import av
 import numpy as np
 
 from anomalycli.live.sources import StreamSource
-from anomalycli.live.tracking import EventTracker
 from anomalycli.live.watcher import Watcher
-from anomalycli.live.window import ScoreWindow
+from anomalycli.media.picture import scaled_size
 
 FPS = 25
+NOISE = 3  # grey levels, the largest
 
 
-def encoded(path: Path, target: Path, size: tuple[int, int], seconds: float) -> Path:
+def encoded(path: Path, target: Path, size: tuple[int, int], seconds: float, idle: bool = False) -> Path:
     """The video at `path`, repeated, at another size and 25 frames/s, as MPEG-TS with a key frame each second.
 
     Made once: a later run takes the file that is there.
     """
     if target.exists():
         return target
-    with av.open(str(target), "w", format="mpegts") as out:
+    part, n, rng, scene = target.with_suffix(".part"), 0, np.random.default_rng(0), None
+    with av.open(str(part), "w", format="mpegts") as out:
         stream = out.add_stream("libx264", rate=FPS, options={"g": "25", "bf": "0", "preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt, stream.bit_rate = *size, "yuv420p", 2_000_000
-        n = 0
         while n < seconds * FPS:
             with av.open(str(path)) as source:
                 for frame in source.decode(video=0):
                     picture = frame.reformat(*size, "yuv420p")
+                    if idle:
+                        scene = picture.to_ndarray().astype(np.int16) if scene is None else scene
+                        noisy = scene + rng.integers(-NOISE, NOISE + 1, scene.shape)
+                        picture = av.VideoFrame.from_ndarray(noisy.clip(0, 255).astype(np.uint8), "yuv420p")
                     picture.pts, picture.time_base, n = n, Fraction(1, FPS), n + 1
                     out.mux(stream.encode(picture))
                     if n >= seconds * FPS:
                         break
         out.mux(stream.encode())
+    part.rename(target)
     return target
 
 
-@contextlib.contextmanager
-def camera(path: Path):
-    """A server that sends a file over HTTP, each frame when its time has come; yields its address."""
+def serve(path: Path, port: "multiprocessing.Queue[int]") -> None:
+    """Send a file over HTTP to whoever asks, each frame when its time has come."""
     content = path.read_bytes()
     with av.open(str(path)) as container:
         packets = [packet for packet in container.demux(video=0) if packet.size]
@@ -72,9 +77,8 @@ def camera(path: Path):
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/live.ts"
-    server.shutdown()
+    port.put(server.server_port)
+    server.serve_forever()
 
 
 class Lateness:
@@ -94,106 +98,85 @@ class Lateness:
         pass
 
 
-def cpu_seconds() -> float:
-    """Of this process and of the decoders that have ended."""
-    return sum(
-        used.ru_utime + used.ru_stime
-        for used in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    )
+def cpu_seconds(but: int) -> tuple[float, float]:
+    """CPU time so far: of this process, and of those that it started, but for one."""
+    children = {
+        int(pid)
+        for task in Path("/proc/self/task").iterdir()
+        for pid in (task / "children").read_text().split()
+        if int(pid) != but
+    }
+    return used(os.getpid()), sum(map(used, children))
 
 
-def load(args: argparse.Namespace) -> None:
+def used(pid: int) -> float:
+    """CPU time of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def load(args: argparse.Namespace, url: str, server: int) -> None:
     """Print the lateness and the CPU time of `args.streams` streams."""
+    from anomalycli.extraction.batching import clip_format
     from anomalycli.inference import score_bags
-    from anomalycli.score import Scorer
+    from anomalycli.score import Scorer, Skip
 
-    width, height = map(int, args.size.split("x"))
-    source = encoded(args.video, Path(args.work) / f"{args.size}-{args.seconds:g}.ts", (width, height), args.seconds)
-    scorer = Scorer.load(args.model, precision=args.precision)
-    features = scorer.extractor([np.zeros((4, 192, 352, 3), np.uint8)])
+    scorer = Scorer.load(args.model, precision=args.precision, skip=Skip(args.still))
+    if told := scorer.calibrate([args.video]):
+        print(told)
+    late, said = Lateness(), []
+    watcher = Watcher(scorer, [late], say=said.append)
+    form = clip_format(scorer.extractor)
+    width, height = scaled_size(*map(int, args.size.split("x")), form.short_side, form.multiple)
+    features = scorer.extractor([np.zeros((len(form.taken or range(form.length)), height, width, 3), np.uint8)])
     bag = np.repeat(features[:, :, None], scorer.info.settings.segments, 2)  # (1, n_crops, T, D)
     score_bags(scorer.model, bag, scorer.device)  # the first call of each takes longer
-    late, said = Lateness(), []
-    with camera(source) as url:
-        watcher = Watcher(scorer, [late], say=said.append)
-        began, used = time.monotonic(), cpu_seconds()
-        for number in range(args.streams):
-            watcher.add(StreamSource(f"camera{number}", "url", url))
-        while time.monotonic() - began < args.seconds:
-            watcher.step()
-        watcher.stop()
-        watcher.run()
-        wall, used = time.monotonic() - began, cpu_seconds() - used
+    for number in range(args.streams):
+        watcher.add(StreamSource(f"camera{number}", "url", url))
     states = [stream.reader.state for stream in watcher.streams.values()]
+    while not all(state.clips for state in states):
+        watcher.step()
+    late.seconds.clear()
+    began, before = time.monotonic(), cpu_seconds(but=server)
+    while time.monotonic() - began < args.seconds:
+        watcher.step()
+    wall, after = time.monotonic() - began, cpu_seconds(but=server)
+    watcher.stop()
+    watcher.run()
+    own, decoders = ((b - a) / wall for a, b in zip(before, after, strict=True))
     half, p95 = np.percentile(late.seconds, (50, 95))
     print(
         f"{args.streams} streams of {args.size} at {FPS} frames/s, {wall:.0f} s, {scorer.precision}: "
         f"a clip is scored {half:.2f} s after its last frame (median; 95%: {p95:.2f} s); "
-        f"{used / wall:.2f} CPU cores, the start of decoders included; "
-        f"{sum(state.skipped for state in states)} of {sum(state.clips for state in states)} clips skipped"
+        f"{own + decoders:.2f} CPU cores ({own:.2f} for scores, {decoders:.2f} for decoding); "
+        f"{sum(state.skipped for state in states)} of {sum(state.clips for state in states)} clips skipped, "
+        f"{sum(state.still for state in states)} still"
     )
-
-
-def soak(args: argparse.Namespace) -> None:
-    """Print memory and events of two streams in simulated time."""
-    rng, clip = np.random.default_rng(0), 16 / FPS
-    segments, lanes = 32, {}
-    for name in ("a", "b"):
-        lanes[name] = [ScoreWindow(segments, 16), EventTracker(name, _rule()), rng.uniform(0, 100)]
-    expected, found, open_ids, memory = dict.fromkeys(lanes, 0), [], set(), []
-    n_clips = int(args.hours * 3600 / clip)
-    cuts = {*rng.integers(0, n_clips, args.cuts).tolist()}
-    for number in range(n_clips):
-        for name, lane in lanes.items():
-            window, tracker, begin = lane
-            phase = number % 400  # an event of 10 clips each 400, about four minutes
-            expected[name] += phase == 200
-            features = np.full((1, 1), 1.0 if 200 <= phase < 210 else 0.0, np.float32)
-            if number in cuts:
-                begin = lane[2] = begin + float(rng.uniform(1, 20))
-            window.add(features, begin + (16 * number + np.arange(16)) / FPS)
-            bags = window.bags()
-            for told in tracker.update(window.take(bags[:, :, 0, 0]), FPS):
-                found += [told.event] if told.kind == "final" and told.event.is_confirmed else []
-                (open_ids.add if told.kind == "start" else open_ids.discard)(told.event.id)
-        if number % (n_clips // 24) == 0:
-            memory.append(resident_mb())
-    for name, (_, tracker, _) in lanes.items():
-        found += [told.event for told in tracker.finish(None, FPS) if told.kind == "final" and told.event.is_confirmed]
-        begun = sum(event.stream == name for event in found)
-        print(f"{name}: {expected[name]} events happened, {begun} were found, {len({e.id for e in found})} ids in all")
-    first, last = memory[1], memory[-1]
-    print(f"{args.hours:g} simulated hours, {args.cuts} cuts: memory {first:.0f} MB at first, {last:.0f} MB at last")
-
-
-def _rule():
-    from anomalycli.events import EventRule
-
-    return EventRule(0.5, 0.3, 1.0, 0.5)
-
-
-def resident_mb() -> float:
-    """Memory of this process now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 2**20
+    print(*said, sep="\n", end="")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("latency", "load", "soak"))
-    parser.add_argument("--video", type=Path, help="the video that cameras show")
-    parser.add_argument("--work", default=".", help="folder for the streams")
+    parser.add_argument("--video", type=Path, required=True, help="the video that cameras show")
+    parser.add_argument("--work", type=Path, default=Path(), help="folder for the streams")
     parser.add_argument("--size", default="1280x720")
-    parser.add_argument("--seconds", type=float, default=40)
+    parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--streams", type=int, default=1)
     parser.add_argument("--model", default=None)
     parser.add_argument("--precision", default="auto")
-    parser.add_argument("--hours", type=float, default=24)
-    parser.add_argument("--cuts", type=int, default=50)
+    parser.add_argument("--idle", action="store_true", help="show one picture with noise")
+    parser.add_argument("--still", action="store_true", help="carry over clips in which nothing moves")
     args = parser.parse_args()
-    if args.what != "soak" and not args.video:
-        parser.error("--video is needed")
-    soak(args) if args.what == "soak" else load(args)
+    width, height = map(int, args.size.split("x"))
+    name = f"{args.size}-{'idle-' * args.idle}{args.seconds + 20:g}.ts"
+    source = encoded(args.video, args.work / name, (width, height), args.seconds + 20, args.idle)
+    context = multiprocessing.get_context("spawn")
+    port: multiprocessing.Queue[int] = context.Queue()
+    server = context.Process(target=serve, args=(source, port), daemon=True)
+    server.start()
+    assert server.pid
+    load(args, f"http://127.0.0.1:{port.get()}/live.ts", server.pid)
+    server.terminate()
 
 
 if __name__ == "__main__":
