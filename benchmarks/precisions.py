@@ -2,12 +2,17 @@
 
     python benchmarks/precisions.py videos/*.mp4
     python benchmarks/precisions.py videos/*.mp4 --backbone i3d --random
+    python benchmarks/precisions.py videos/*.mp4 --scores      # what precision does to the bundled model's scores
 
 The first row is what public extractors do: the network as loaded, fp32, one clip at a time. Every row processes the
 same clips, from uint8 frames in memory to features, and rows take turns. Figures are speeds relative to the first row:
 by medians over `--repeats` turns, and by the fastest turns, which other load on the machine affects less. `cosine` is
 the lowest cosine similarity of a clip's features to those of the first row. `--random` uses random weights, for times
 only. ONNX Runtime is included if it is installed (pip install onnxruntime onnxscript).
+
+With `--scores`, the bundled model scores each video at fp32, bf16 and int8, which is calibrated on these videos.
+Printed are, at each precision, the largest difference of a frame's score to fp32, and the lowest cosine similarity of a
+clip's features to those of fp32, of all features and of each group.
 """
 
 import argparse
@@ -23,9 +28,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from anomalycli import Scorer
 from anomalycli.backbones import DEFAULT, int8
 from anomalycli.backbones.base import BUILT_IN, find_backbone
 from anomalycli.backbones.speed import channels_last
+from anomalycli.features import load_features
 from anomalycli.media.video import Video
 
 CALIBRATING = 15
@@ -41,8 +48,12 @@ def main():
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--only", nargs="+", default=[""], help="rows to try: those that hold one of these words")
+    parser.add_argument("--scores", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    if args.scores:
+        compare_scores(args.videos)
+        return
 
     def net(dtype=torch.float32, last=False):
         torch.manual_seed(0)
@@ -78,6 +89,30 @@ def main():
         print(
             f"{name:36} x {median:5.2f}   fastest x {fastest:5.2f} ({min(seconds):.3f} s a clip)   cosine {cosine:.4f}"
         )
+
+
+def compare_scores(videos: list[Path]) -> None:
+    """Print how far scores and features of the bundled model are from those at fp32."""
+    scorers = {precision: Scorer.load("fights", precision=precision) for precision in ("fp32", "bf16", "int8")}
+    print(scorers["int8"].calibrate(videos))
+    with tempfile.TemporaryDirectory() as folder:
+        scores, features = {}, {}
+        for precision, scorer in scorers.items():
+            caches = [Path(folder) / f"{precision}-{number}.npz" for number in range(len(videos))]
+            found = [scorer.score(path, cache=cache).scores for path, cache in zip(videos, caches, strict=True)]
+            scores[precision] = np.concatenate(found)
+            features[precision] = np.concatenate([load_features(cache).visual[:, 0] for cache in caches])
+    groups = scorers["fp32"].info.kind.groups
+    ends = np.cumsum([width for _, width in groups])[:-1]
+    exact = features["fp32"]
+    for precision in ("bf16", "int8"):
+        far = np.abs(scores[precision] - scores["fp32"])
+        print(f"{precision}: {len(videos)} videos, {len(exact)} clips")
+        print(f"    scores               differ by at most {far.max():.4f}, on average {far.mean():.4f}")
+        print(f"    all features         lowest cosine {lowest_cosine(features[precision], exact):.4f}")
+        parts = zip(groups, np.split(features[precision], ends, 1), np.split(exact, ends, 1), strict=True)
+        for (name, _), ours, theirs in parts:
+            print(f"    {name:20} lowest cosine {lowest_cosine(ours, theirs):.4f}")
 
 
 def engines(args, net, plain, timed: torch.Tensor, calibrating):

@@ -2,6 +2,7 @@
 
     python benchmarks/startup.py VIDEO                          # this checkout
     python benchmarks/startup.py VIDEO --before ../old-checkout  # in pairs with another one
+    python benchmarks/startup.py VIDEO --only json              # of `score` alone
 
 Each command runs in a process of its own with a terminal as its stderr, `--repeats` times, after one run that fills
 the caches of the system. Printed are medians in seconds: to the first characters on the terminal, to the first ones on
@@ -60,6 +61,7 @@ def main() -> None:
     parser.add_argument("--before", type=Path, help="another checkout to compare with")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--model", action="append", default=[], help="also score with this model  [repeatable]")
+    parser.add_argument("--only", nargs="+", default=[""], help="commands to time: those that hold one of these words")
     args = parser.parse_args()
     video = str(args.video.resolve())
     tool = ["-m", "anomalycli"]
@@ -69,6 +71,7 @@ def main() -> None:
         *([*tool, name, "--help"] for name in ("score", "extract", "train", "evaluate", "compare", "weights")),
         *([*tool, "score", video, "--json", *words] for words in ([], *(["--model", m] for m in args.model))),
     ]
+    commands = [words for words in commands if any(one in " ".join(words) for one in args.only)]
     checkouts = [ROOT, *([args.before.resolve()] if args.before else [])]
     print(f"{'':44} {'checkout':10}", *(f"{name:>15}" for name in COLUMNS))
     for words in commands:

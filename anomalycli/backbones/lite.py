@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .base import ClipNetwork
-from .speed import fold_batch_norm, fuse_relu6, round_kernels, side_by_side
+from .speed import fold_batch_norm, fuse_relu6, keep_freed_memory, round_kernels, side_by_side
 from .weights import InWheel, OnBytes, load_weights
 
 # Of each stage: blocks, kernel, stride of the first block, factor by which the channels widen inside, channels
@@ -180,6 +180,7 @@ class Lite(ClipNetwork):
             block.pad_early()
         if device.type == "cpu":
             fuse_relu6(self.net, dtype)
+            keep_freed_memory()
         super().tune(device, dtype)
 
     def forward(self, frames: Tensor) -> Tensor:
