@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 
 import pytest
-from live_fakes import FakeSource, clip
+from live_fakes import FakeSource, clip, still_clip
 
 from anomalycli.errors import UsageError
 from anomalycli.live.archive import Archive
@@ -99,7 +99,8 @@ def test_the_page_shows_streams_events_and_pictures(scorer, tmp_path):
 
 def test_health_and_metrics(scorer):
     now = [START + 13.5]
-    board = watched(scorer)
+    idle = FakeSource("shed", clip(0.2, START), still_clip(START + 0.64))
+    board = watched(scorer, sources=[idle])
     board.now = lambda: now[0]
     with served(board) as server:
         code, body = ask(server, "/healthz")
@@ -107,6 +108,9 @@ def test_health_and_metrics(scorer):
         lines = ask(server, "/metrics")[1].decode().splitlines()
         assert 'anomalycli_frames_total{stream="gate"} 336' in lines
         assert 'anomalycli_events_open{stream="gate"} 0' in lines
+        assert {'anomalycli_clips_still_total{stream="gate"} 0', 'anomalycli_clips_still_total{stream="shed"} 1'} <= {
+            *lines
+        }
         now[0] += 61
         assert ask(server, "/healthz")[0] == 503
 
