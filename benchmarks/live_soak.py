@@ -130,6 +130,7 @@ class Run:
                 continue
             camera.cut()
             struct.pack_into("d", self.shared, 16 + 8 * camera.number, 0.0)
+            camera.due = self.now  # its first frame is taken at once
             camera.connect(connection, self.now + self.offset)
 
     def move(self, until: float, away: tuple[Camera, ...] = ()) -> None:
