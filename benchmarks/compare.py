@@ -42,15 +42,15 @@ def data_of(dim: int) -> TrainingData:
     return TrainingData(bags, test=evaluation_set(bags, truth))
 
 
-def run(data: TrainingData, steps: int, workers: int, small: int) -> tuple[float, dict[str, object]]:
+def run(data: TrainingData, args: argparse.Namespace, workers: int, small: int) -> tuple[float, dict[tuple, object]]:
     """Seconds that a comparison takes, and its results; networks of up to `small` parameters have one thread."""
     comparison.SMALL = small
-    rows = Choice(USUAL, {"steps": steps, "feedforward": 512}).rows(data.bags.dim)
+    rows = Choice(args.methods, {"steps": args.steps, "feedforward": args.feedforward}).rows(data.bags.dim)
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()
         machine = comparison.Machine(workers=workers)
-        results = list(comparison.compare(rows, [0], data, Path(folder), machine=machine))
-        return time.perf_counter() - begin, {result.label: result for result in results}
+        results = list(comparison.compare(rows, range(args.seeds), data, Path(folder), machine=machine))
+        return time.perf_counter() - begin, {(result.label, result.seed): result for result in results}
 
 
 def main() -> None:
@@ -58,22 +58,26 @@ def main() -> None:
     parser.add_argument("--dims", type=int, nargs="+", default=[64, 128, 256, 512])
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--methods", nargs="+", default=USUAL)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--feedforward", type=int, default=512)
     parser.add_argument("--equal", action="store_true", help="also compare the results with those of one process")
     args = parser.parse_args()
     threads = torch.get_num_threads()
-    print(f"{len(USUAL)} methods, {args.steps} steps each, {threads} threads")
+    n_runs = len(args.methods) * args.seeds
+    print(f"{len(args.methods)} methods, {args.seeds} seeds, {args.steps} steps each, {threads} threads")
     print(f"{'D':>5} {'one after another':>20} {f'{threads} at a time':>20} {'ratio':>7}")
     for dim in args.dims:
         data, everything = data_of(dim), 1 << 40
         times: dict[str, list[float]] = {"before": [], "now": []}
         for _ in range(args.repeats):
-            times["before"].append(run(data, args.steps, 1, 0)[0])
-            seconds, results = run(data, args.steps, threads, everything)
+            times["before"].append(run(data, args, 1, 0)[0])
+            seconds, results = run(data, args, threads, everything)
             times["now"].append(seconds)
-        before, now = (args.steps * len(USUAL) / statistics.median(each) for each in times.values())
+        before, now = (args.steps * n_runs / statistics.median(each) for each in times.values())
         print(f"{dim:5} {before:12.2f} steps/s {now:12.2f} steps/s {now / before:7.2f}", flush=True)
         if args.equal:
-            _, alone = run(data, args.steps, 1, everything)
+            _, alone = run(data, args, 1, everything)
             print(f"      results of one process with one thread are {'equal' if alone == results else 'DIFFERENT'}")
 
 

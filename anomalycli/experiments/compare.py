@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -152,14 +153,15 @@ def _planned(row: ComparisonRow, seed: int, parts: _Parts, output: Path, device:
     result = read_record(path, identity)
     if result is None:
         parts.check(config, share)
-    is_small = device.type == "cpu" and result is None and _n_parameters(plan) <= SMALL
+    is_small = device.type == "cpu" and result is None and _n_parameters(plan.method, plan.settings) <= SMALL
     return _Run(row, plan, share, path, identity, result, device, parts.to_frames, is_small)
 
 
-def _n_parameters(plan: Plan) -> int:
+@cache
+def _n_parameters(method: str, settings: Any) -> int:
     with torch.random.fork_rng():
-        method = find_method(plan.method).build(plan.settings)
-    return sum(parameter.numel() for parameter in method.parameters())
+        network = find_method(method).build(settings)
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def _results(
