@@ -68,13 +68,14 @@ def cpu() -> float:
 def events(args: argparse.Namespace) -> None:
     paths = sorted(args.paths[0].glob("*.npz"))
     files = [load_features(path) for path in paths]
-    abnormal, calm = ([f for p, f in zip(paths, files) if p.name.startswith(args.abnormal) is one] for one in (1, 0))
+    abnormal = [file for path, file in zip(paths, files) if path.name.startswith(args.abnormal)]
+    calm = [file for path, file in zip(paths, files) if not path.name.startswith(args.abnormal)]
     rng, recordings = np.random.default_rng(0), []
     for one in abnormal:
         some = [calm[i] for i in rng.integers(0, len(calm), CALM)]
         some.insert(int(rng.integers(0, CALM + 1)), one)
         recordings.append(joined(some))
-    for name, videos in (("videos", files), ("long recordings", recordings)):
+    for name, videos in (("videos", files), ("calm videos", calm), ("long recordings", recordings)):
         hours = sum(video.duration for video in videos) / 3600
         print(f"{len(videos)} {name}, {hours:.2f} h")
         compare(Scorer.load(args.model, "cpu"), videos, args.every)
