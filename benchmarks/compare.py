@@ -6,10 +6,17 @@
 Both ways train the usual methods (those of `anomalycli compare` without --methods) on the same random features, T 64,
 batch 32 + 32, and evaluate them, in turns. The start of the processes is included. Printed are medians of steps per
 second and their ratio. With --equal, the results of processes are compared with those of one process with one thread.
+
+    python benchmarks/compare.py --steady --methods rtfm mil-rank --dims 128
+
+measures training alone, without the start of processes and evaluation: steps per second of one process with one thread,
+of one with all threads, and of as many processes of one thread as there are threads, for --seconds each.
 """
 
 import argparse
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -18,10 +25,14 @@ import numpy as np
 import torch
 
 from anomalycli.data.bags import Bags
+from anomalycli.data.sampling import BagBatches
 from anomalycli.evaluation.protocol import evaluation_set
 from anomalycli.experiments import compare as comparison
 from anomalycli.experiments.choice import USUAL, Choice
 from anomalycli.features.files import FeatureKind
+from anomalycli.methods import find_method
+from anomalycli.training.loop import make_optimizer, optimise
+from anomalycli.training.plan import make_plan, setting_names
 from anomalycli.training.trainer import TrainingData
 
 VIDEOS, SEGMENTS = 40, 64  # videos of each label
@@ -62,7 +73,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--feedforward", type=int, default=512)
     parser.add_argument("--equal", action="store_true", help="also compare the results with those of one process")
+    parser.add_argument("--steady", action="store_true")
+    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--alone", nargs=2, type=float, help=argparse.SUPPRESS)  # threads, and when to begin
     args = parser.parse_args()
+    if args.alone:
+        print(steps_per_second(args, int(args.alone[0]), args.alone[1]))
+        return
+    if args.steady:
+        steady(args)
+        return
     threads = torch.get_num_threads()
     n_runs = len(args.methods) * args.seeds
     print(f"{len(args.methods)} methods, {args.seeds} seeds, {args.steps} steps each, {threads} threads")
@@ -79,6 +99,52 @@ def main() -> None:
         if args.equal:
             _, alone = run(data, args, 1, everything)
             print(f"      results of one process with one thread are {'equal' if alone == results else 'DIFFERENT'}")
+
+
+def steady(args: argparse.Namespace) -> None:
+    threads = torch.get_num_threads()
+    print(f"{'':16} {'D':>5} {'1 thread':>10} {f'{threads} threads':>10} {f'{threads} processes':>12} {'ratio':>6}")
+    for method in args.methods:
+        for dim in args.dims:
+            rates = []
+            for n_processes, n_threads in ((1, 1), (1, threads), (threads, 1)):
+                words = [
+                    "--methods",
+                    method,
+                    "--dims",
+                    dim,
+                    "--feedforward",
+                    args.feedforward,
+                    "--seconds",
+                    args.seconds,
+                ]
+                words += ["--alone", n_threads, time.time() + 8]
+                command = [sys.executable, __file__, *map(str, words)]
+                started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(n_processes)]
+                rates.append(sum(float(process.communicate()[0]) for process in started))
+            alone, together, apart = rates
+            print(
+                f"{method:16} {dim:5} {alone:10.2f} {together:10.2f} {apart:12.2f} {apart / together:6.2f}", flush=True
+            )
+
+
+def steps_per_second(args: argparse.Namespace, threads: int, begin: float) -> float:
+    """Steps per second of the first method, from the moment `begin` on."""
+    torch.set_num_threads(threads)
+    (method,), (dim,) = args.methods, args.dims
+    values = {"steps": 1 << 20, "feedforward": args.feedforward}
+    plan = make_plan(method, dim, {name: value for name, value in values.items() if name in setting_names(method)})
+    config, network = plan.config.on(torch.device("cpu")), find_method(method).build(plan.settings)
+    x = torch.randn(2 * VIDEOS, SEGMENTS, dim)
+    batches = BagBatches(np.repeat([1, 0], VIDEOS), np.arange(2 * VIDEOS), 1, "mean", 32, 0)
+    steps = optimise(network, make_optimizer(network, config), x, batches, config)
+    next(steps)
+    time.sleep(max(0.0, begin - time.time()))
+    begin, n = time.perf_counter(), 0
+    while time.perf_counter() < begin + args.seconds:
+        next(steps)
+        n += 1
+    return n / (time.perf_counter() - begin)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
     python benchmarks/stride.py cost VIDEO... --model fights-mc3
 
 `events` scores the features with all clips, and as `--every` leaves them: events that no event overlaps any more are
-lost, and those that overlap none of before are new. Of each file alone, and of long recordings: each file whose name
+lost, and those that overlap none of before are new. Of each file alone, and of long recordings: a file whose name
 begins with --abnormal among five of the others, drawn with seed 0. `cost` gives the CPU time of scoring the videos,
 of this process and its decoders.
 """
@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--model")
     parser.add_argument("--every", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--abnormal", default="fight")
+    parser.add_argument("--recordings", type=int, default=20)
     args = parser.parse_args()
     if args.what == "cost":
         cost(args)
@@ -71,7 +72,7 @@ def events(args: argparse.Namespace) -> None:
     abnormal = [file for path, file in zip(paths, files) if path.name.startswith(args.abnormal)]
     calm = [file for path, file in zip(paths, files) if not path.name.startswith(args.abnormal)]
     rng, recordings = np.random.default_rng(0), []
-    for one in abnormal:
+    for one in abnormal[:: -(-len(abnormal) // args.recordings)]:
         some = [calm[i] for i in rng.integers(0, len(calm), CALM)]
         some.insert(int(rng.integers(0, CALM + 1)), one)
         recordings.append(joined(some))
