@@ -21,6 +21,8 @@ from .video import frame_rate
 STEP = 2.0  # seconds by which the system's clock may move away from a steady one before it counts as set anew
 LATE = 2.0  # seconds by which a frame may come late before the stream's clock counts as stopped in between
 OPENING = 5.0  # seconds that FFmpeg may take to open a stream whose frames come all the while
+RECENT = 9  # pictures that come in at least half the time in which they were taken: what came before is read
+HELD, MOST_HELD = 5.0, 1000  # seconds and packets of a stream that are held at most until then
 SLEW = 0.02  # seconds per second by which the clock of a stream is set back while its frames come early
 
 
@@ -84,7 +86,8 @@ class Stream:
         clock, wall = PacketClock(self.container), self.wall
         wall.start = _known_start(self.file, self.container, self.place)
         wall.known = wall.start is not None
-        for packet in self._packets(with_sound=on_packet is not None):
+        packets = self._packets(with_sound=on_packet is not None)
+        for packet in packets if wall.known or times.by != "timestamp" else self._placed(packets):
             clock.correct(packet)
             if on_packet and packet.size:
                 on_packet(packet, wall.of_packet(packet))
@@ -92,7 +95,7 @@ class Stream:
                 continue
             times.packet(packet)
             if wall.start is None and times.by == "timestamp" and packet.pts is not None:
-                wall.begin(float(packet.pts * packet.time_base))
+                wall.begin_at_opening(float(packet.pts * packet.time_base))
             try:
                 frames = frames_of(packet)
             except av.error.FFmpegError:
@@ -107,6 +110,30 @@ class Stream:
                     self.broken = "the system's clock was set, so it is opened again"
                     return
                 yield frame, wall(times.seconds[-1])
+
+    def _placed(self, packets: Iterator[Any]) -> Iterator[Any]:
+        """The packets. The first ones are held until they do not come faster than they were taken.
+
+        FFmpeg reads on while it finds out what a stream is, and cameras have pictures in store, so what comes at once
+        was taken before. No picture comes before it was taken: the one that came soonest says when.
+        """
+        held: list[Any] = []
+        came: list[tuple[float, float]] = []  # when a picture came, on the steady clock, and its timestamp
+        for packet in packets:
+            held.append(packet)
+            if len(held) == MOST_HELD:
+                break
+            if packet.stream is self.video and packet.pts is not None:
+                came.append((time.monotonic(), float(packet.pts * packet.time_base)))
+                (then, before), (now, seconds) = came[-RECENT:][0], came[-1]
+                is_long = seconds - came[0][1] > HELD
+                if (is_long or len(came) >= RECENT) and now - then >= (seconds - before) / 2:
+                    self.wall.begin(*min(came, key=lambda one: one[0] - one[1]), seconds)
+                    break
+                if is_long:
+                    break
+        yield from held
+        yield from packets
 
     def _packets(self, with_sound: bool) -> Iterator[Any]:
         streams = [self.video, self.sound] if with_sound and self.sound else [self.video]
@@ -179,9 +206,9 @@ class _Finish:
 class WallClock:
     """When frames were taken, by the system's clock and their timestamps: seconds since 1970.
 
-    Timestamps say how far frames are apart, and their arrival where they begin: the first one was taken when the stream
-    was opened, as it is read on while FFmpeg finds out what it is. That one is not always shown: cameras may begin
-    between two key frames. `start` is when the frame of timestamp 0 was taken; it is `known` of files.
+    Timestamps say how far frames are apart, and their arrival where they begin. Where no arrival was seen, the first
+    one was taken when the stream was opened. That one is not always shown: cameras may begin between two key frames.
+    `start` is when the frame of timestamp 0 was taken; it is `known` of files.
     """
 
     def __init__(self) -> None:
@@ -190,6 +217,7 @@ class WallClock:
         self.opened = time.monotonic()
         self.offset = time.time() - self.opened
         self.last, self.seconds = -np.inf, 0.0
+        self.held = -np.inf  # timestamp of the last frame that waited until `start` was known
 
     def was_set(self) -> bool:
         """Whether the system's clock was set since."""
@@ -202,18 +230,21 @@ class WallClock:
             return time.time()
         return self.start + float(stamp * packet.time_base)
 
-    def begin(self, seconds: float) -> None:
-        """Take note of the first frame that came, by its timestamp."""
+    def begin(self, came: float, seconds: float, held: float) -> None:
+        """Take note that the frame of timestamp `seconds` came at `came`, on the steady clock; those to `held` wait."""
+        self.start, self.seconds, self.held = came + self.offset - seconds, seconds, held
+
+    def begin_at_opening(self, seconds: float) -> None:
+        """Take note of the timestamp of the first frame, where no arrival was seen."""
         now = time.monotonic()
-        self.start = (now if now > self.opened + OPENING else self.opened) + self.offset - seconds
-        self.seconds = seconds
+        self.begin(now if now > self.opened + OPENING else self.opened, seconds, seconds)
 
     def __call__(self, seconds: float) -> float:
         if not self.known:
             now = time.monotonic() + self.offset
             if self.start is None:
-                self.begin(seconds)
-            elif now > self.start + seconds + LATE:
+                self.begin_at_opening(seconds)
+            elif seconds > self.held and now > self.start + seconds + LATE:
                 self.start = now - seconds
             else:  # what a camera had in store came at once, and the first frame was older than it seemed
                 ahead = max(0.0, self.start + seconds - now)

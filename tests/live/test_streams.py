@@ -10,6 +10,7 @@ import time
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -437,8 +438,8 @@ def test_what_a_camera_had_in_store_keeps_its_times(tmp_path):
 
 
 def test_a_stream_that_begins_between_key_frames_has_the_times_of_its_frames(tmp_path, monkeypatch):
-    for limit in ("OPENING", "LATE"):  # however slow this machine is
-        monkeypatch.setattr(stream, limit, PATIENCE)
+    for limit in ("OPENING", "LATE", "RECENT"):  # however slow this machine is
+        monkeypatch.setattr(stream, limit, 1000)
     path = write_stream(tmp_path / "clip.ts", 100)
     with av.open(str(path)) as container:
         first = [packet.pos for packet in container.demux(video=0) if packet.size][12]
@@ -450,6 +451,24 @@ def test_a_stream_that_begins_between_key_frames_has_the_times_of_its_frames(tmp
         clip = next(reading := opened.clips())
         reading.close()
     assert clip.times[0] - begin == pytest.approx(8 / 25, abs=0.02), "the key frame is the eighth after the first"
+
+
+def test_what_came_before_a_stream_was_read_was_taken_before(tmp_path, monkeypatch):
+    path = write_stream(tmp_path / "clip.ts", 160)
+    now = [1000.0]
+    monkeypatch.setattr(stream, "time", SimpleNamespace(time=lambda: now[0], monotonic=lambda: now[0]))
+    monkeypatch.setattr(stream, "_known_start", lambda *_: None)  # as of a camera
+    read_packets = stream.Stream._packets
+
+    def packets(self, with_sound):
+        for number, packet in enumerate(read_packets(self, with_sound)):
+            now[0] += 0 if number < 80 else 0.5 if number == 90 else 0.04  # one is late on its way
+            yield packet
+
+    monkeypatch.setattr(stream.Stream, "_packets", packets)
+    clips = list(stream.Stream(StreamPlace("growing", str(path), "gate", idle=0.0), FORM, lambda: None).clips())
+    times = np.concatenate([clip.times for clip in clips])
+    assert times == pytest.approx(1000 + (np.arange(160) - 79) / 25, abs=1e-3)
 
 
 def test_the_clock_of_a_stream_follows_pauses_and_not_the_systems_jumps(monkeypatch):
