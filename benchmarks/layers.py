@@ -5,11 +5,12 @@
 
 One clip at a time on one thread, medians over `--repeats`. For each convolution: its operations (two per multiplication
 and addition), its time, the rate, and the kernel that OpenVINO chose, whose name says int8 (`_i8`) and would say
-Winograd. Times of all other nodes are summed by their kind.
+Winograd. Times of all other nodes are summed by their kind. The last line compares with torch in fp32, one thread.
 """
 
 import argparse
 import statistics
+import time
 from collections import defaultdict
 from pathlib import Path
 
@@ -47,6 +48,23 @@ def main() -> None:
             times[node.node_name].append(node.real_time.total_seconds())
             kernels[node.node_name], kinds[node.node_name] = node.exec_type, node.node_type
     show({name: statistics.median(each) for name, each in times.items()}, kernels, kinds, operations)
+    compare(request, net, view, args.repeats)
+
+
+def compare(request, net, view, repeats: int) -> None:
+    """Print the time of a clip at int8 and in torch's fp32, in turns."""
+    torch.set_num_threads(1)
+    seconds: dict[str, list[float]] = {"int8": [], "fp32": []}
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        request.infer(view)
+        between = time.perf_counter()
+        with torch.inference_mode():
+            net.maps(torch.from_numpy(view))
+        seconds["int8"].append(between - begin)
+        seconds["fp32"].append(time.perf_counter() - between)
+    fast, exact = (1000 * statistics.median(each) for each in seconds.values())
+    print(f"a clip takes {fast:.0f} ms, and {exact:.0f} ms in torch's fp32: {exact / fast:.2f} times as long")
 
 
 def quantised(net, clips, shape):
