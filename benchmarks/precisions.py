@@ -94,7 +94,7 @@ def main():
 def compare_scores(videos: list[Path]) -> None:
     """Print how far scores and features of the bundled model are from those at fp32."""
     scorers = {precision: Scorer.load("fights", precision=precision) for precision in ("fp32", "bf16", "int8")}
-    print(scorers["int8"].calibrate(videos))
+    print(scorers["int8"].calibrate(videos) or "int8: the network that an earlier run has stored")
     with tempfile.TemporaryDirectory() as folder:
         scores, features = {}, {}
         for precision, scorer in scorers.items():
