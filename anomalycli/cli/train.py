@@ -49,8 +49,8 @@ if TYPE_CHECKING:
         help="Model file to write.",
     ),
     option("--from", "start", type=FILE, help="Model to fine-tune on these videos."),
-    option("--quick", is_flag=True, help="Without a search and an estimate: train the first candidate."),
-    option("--method", show_default="chosen by cross-validation", help="Method to train, one of those of compare."),
+    option("--quick", is_flag=True, help="Without a search and an estimate: train DE-Net alone."),
+    option("--method", show_default="three methods vote", help="Method to train, one of those of compare."),
     preset_option,
     option("--set", "changes", multiple=True, help="NAME=VALUE: a setting of the method.  [repeatable]"),
     option("--half", is_flag=True, help="Store the weights as fp16."),
@@ -91,9 +91,9 @@ def train(features, output, start, quick, method, preset, changes, watch, device
       anomalycli train features/ --width 256 --lr 1e-4 --steps 300 -o models/mine.safetensors
 
     Labels come from labels.csv (video,label; 1 = abnormal) in that folder, from folders normal/ and
-    abnormal/, or from names as in XD-Violence, UCF-Crime and TAD. Without settings, a method and its
-    settings are chosen by cross-validation on the labels, the model is trained on all videos, and an
-    estimate for new videos is printed. With settings of your own, the others default to the paper's.
+    abnormal/, or from names as in XD-Violence, UCF-Crime and TAD. Without settings, three methods vote:
+    their settings are chosen by cross-validation on the labels, the model is trained on all videos, and
+    an estimate for new videos is printed. With settings of your own, the others default to the paper's.
     """
     with loading():
         from ..device import pick_device
