@@ -82,7 +82,7 @@ def tuning_candidates(bags: Bags, info: ModelInfo, seed: int) -> list[Candidate]
 
 def most_folds(bags: Bags) -> int:
     """Into how many folds the videos are dealt."""
-    return 5 if len(bags.names) <= MANY else 3
+    return 4 if len(bags.names) <= MANY else 3
 
 
 def _de_net(bags: Bags, seed: int, standardise: bool) -> Candidate:
