@@ -182,8 +182,14 @@ def test_features_that_are_not_finite_are_not_written(make_video, tmp_path, monk
     videos = [make_video(f"{name}.mp4", 20) for name in ("bad", "good")]
     extractor = Extractor(device="cpu", size=16)
     whole = Extractor.__call__
-    poison = iter([np.float32(np.nan), 0, 0, 0])
-    monkeypatch.setattr(Extractor, "__call__", lambda self, clips: whole(self, clips) + next(poison))
+    poison = iter([np.nan])
+
+    def poisoned(self, clips):
+        features = whole(self, clips)
+        features[0] += next(poison, 0)  # the first clip of the first video, whatever else is in its batch
+        return features
+
+    monkeypatch.setattr(Extractor, "__call__", poisoned)
     outcomes = list(extract(videos, tmp_path / "out", extractor, ExtractionSettings(workers=1)))
     assert [outcome.status for outcome in outcomes] == ["failed", "done"]
     assert "bad.mp4: some of its features are not finite numbers" in outcomes[0].reason
