@@ -1,4 +1,4 @@
-"""Training without settings: cross-validate candidates, and train the best on all videos."""
+"""Training without settings: cross-validate variants of three methods, and train a vote of the best on all videos."""
 
 import dataclasses
 import hashlib
@@ -62,7 +62,7 @@ def train_by_recipe(
     recipe: Recipe = Recipe(),
     on_progress: OnRecipe | None = None,
 ) -> ModelInfo:
-    """Choose a method and its settings, train on all videos and write the checkpoint.
+    """Choose the variant of each method, train them on all videos and write the checkpoint of their vote.
 
     The recipe's candidates are cross-validated on video labels, by group where `data.groups` has them; without a
     search, the first is trained and nothing is estimated. An interrupted run resumes from NAME.search and NAME.N.state
