@@ -1,6 +1,6 @@
 """Runs of a comparison in processes beside this one."""
 
-import os
+import importlib
 import signal
 import subprocess
 import sys
@@ -15,9 +15,11 @@ from anomalycli.errors import AnomalyError, UsageError
 from anomalycli.experiments.workers import in_processes
 from anomalycli.training.trainer import TrainingData
 
+JOBS = """
+import os, signal
+from anomalycli.errors import UsageError
 
 def job(data, run, on_step):
-    """What the processes of these tests do."""
     if run == "dies":
         os.kill(os.getpid(), signal.SIGKILL)
     if run == "fails":
@@ -27,9 +29,13 @@ def job(data, run, on_step):
     on_step(7)
     data.bags.x[0] = run  # seen by nobody else
     return run, data.bags.x[1:].tobytes()
+"""
 
 
-def test_what_becomes_of_each_run(make_features):
+def test_what_becomes_of_each_run(make_features, tmp_path, monkeypatch):
+    (tmp_path / "jobs_of_workers.py").write_text(JOBS)
+    monkeypatch.syspath_prepend(tmp_path)  # of this process, and so of those that it starts
+    job = importlib.import_module("jobs_of_workers").job
     data, steps = TrainingData(load_bags(make_features(), 8)), []
     before = data.bags.x.copy()
     runs = [3, "dies", "fails", "breaks", 4]
