@@ -120,6 +120,8 @@ def test_a_page_shows_times_of_day_through_a_change_of_clocks(browser, tmp_path)
 
 
 def test_the_index_has_the_events_of_all_videos_by_camera_and_time(browser, tmp_path):
+    from selenium.webdriver.support.wait import WebDriverWait
+
     def page(name, hour, spans):
         start = RecordingStart(datetime(2023, 5, 12, hour, tzinfo=timezone.utc), "the file name", BERLIN)
         result = result_of(spans, 3600 * 5, 5, str(tmp_path / name), start=start)
@@ -151,6 +153,7 @@ def test_the_index_has_the_events_of_all_videos_by_camera_and_time(browser, tmp_
     assert browser.find_element("id", "timeline-note").text == "1 video without a time of day not shown."
     assert "hall_20230512_200000.mp4.html#t=0.00" in {mark.get_attribute("href").rsplit("/", 1)[1] for mark in marks}
     browser.find_element("css selector", "#timeline summary").click()
+    WebDriverWait(browser, 100).until(lambda page: page.execute_script("return recall(folded)"))  # `toggle` comes later
     browser.refresh()
     assert not browser.find_element("id", "cameras").is_displayed()
     browser.execute_script("localStorage.clear()")
