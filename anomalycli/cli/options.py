@@ -189,6 +189,15 @@ weights_option = option(
 )
 
 
+still_option = option(
+    "--still",
+    type=click.Choice(("auto", "off")),
+    default="off",
+    show_default=True,
+    help="auto: clips in which nothing moves take the features of the clip before, and outputs mark their frames.",
+)
+
+
 def mode_option(default: str) -> Callable:
     """The option of the scoring mode."""
     return option(

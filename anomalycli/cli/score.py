@@ -14,7 +14,16 @@ from ..inputs import Input
 from .command import FILE, OUTPUT_FILE, PATH, Command, option, section
 from .event_rule import RULE_OPTIONS, rule_of
 from .exits import finish
-from .options import device_options, inputs_of, mode_option, talk_options, use_reader, videos_argument, weights_option
+from .options import (
+    device_options,
+    inputs_of,
+    mode_option,
+    still_option,
+    talk_options,
+    use_reader,
+    videos_argument,
+    weights_option,
+)
 from .progress import loading
 from .score_outputs import MARGIN, outputs_of
 from .score_progress import ScoreProgress, durations_of, score_progress
@@ -114,13 +123,7 @@ if TYPE_CHECKING:
 @start_options
 @section(
     "What to score, with which model",
-    option(
-        "--still",
-        type=click.Choice(("auto", "off")),
-        default="off",
-        show_default=True,
-        help="auto: clips in which nothing moves take the features of the clip before, and outputs mark their frames.",
-    ),
+    still_option,
     option(
         "--every",
         type=click.IntRange(min=1),

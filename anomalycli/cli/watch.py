@@ -15,7 +15,7 @@ from ..errors import UsageError
 from .command import OUTPUT_FILE, PATH, Command, option, section, with_hint
 from .event_rule import RULE_OPTIONS, rule_of
 from .exits import INTERRUPTED, finish
-from .options import CONFIG, device_options, talk_options, use_reader, weights_option
+from .options import CONFIG, device_options, still_option, talk_options, use_reader, weights_option
 from .terminal import say
 
 ABOVE_0 = click.FloatRange(min=0, min_open=True)
@@ -41,13 +41,7 @@ ABOVE_0 = click.FloatRange(min=0, min_open=True)
         show_default=True,
         help="Seconds after which a file that does not grow counts as complete.",
     ),
-    option(
-        "--still",
-        type=click.Choice(("auto", "off")),
-        default="off",
-        show_default=True,
-        help="auto: clips in which nothing moves take the features of the clip before, and outputs mark them.",
-    ),
+    still_option,
 )
 @section(
     "What to print",
