@@ -2,8 +2,9 @@
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ class Skip:
 
     def __post_init__(self) -> None:
         if self.every < 1:
-            raise UsageError(f"Clips are taken every 1 or more, not every {self.every}.", "every")
+            raise UsageError(f"Clips can be computed every 1, 2, 3 and so on, not every {self.every}.", "every")
 
 
 class Scorer:
@@ -185,11 +186,7 @@ class Scorer:
         if kept := cache and kept_features(cache, path, self.extractor):
             log.debug(f"{path}: features of an earlier run are used, {cache}")
             return kept
-        try:
-            return extract_video(path, self.extractor, on_clips, self._decoder, cache)
-        except StorageError as error:  # no room for the cache: that costs nobody the result
-            log.debug(f"{path}: its features are not kept. {error}")
-            return extract_video(path, self.extractor, on_clips, self._decoder)
+        return _kept_if_possible(partial(extract_video, path, self.extractor, on_clips, self._decoder), path, cache)
 
     def _refined(
         self, features: Features, path: Path, mode: str, level: float, on_clips: OnClips | None, cache: Path | None
@@ -204,11 +201,8 @@ class Scorer:
         middles = np.minimum(np.arange(len(features.visual)) * length + length // 2, features.n_frames - 1)
         wanted = rising(scores[middles], every, level)
         if missing := tuple(sorted({*wanted} & {*features.interpolated})):
-            try:
-                features = refine_video(features, missing, path, self.extractor, on_clips, self._decoder, cache)
-            except StorageError as error:  # as above
-                log.debug(f"{path}: its features are not kept. {error}")
-                features = refine_video(features, missing, path, self.extractor, on_clips, self._decoder)
+            refine = partial(refine_video, features, missing, path, self.extractor, on_clips, self._decoder)
+            features = _kept_if_possible(refine, path, cache)
         return with_only(features, sorted({*coarse, *wanted}))
 
     def calibrate(self, paths: Sequence[Path]) -> str | None:
@@ -286,6 +280,15 @@ class Scorer:
             )
         if conflict := features.kind.conflict(self.info.kind, "it has", "the model was trained with"):
             raise UsageError(f"{path}: {conflict}. Extract it again with the settings that the model was trained with.")
+
+
+def _kept_if_possible(compute: Callable[[Path | None], Features], path: Path, cache: Path | None) -> Features:
+    """The features that `compute` makes and keeps in `cache`; where that has no room, once more without."""
+    try:
+        return compute(cache)
+    except StorageError as error:
+        log.debug(f"{path}: its features are not kept. {error}")
+        return compute(None)
 
 
 def check_mode(mode: str) -> None:

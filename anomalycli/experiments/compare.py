@@ -202,13 +202,14 @@ def _outcomes(
         with closing(in_processes(_done, data, beside, workers, lambda i, step: told(beside[i], step))) as outcomes:
             yield from ((beside[i], result, error) for i, result, error in outcomes)
     for run in runs:
-        if run not in beside:
-            try:
-                result = _done(data, run, partial(told, run))
-            except AnomalyError as error:
-                yield run, None, error
-            else:
-                yield run, result, None
+        if beside and run.is_small:
+            continue
+        try:
+            result = _done(data, run, partial(told, run))
+        except AnomalyError as error:
+            yield run, None, error
+        else:
+            yield run, result, None
 
 
 def _done(data: TrainingData, run: _Run, on_step: Callable[[int], None]) -> ComparisonResult:

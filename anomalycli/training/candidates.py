@@ -37,7 +37,7 @@ class Candidate:
 
     @property
     def usual_steps(self) -> int:
-        """Steps without a search."""
+        """Steps without a search: the most but one of those that are tried, or the only ones."""
         return self.checkpoints[-2:][0]
 
 
