@@ -31,7 +31,7 @@ from .base import MOST_PICTURES, Context, Intervals, check_embeddable
 from .envelope import min_max
 from .moments import moments
 
-MOST_STILL = 20  # intervals that a page names in which nothing moves
+MOST_INTERVALS = 20  # that a page names, in which nothing moves or nothing was computed
 SPARK_WIDTH, SPARK_HEIGHT = 240, 40
 CELLS, CELL_FRAMES = 16_384, 4  # most per video in the index; fewest frames of each
 
@@ -93,7 +93,7 @@ def _skipped(result: Result) -> list[str]:
     """Sentences on where the scores are not computed, none if they are everywhere."""
     kinds = (
         ("Nothing moved in {} of it; features are carried over from just before there: {}.", result.still),
-        ("{} of it was not computed; features lie between those of the clips around there: {}.", result.interpolated),
+        ("{} of it was not computed; its features are interpolated from the clips around it: {}.", result.interpolated),
     )
     return [words.format(*_where(result, intervals)) for words, intervals in kinds if intervals]
 
@@ -101,8 +101,8 @@ def _skipped(result: Result) -> list[str]:
 def _where(result: Result, intervals: Sequence[tuple[int, int]]) -> tuple[str, str]:
     """How long intervals of frames are together, and where they are."""
     seconds = sum(float(result.edges[end] - result.edges[start]) for start, end in intervals)
-    times = [tuple(clock(float(result.edges[frame])) for frame in interval) for interval in intervals[:MOST_STILL]]
-    more = f" and {len(intervals) - MOST_STILL} more" if len(intervals) > MOST_STILL else ""
+    times = [tuple(clock(float(result.edges[frame])) for frame in interval) for interval in intervals[:MOST_INTERVALS]]
+    more = f" and {len(intervals) - MOST_INTERVALS} more" if len(intervals) > MOST_INTERVALS else ""
     return clock(seconds), ", ".join(f"{start}\N{EN DASH}{end}" for start, end in times) + more
 
 
