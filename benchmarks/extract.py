@@ -4,11 +4,12 @@
     python benchmarks/extract.py rate VIDEO... --only bare decoders anomalycli     # without the usual script
     python benchmarks/extract.py rate VIDEO... --backbone mc3
     python benchmarks/extract.py rate VIDEO... --backbone i3d --random-weights
+    python benchmarks/extract.py rate VIDEO... --device cuda --workers 16 --only bare decoders anomalycli
     python benchmarks/extract.py memory CLIP...                      # videos of one and of thirty minutes, 720p
 
 rate: clips per second of four things on the same files, in turn, medians over `--repeats`: the usual script, as public
 extractors do it (decode a whole file, resize with torch, the network as it is loaded, fp32, one clip after the other);
-the bare network, fed from memory, at the precision of the run; the decoders alone, two processes; and
+the bare network, fed from memory, at the precision of the run; the decoders alone, `--workers` processes; and
 `anomalycli.extraction.job` from files to files, the start of its decoders included. Loading the network is in none of
 them.
 
@@ -36,6 +37,7 @@ from anomalycli.backbones import DEFAULT, Extractor, int8
 from anomalycli.backbones.base import find_backbone
 from anomalycli.extraction.batching import clip_format
 from anomalycli.extraction.job import calibrate, extract
+from anomalycli.extraction.settings import ExtractionSettings
 from anomalycli.media.decoder import Decoder
 from anomalycli.media.prefetch import feed
 from anomalycli.media.video import Video
@@ -62,7 +64,8 @@ def rate(args):
     with tempfile.TemporaryDirectory() as folder:
         weights = random_weights(args.backbone, Path(folder)) if args.random_weights else None
         plain = find_backbone(args.backbone)().load(weights).eval()
-        ours = Extractor(args.backbone, "cpu", args.precision, args.size, weights=weights)
+        ours = Extractor(args.backbone, args.device, args.precision, args.size, crops=args.crops, weights=weights)
+    settings = ExtractionSettings(workers=args.workers)
     if ours.calibration_clips:
         int8.MOST_DIFFERENCE = 1.0  # it is timed whatever it does to the bundled model's scores
         print(calibrate(args.videos, ours))
@@ -85,12 +88,12 @@ def rate(args):
         def read(decoder, path):
             return decoder.clips(path, clip_format(ours))
 
-        with closing(feed(args.videos, read, [Decoder(), Decoder()])) as messages:
+        with closing(feed(args.videos, read, [Decoder() for _ in range(args.workers)])) as messages:
             deque(messages, maxlen=0)
 
     def whole():
         with tempfile.TemporaryDirectory() as folder:
-            outcomes = list(extract(args.videos, folder, ours))
+            outcomes = list(extract(args.videos, folder, ours, settings))
         assert {outcome.status for outcome in outcomes} == {"done"}, outcomes
         return sum(outcome.seconds for outcome in outcomes)
 
@@ -108,7 +111,8 @@ def rate(args):
             seconds[name].append(time.perf_counter() - begin)
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     print(f"{args.backbone}, {ours.precision}, pictures of {clips[0].shape[2]}x{clips[0].shape[1]}, "
-          f"{torch.get_num_threads()} threads, {len(args.videos)} files, {len(clips)} clips")  # fmt: skip
+          f"{args.device}, {args.workers} decoders, {torch.get_num_threads()} threads, "
+          f"{len(args.videos)} files, {len(clips)} clips")  # fmt: skip
     print(f"CPU time per clip of anomalycli: {1000 * of_network / len(clips):.0f} ms, and in its decoders "
           f"{1000 * of_decoders / len(clips):.0f} ms")  # fmt: skip
     for name, median in medians.items():
@@ -212,6 +216,9 @@ def main():
     one.add_argument("--backbone", default=DEFAULT)
     one.add_argument("--random-weights", action="store_true")
     one.add_argument("--precision", default="auto")
+    one.add_argument("--device", default="cpu")
+    one.add_argument("--crops", type=int, default=1)
+    one.add_argument("--workers", type=int, default=2, help="decoding processes")
     one.add_argument("--size", type=int)
     one.add_argument("--repeats", type=int, default=3)
     one.add_argument("--only", nargs="+", default=[""], help="what to time: that whose name holds one of these words")

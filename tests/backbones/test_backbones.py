@@ -90,9 +90,3 @@ def test_devices_and_precisions_that_are_not_there_are_refused():
     if not torch.cuda.is_available():
         with pytest.raises(UsageError, match="The device cpu is always there"):
             pick_device("cuda")
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_cuda_features_are_those_of_the_cpu(fp32):
-    clip = next(Video(real_film(), fp32.size, fp32.multiple).clips(16))
-    assert cosine(fp32([clip]), Extractor("mc3", "cuda")([clip])).min() >= 0.999
