@@ -34,10 +34,11 @@ _KEY = "anomalycli"  # safetensors writes several keys in any order; one keeps f
 class TrainingRecord:
     """Training record of a model. Fields that an older file lacks are None.
 
-    settings: the trainer's, by name. data: the fingerprint of the features and labels. crops_seen: how many crops a
-    clip was seen in. checkpoint: which state was kept ("last", "best on validation", "best on test"), of which step,
-    and its average precision there. validated_on: frames or videos. recipe: what the recipe chose, in words.
-    video_auc, video_ap: estimates by cross-validation in `folds` folds, with 95% intervals.
+    settings: the trainer's, by name; where several methods vote, the first one's. data: the fingerprint of the features
+    and labels. crops_seen: how many crops a clip was seen in. checkpoint: which state was kept ("last", "best on
+    validation", "best on test"), of which step, and its average precision there. validated_on: frames or videos.
+    recipe: what the recipe chose, in words. video_auc, video_ap: estimates by cross-validation in `folds` folds, with
+    95% intervals.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -64,12 +65,16 @@ class TrainingRecord:
 
 @dataclass(frozen=True)
 class Voter:
-    """One method of a model in which several vote; fields as ModelInfo's."""
+    """One method of a model in which several vote; fields as ModelInfo's.
+
+    training: the trainer's settings, by name; empty in older files, and no part of the repr.
+    """
 
     method: str
     settings: Any
     standardised: bool = False
     members: int = 1
+    training: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -198,7 +203,10 @@ def _read_info(meta: dict) -> ModelInfo:
     facts = dict(meta["training"])
     history = dict(facts.pop("settings"))
     record = dataclasses.replace(make_settings(TrainingRecord, facts), settings=history)
-    voters = tuple(map(_read_voter, meta.get("voters", ())))
+    voters = tuple(
+        dataclasses.replace(_read_voter(voter), training=dict(voter.get("training", {})))
+        for voter in meta.get("voters", ())
+    )
     if len(voters) > MOST_MEMBERS:
         raise ValueError(f"{len(voters)} voters")
     return ModelInfo(first.settings, kind, events, record, first.method, first.standardised, first.members, voters)

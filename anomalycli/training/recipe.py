@@ -217,7 +217,11 @@ def _info(chosen: Sequence[Candidate], steps: int, data: TrainingData, found: Es
             video_ap_high=found.ap_interval[1],
             folds=found.folds,
         )
-    voters = [Voter(each.plan.method, each.plan.settings, each.plan.config.prepares, each.members) for each in chosen]
+    voters = [
+        Voter(plan.method, plan.settings, plan.config.prepares, each.members, dataclasses.asdict(plan.config))
+        for each in chosen
+        for plan in [each.plan]
+    ]
     first = voters[0]
     several = tuple(voters) if len(voters) > 1 else ()
     kind = data.bags.kind

@@ -49,6 +49,8 @@ def test_what_is_learnt_is_estimated_and_saved(bags, tmp_path):
     assert loaded == info
     assert {voter.method: voter.members for voter in loaded.voters} == {"de-net": 3, "mil-rank": 1, "linear": 1}
     assert [find_method(voter.method).settings for voter in loaded.voters] == [type(v.settings) for v in model.voters]
+    rates = {voter.method: (voter.training["lr"], voter.training["steps"]) for voter in loaded.voters}
+    assert rates == {"de-net": (3e-4, 16), "mil-rank": (2e-4, 32), "linear": (1e-3, 16)}
     scores = score_bags(model, bags.x, CPU)
     ensemble = next(voter for voter in model.voters if isinstance(voter, Ensemble))
     each = [score_bags(member, bags.x, CPU) for member in ensemble.members]
