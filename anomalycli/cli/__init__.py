@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from ..errors import AnomalyError, cause
 from ..names import readable
-from . import calibrate, experiments, extract, review, score, train, watch, weights
+from . import calibrate, compare, evaluate, extract, review, score, train, watch, weights
 from .exits import INTERRUPTED, NOTHING_DONE
 from .options import print_version
 from .terminal import complain, replace_what_cannot_be_encoded
@@ -45,8 +45,8 @@ for _command in (
     calibrate.calibrate,
     watch.watch,
     review.review,
-    experiments.evaluate,
-    experiments.compare,
+    evaluate.evaluate,
+    compare.compare,
     weights.weights,
 ):
     cli.add_command(_command)

@@ -181,6 +181,7 @@ _truth_options = (
     option("--incomplete", is_flag=True, help="Leave out test videos that have no features, and count them."),
 )
 test_only_option = option("--test-only", type=FILE, help="List of the test videos to use, like --only for FEATURES.")
+overwrite_option = option("--overwrite", is_flag=True, help="Replace files that this command did not write.")
 interpolate_option = option(
     "--interpolate", is_flag=True, help="Interpolate scores between segments, not repeat them over their frames."
 )

@@ -11,6 +11,7 @@ from ..errors import UsageError
 from ..export.base import formats
 from ..export.outputs import Outputs, ScoreRun, score_inputs
 from ..inputs import Input
+from ..matching import some
 from .command import FILE, OUTPUT_FILE, PATH, Command, option, section
 from .event_rule import RULE_OPTIONS, rule_of
 from .exits import finish
@@ -154,6 +155,7 @@ def score(
     outputs = outputs_of(options, inputs)
     if len(inputs) > 1:
         say(f"{len(inputs)} inputs")
+    note_computed_before(inputs, still, every)
     with loading("Loading the model"):
         decoder = started_decoder(inputs)  # it gets ready while torch is imported, which takes longer
         from ..export.sources import is_video
@@ -178,6 +180,17 @@ def score(
     if len(run.inputs) > 1:
         say(progress.sentence())
     finish(failed=len(run.failures), done=tally.scored)
+
+
+def note_computed_before(inputs: list[Input], still: str, every: int) -> None:
+    """Say where options that leave clips uncomputed do nothing: the clips of feature files are computed already."""
+    from ..export.sources import is_video
+
+    given = [name for name, is_given in (("--still", still == "auto"), ("--every", every > 1)) if is_given]
+    if given and (files := [str(item.path) for item in inputs if not is_video(item)]):
+        do = "does" if len(given) == 1 else "do"
+        reason = f"{' and '.join(given)} {do} nothing for feature files, whose clips are computed already"
+        complain(f"[yellow]note[/]  {reason}: {escape(some(files))}")
 
 
 def started_decoder(inputs: list[Input]) -> "Decoder | None":

@@ -97,7 +97,8 @@ def test_a_file_of_that_very_name_is_no_pattern(tmp_path, monkeypatch):
 def test_output_is_a_folder_or_a_template(run, features, tmp_path):
     assert Outputs(Path("out")).base("a/b") == Path("out/a/b")
     assert Outputs(Path("out/{name}/x-{name}")).base("b") == Path("out/b/x-b")
-    run("score", "features", "--model", "model.safetensors", "--csv", "-f", "srt", "-o", "out/{name}-scores")
+    done = run("score", "features", "--model", "model.safetensors", "--csv", "-f", "srt", "-o", "out/{name}-scores")
+    assert "for feature files" not in done.stderr
     assert sorted(path.name for path in (tmp_path / "out").glob("[!.]*")) == sorted(
         f"video{i:02}-scores.{suffix}" for i in range(6) for suffix in ("csv", "srt")
     )
@@ -105,8 +106,10 @@ def test_output_is_a_folder_or_a_template(run, features, tmp_path):
 
 def test_every_format_is_written_by_its_name(run, features, tmp_path):
     chosen = [word for name in FORMATS for word in ("-f", name)]
-    run("score", "features/video05.npz", "--model", "model.safetensors", *chosen, "-o", "out")
+    words = ("score", "features/video05.npz", "--model", "model.safetensors", "--every", "4", "--still", "auto")
+    done = run(*words, *chosen, "-o", "out")
     assert {path.name for path in (tmp_path / "out").glob("[!.]*")} == {f"video05.{name}" for name in FORMATS}
+    assert "--still and --every do nothing for feature files" in done.stderr and "video05.npz" in done.stderr
 
 
 def test_pages_of_a_folder_have_an_index_and_a_sheet(run, features, tmp_path):
