@@ -17,7 +17,7 @@ from .checkpoint import ModelInfo, fingerprint, judge_of, load_bundled, load_mod
 from .device import pick_device
 from .errors import StorageError, UsageError
 from .events import EventRule, find_events
-from .extraction.job import calibrate
+from .extraction.job import calibrate, check_stored
 from .extraction.local_engine import OnClips, extract_video, kept_features, refine_video
 from .extraction.stride import rising
 from .features.files import PUBLISHED, SUFFIX, Features, load_features
@@ -141,7 +141,7 @@ class Scorer:
         """The scores of a video or a feature file, from the cache where they are there; events begin at `level`."""
         kept_at = cache and scores_beside(cache)
         is_video = path.suffix.lower() != SUFFIX
-        if is_video:
+        if is_video and self.precision == "int8" and self.extractor.calibration_clips:
             self.calibrate([path])
         identity = self._identity(path, mode, level) if kept_at else {}
         if kept_at and (kept := load_scores(kept_at, identity)):
@@ -206,13 +206,14 @@ class Scorer:
         return with_only(features, sorted({*coarse, *wanted}))
 
     def calibrate(self, paths: Sequence[Path]) -> str | None:
-        """At int8: calibrate the extractor on these videos instead of on the first one that is scored.
+        """At int8: calibrate the extractor on these videos, not on the first that is scored, or check a stored network.
 
-        Returns a sentence on the result, or None if nothing was to be done.
+        Returns a sentence on the result, or None if nothing was to be done or the stored network is close to fp32.
         """
         if self.precision != "int8" or not paths:
             return None
-        return calibrate(paths, self.extractor, judge_of(self.model, self.info))
+        judge = judge_of(self.model, self.info)
+        return calibrate(paths, self.extractor, judge) or check_stored(paths, self.extractor, judge)
 
     def scored_by(self, mode: str = "auto") -> ScoredBy:
         """What scores in this mode depend on, for calibrations."""

@@ -28,8 +28,9 @@ class Extractor:
     file to use instead of the published one.
 
     `calibration_clips` is how many clips `calibrate` needs before the first call: 0 unless the precision is int8
-    and no calibrated network is in the cache. With `still` set, clips in which nothing moves are to take the features
-    of the last one that was computed; with `every` above 1, only every so many clips are to be computed.
+    and no calibrated network is in the cache. `clips_to_check` is how many clips `check` takes: 0 unless such a network
+    is in the cache. With `still` set, clips in which nothing moves are to take the features of the last one that was
+    computed; with `every` above 1, only every so many clips are to be computed.
     """
 
     still = False
@@ -71,11 +72,11 @@ class Extractor:
             net.clip_length,
             net.groups,
         )
-        self.calibration_clips = 0
+        self.calibration_clips = self.clips_to_check = 0
         self.net: Any = net  # the module, or int8.Int8
         if self.precision == "int8":
             if kept := int8.load(net, int8.cache_path(self.kind, self.crops)):
-                self.net = kept
+                self.net, self.clips_to_check = kept, int8.CHECKED
             else:
                 self.calibration_clips = int8.WANTED
         else:
@@ -108,6 +109,18 @@ class Extractor:
         self.precision = pick_precision("auto", self.device)
         self._place(self.net)
         return f"{self.precision} is used, not int8: {told}."
+
+    def check(self, clips: list[np.ndarray], judge: Judge | None = None) -> str | None:
+        """Compare a stored int8 network with fp32 on these clips; returns a sentence if it is not close enough."""
+        self.clips_to_check = 0
+        good, told = int8.compare(self.net, clips, judge)
+        if good:
+            return None
+        advice = (
+            f"delete {int8.cache_path(self.kind, self.crops)} to calibrate it on these, or choose another precision"
+        )
+        told = f"on {len(clips)} clips of these videos, {told}; {int8.REQUIRED}"
+        return f"int8: {told}. The network was calibrated on others: {advice}."
 
     @property
     def batch(self) -> int:

@@ -38,6 +38,8 @@ JUDGES = 4  # one clip in four is held out
 FEWEST = 8  # clips; with fewer, the ranges of the activations are unreliable
 LEAST_COSINE = 0.995  # of each held-out clip to the fp32 network
 MOST_DIFFERENCE = 0.02  # between the scores that the judge gives to the two networks' features
+REQUIRED = f"required are {LEAST_COSINE} and {MOST_DIFFERENCE}"
+CHECKED = 3  # clips of new videos on which a stored network is compared with fp32
 STREAMS = 4  # most clips to run in parallel: the extractor's batch
 SHAPES = 8  # picture sizes whose compiled networks are kept
 
@@ -56,7 +58,7 @@ class Int8:
         openvino = _openvino()
         self.core = openvino.Core()
         self.model = self.core.read_model(xml, openvino.Tensor(weights))
-        self.views, self.pool = net.views, net.pool
+        self.exact, self.views, self.pool = net, net.views, net.pool
         self.queue = lru_cache(SHAPES)(self._compile)
 
     def __call__(self, frames: Tensor) -> Tensor:
@@ -127,25 +129,32 @@ def quantise(net: "Backbone", clips: list[np.ndarray], path: Path, judge: Judge 
     judges, calibrating = clips[::JUDGES], [clip for i, clip in enumerate(clips) if i % JUDGES]
     files = quantised_files(net, calibrating)
     network = Int8(net, **files)
-    with torch.inference_mode():
-        exact, fast = (
-            torch.cat([run(torch.from_numpy(clip[None])) for clip in judges]).numpy() for run in (net, network)
-        )  # (judges, n_crops, D)
-    cosine = float(((exact * fast).sum(2) / np.linalg.norm(exact, axis=2) / np.linalg.norm(fast, axis=2)).min())
-    good = cosine >= LEAST_COSINE
-    told = f"on {len(judges)} held-out clips, features have a cosine similarity of at least {cosine:.4f} to fp32"
-    if judge:
-        difference = float(np.abs(judge(exact) - judge(fast)).max())
-        good = good and difference <= MOST_DIFFERENCE
-        told += f" and scores differ by at most {difference:.3f}"
+    good, found = compare(network, judges, judge)
+    told = f"on {len(judges)} held-out clips, {found}"
     if not good:
-        return None, f"{told}; required are {LEAST_COSINE} and {MOST_DIFFERENCE}"
+        return None, f"{told}; {REQUIRED}"
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
     with open(partial, "wb") as file:
         np.savez(file, xml=np.frombuffer(files["xml"], np.uint8), weights=files["weights"])
     partial.replace(path)
     return network, told
+
+
+def compare(network: Int8, clips: list[np.ndarray], judge: Judge | None) -> tuple[bool, str]:
+    """Whether the network is close enough to fp32 on these clips, and what was measured, as part of a sentence."""
+    with torch.inference_mode():
+        exact, fast = (
+            torch.cat([run(torch.from_numpy(clip[None])) for clip in clips]).numpy() for run in (network.exact, network)
+        )  # (clips, n_crops, D)
+    cosine = float(((exact * fast).sum(2) / np.linalg.norm(exact, axis=2) / np.linalg.norm(fast, axis=2)).min())
+    good = cosine >= LEAST_COSINE
+    told = f"features have a cosine similarity of at least {cosine:.4f} to fp32"
+    if judge:
+        difference = float(np.abs(judge(exact) - judge(fast)).max())
+        good = good and difference <= MOST_DIFFERENCE
+        told += f" and scores differ by at most {difference:.3f}"
+    return good, told
 
 
 class View(nn.Module):

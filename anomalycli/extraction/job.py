@@ -1,5 +1,6 @@
 """Extract features of videos: decide which files to make and which to keep."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from itertools import islice
@@ -58,9 +59,10 @@ def extract(
     targets = _targets(every, output, extractor, settings)
     labels = _labels(folders, every)
     note = calibrate([item.path for item in targets], extractor)
+    kept = {} if settings.overwrite else _kept(targets, extractor, settings.layout)
+    note = note or check_stored([item.path for item in targets if item not in kept], extractor)
     if note and on_note:
         on_note(note)
-    kept = {} if settings.overwrite else _kept(targets, extractor, settings.layout)
 
     def run() -> Iterator[ExtractionOutcome]:
         if labels:
@@ -112,7 +114,23 @@ def calibrate(paths: Sequence[Path], extractor: Extractor, judge: Judge | None =
     """
     if not extractor.calibration_clips or not paths:
         return None
-    each = -(-extractor.calibration_clips // min(len(paths), SPREAD))
+    clips = _first_clips(paths, extractor.calibration_clips, extractor)
+    return extractor.calibrate(clips, judge or bundled_judge(extractor.kind))
+
+
+def check_stored(paths: Sequence[Path], extractor: Extractor, judge: Judge | None = None) -> str | None:
+    """Compare an int8 network that an earlier run calibrated with fp32 on first clips of these videos.
+
+    Returns a sentence if it is not close enough. Does nothing the second time.
+    """
+    if not extractor.clips_to_check or not (clips := _first_clips(paths, extractor.clips_to_check, extractor)):
+        return None
+    return extractor.check(clips, judge or bundled_judge(extractor.kind))
+
+
+def _first_clips(paths: Sequence[Path], n: int, extractor: Extractor) -> list[np.ndarray]:
+    """`n` clips from the beginnings of several of these videos, or as many as there are."""
+    each = -(-n // max(1, min(len(paths), SPREAD)))
     clips: list[np.ndarray] = []
     with Decoder() as decoder:
         for path in paths:
@@ -120,10 +138,10 @@ def calibrate(paths: Sequence[Path], extractor: Extractor, judge: Judge | None =
                 messages = decoder.clips(path, clip_format(extractor))
                 clips_there = (one for one in messages if isinstance(one, DecodedClip) and not one.is_still)
                 some = (one.frames for one in clips_there)
-                clips += islice(some, min(each, extractor.calibration_clips - len(clips)))
-            if len(clips) == extractor.calibration_clips:
+                clips += islice(some, min(each, n - len(clips)))
+            if len(clips) == n:
                 break
-    return extractor.calibrate(clips, judge or bundled_judge(extractor.kind))
+    return clips
 
 
 def _kept(targets: dict[Input, Path], extractor: Extractor, layout: str) -> dict[Input, ExtractionOutcome]:
@@ -134,8 +152,6 @@ def _kept(targets: dict[Input, Path], extractor: Extractor, layout: str) -> dict
 
 def _features_of(item: Input, target: Path, extractor: Extractor, layout: str) -> Features | None:
     try:
-        if not target.exists():
-            return None
         features = load_made(target, layout)
         stat = item.path.stat()
     except (FeatureError, OSError):
@@ -161,6 +177,7 @@ def _labels(paths: list[Path], inputs: list[Input]) -> dict[str, int]:
     """The labels that lie beside the videos. Raises UsageError if they contradict each other."""
     labels: dict[str, int] = {}
     for folder in {path if path.is_dir() else path.parent for path in paths}:
-        names = [item.name for item in inputs if item.path.is_relative_to(folder.absolute())]
+        begin = os.path.join(folder.absolute(), "")  # noqa: PTH118  (with a separator at the end)
+        names = [item.name for item in inputs if str(item.path).startswith(begin)]
         labels |= label_videos(names, folder).by_video
     return labels

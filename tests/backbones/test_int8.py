@@ -12,7 +12,7 @@ from anomalycli.checkpoint import ModelInfo, save_model
 from anomalycli.denet import DENet, DENetConfig
 from anomalycli.device import pick_precision
 from anomalycli.errors import UsageError
-from anomalycli.extraction.job import calibrate, extract
+from anomalycli.extraction.job import calibrate, check_stored, extract
 from anomalycli.extraction.local_engine import extract_video
 from anomalycli.features.files import load_features
 
@@ -151,6 +151,25 @@ def test_what_is_not_true_to_fp32_is_not_used_and_said(home, make_video, tmp_pat
     features = load_features(tmp_path / "features" / "a.npz")
     assert features.precision == default
     assert (features.visual == extract_video(tmp_path / "videos" / "a.mp4", Extractor("mc3", size=48)).visual).all()
+
+
+@needs_fast
+def test_a_stored_network_is_compared_with_fp32_on_new_videos(ready, make_video, scene, tmp_path, monkeypatch):
+    def run() -> list[str]:
+        notes = []
+        list(
+            extract([video], tmp_path / "features", Extractor("mc3", precision="int8", size=SIZE), on_note=notes.append)
+        )
+        return notes
+
+    frames = np.concatenate([scene(seed) for seed in range(4)])
+    video = make_video(n_frames=64, size=(48, SIZE), paint=frames.__getitem__)
+    assert check_stored([video], Extractor("mc3", precision="int8", size=SIZE)) is None
+    monkeypatch.setattr(int8, "LEAST_COSINE", 1.1)
+    (told,) = run()
+    assert "on 3 clips of these videos" in told and str(kept_at(ready)) in told
+    assert load_features(tmp_path / "features" / f"{video.stem}.npz").precision == "int8"
+    assert run() == []  # its features are there: there is nothing to check
 
 
 @needs_fast

@@ -167,6 +167,10 @@ def test_weights_that_are_missing_or_another_file_are_refused(monkeypatch, tmp_p
         Extractor("lite")
 
 
+def cosine(a, b):
+    return (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+
+
 @pytest.mark.skipif(
     not all(importlib.util.find_spec(name) for name in int8.PACKAGES),
     reason="OpenVINO and NNCF are absent: pip install 'anomalycli[fast]'",
@@ -177,5 +181,11 @@ def test_int8_is_calibrated_on_the_frames_taken_and_close_to_fp32(tmp_path, monk
     extractor = Extractor("lite", "cpu", "int8", 64)
     assert extractor.calibrate(clips[:12]).startswith("int8: ")
     exact, fast = Extractor("lite", "cpu", "fp32", 64)(clips[12:])[:, 0], extractor(clips[12:])[:, 0]
-    assert ((exact * fast).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(fast, axis=1)).min() >= 0.99
+    assert cosine(exact, fast).min() >= 0.99
+    ends = np.cumsum([width for _, width in extractor.kind.groups])[:-1]
+    groups = zip(extractor.kind.groups, np.split(exact, ends, 1), np.split(fast, ends, 1), strict=True)
+    of_group = {name: cosine(*both).min() for (name, _), *both in groups}
+    assert len(of_group) == len(extractor.kind.groups) and min(of_group.values()) < 0.99  # int8 is not exact in each
+    for name, least in of_group.items():
+        assert least >= (0.85 if name in ("head_change_max", "block15_change") else 0.98), of_group
     assert np.array_equal(extractor(clips[12:13])[:, 0], fast[:1])
