@@ -41,6 +41,8 @@ def match_names(written: Iterable[str], videos: Iterable[str], source: str = "a 
     Raises UsageError where a name could be several videos; `source` is where the names come from.
     """
     written, videos = list(dict.fromkeys(written)), list(dict.fromkeys(videos))
+    if not written:
+        return Matches()
     by_end = _by_end(videos)
     matches = Matches()
     left = []

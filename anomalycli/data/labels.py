@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from ..errors import UsageError
 from ..matching import match_names
@@ -124,10 +124,10 @@ def write_labels(path: Path, labels: dict[str, int]) -> None:
 
 def _from_name(name: str) -> dict[str, int]:
     """Labels from the folder and from the name of a video, by their source."""
-    path = PurePosixPath(name)
-    said = {f"folder '{part}/'": _FOLDERS[part.lower()] for part in path.parts[:-1] if part.lower() in _FOLDERS}
+    *folders, last = name.split("/")
+    said = {f"folder '{part}/'": _FOLDERS[part.lower()] for part in folders if part.lower() in _FOLDERS}
     if match := _XD.search(name):
         said["name"] = int(match["kinds"] != "A")
-    elif match := _UCF_OR_TAD.fullmatch(path.name):
+    elif match := _UCF_OR_TAD.fullmatch(last):
         said["name"] = int("Normal" not in (match["ucf"], match["tad"]))
     return said

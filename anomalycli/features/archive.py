@@ -88,7 +88,7 @@ def tail(path: Path) -> tuple[dict[str, int], bytes] | None:
 
     None for whatever is not written as `np.savez` writes a small last array: `Archive` reads it, or says what is wrong.
     """
-    with path.open("rb") as file:
+    with path.open("rb", buffering=0) if isinstance(path, Path) else path.open("rb") as file:  # or a URL's
         size = file.seek(0, 2)
         begin = file.seek(max(0, size - TAIL))
         end = file.read()

@@ -7,7 +7,9 @@ as UTF-8 bytes.
 
 import dataclasses
 import json
+import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,8 @@ class FeatureKind:
 
     def difference(self, other: "FeatureKind") -> tuple[str, object, object] | None:
         """The first setting in which the two differ, as (name, ours, theirs), or None."""
+        if self == other:
+            return None
         for setting in dataclasses.fields(self):
             ours, theirs = getattr(self, setting.name), getattr(other, setting.name)
             if setting.compare and ours != theirs:
@@ -175,18 +179,39 @@ def _from_tail(path: Path) -> Features | None:
     """What `load_metadata` returns, from the last bytes of the file; None where they leave anything in doubt."""
     try:
         sizes, content = tail(path) or ({}, b"")
-        features = from_metadata(path, json.loads(content), visual=np.empty((0, 0, 0), np.float32))
-    except (OSError, ValueError, RecursionError, FeatureError):
-        return None
-    kind, floats, doubles = features.kind, 4, 8
-    n_clips = -(-features.n_frames // kind.clip_length)
-    n_crops, rest = divmod(sizes.pop("visual", 0), n_clips * kind.dim * floats)
-    expected = {"meta": len(content)} | ({"audio": n_clips * AUDIO_DIM * floats} if kind.audio else {})
-    if "times" in sizes:
-        expected["times"] = features.n_frames * doubles
-    if rest or not n_crops or sizes != expected:
-        return None
-    return dataclasses.replace(features, visual=np.empty((n_clips, n_crops, 0), np.float32))
+        meta, kind = _parsed(content)
+        n_frames, floats, doubles = meta["n_frames"], 4, 8
+        n_clips = -(-n_frames // kind.clip_length)
+        n_crops, rest = divmod(sizes.pop("visual", 0), n_clips * kind.dim * floats)
+        expected = {"meta": len(content)} | ({"audio": n_clips * AUDIO_DIM * floats} if kind.audio else {})
+        if "times" in sizes:
+            expected["times"] = n_frames * doubles
+        if rest or not n_crops or sizes != expected:
+            return None
+        return _checked(path, meta, kind, visual=np.empty((n_clips, n_crops, 0), np.float32))
+    except FileNotFoundError as error:
+        raise FeatureError(f"{path}: there is no such file.") from error
+    except (OSError, ValueError, RecursionError, TypeError, KeyError, ArithmeticError, FeatureError):
+        return None  # numbers are checked at the end: until then they may be anything
+
+
+def _parsed(content: bytes) -> tuple[dict[str, Any], FeatureKind]:
+    """Metadata without the kind, and the kind, which is parsed once where many files have the same."""
+    found = _KIND.search(content)
+    if not found:
+        raise ValueError("no kind")
+    meta = json.loads(content[: found.start()] + content[found.end() :])
+    if "kind" in meta:
+        raise ValueError("two kinds")
+    return meta, _kind_of(found[1])
+
+
+_KIND = re.compile(rb'"kind": ({[^{}]*}), ')  # as `Features.metadata` writes it; quotes within texts have a backslash
+
+
+@lru_cache(maxsize=16)
+def _kind_of(text: bytes) -> FeatureKind:
+    return _checked_kind(Path(), json.loads(text))
 
 
 def _described(archive: Archive) -> Features:
@@ -219,15 +244,36 @@ def _described(archive: Archive) -> Features:
 
 def from_metadata(path: Path, meta: Any, **arrays: Any) -> Features:
     """Raises FeatureError if `meta`, read from `path`, is not what `Features.metadata` gave."""
-    if not isinstance(meta, dict) or meta.pop("version", None) != VERSION:
-        raise FeatureError(f"{path}: written in a format that this version does not read; extract it again.")
+    kind = _checked_kind(path, meta.pop("kind", None)) if _is_ours(meta) and "kind" in meta else None
+    return _checked(path, meta, kind, **arrays)
+
+
+def _checked_kind(path: Path, kind: Any) -> FeatureKind:
     try:
-        if wrong := schema.fault(meta, schema.FEATURES) or schema.fault(meta["kind"], schema.KIND):
+        if wrong := schema.fault(kind, schema.KIND):
             raise FeatureError(f"{path}: its metadata are wrong: {wrong}; extract it again.")
-        kind = FeatureKind(**meta.pop("kind"))
+        made = FeatureKind(**kind)
+    except TypeError as error:
+        raise FeatureError(f"{path}: its metadata are not complete ({cause(error)}); extract it again.") from error
+    if made.groups and sum(width for _, width in made.groups) != made.dim:
+        raise FeatureError(f"{path}: its metadata are wrong: groups that do not add up to {made.dim}.")
+    return made
+
+
+def _checked(path: Path, meta: Any, kind: FeatureKind | None, **arrays: Any) -> Features:
+    if not _is_ours(meta):
+        raise FeatureError(f"{path}: written in a format that this version does not read; extract it again.")
+    meta = {name: value for name, value in meta.items() if name != "version"}
+    try:
+        if wrong := schema.fault(meta, schema.FEATURES):
+            raise FeatureError(f"{path}: its metadata are wrong: {wrong}; extract it again.")
+        if kind is None:
+            raise KeyError("kind")
         still, interpolated = (tuple(meta.pop(name, ())) for name in ("still", "interpolated"))
-        if kind.groups and sum(width for _, width in kind.groups) != kind.dim:
-            raise FeatureError(f"{path}: its metadata are wrong: groups that do not add up to {kind.dim}.")
         return Features(kind=kind, still=still, interpolated=interpolated, **meta, **arrays)
     except (TypeError, KeyError) as error:
         raise FeatureError(f"{path}: its metadata are not complete ({cause(error)}); extract it again.") from error
+
+
+def _is_ours(meta: Any) -> bool:
+    return isinstance(meta, dict) and meta.get("version") == VERSION
