@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, linear
 
 from .denet_settings import DENetConfig as DENetConfig
-from .dropout import Dropout
+from .dropout import Dropout, Layers
 
 
 class SelfAttention(nn.Module):
@@ -126,7 +126,7 @@ def classifier(dim: int, dropout: float) -> nn.Sequential:
 
     DE-Net's f (below Eq. 4), and all of the ranking method that it builds on (Sultani et al. 2018).
     """
-    return nn.Sequential(
+    return Layers(
         nn.Linear(dim, 512),
         nn.ReLU(),
         Dropout(dropout),

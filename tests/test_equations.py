@@ -10,9 +10,9 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from anomalycli.dropout import Dropout
+from anomalycli.dropout import Dropout, Layers
 from anomalycli.erasing import completeness, erase, similarity
 from anomalycli.losses import ranking_loss, variation, variation_loss
 from anomalycli.methods.de_net import DENetMethod, DENetSettings
@@ -280,7 +280,7 @@ def test_zero_features_give_finite_losses_and_gradients():
 def test_dropout_drops_its_share_scales_the_rest_and_passes_no_gradient_where_it_drops():
     torch.manual_seed(0)
     dropout = Dropout(0.6)
-    x = torch.full((999, 101), 2.0, requires_grad=True)  # not a multiple of four
+    x = torch.full((1999, 101), 2.0, requires_grad=True)  # not a multiple of four, and more than one piece
     y = dropout(x)
     y.sum().backward()
     kept = y != 0
@@ -290,6 +290,23 @@ def test_dropout_drops_its_share_scales_the_rest_and_passes_no_gradient_where_it
     assert abs(kept[:, ::2].float().mean() - kept[:, 1::2].float().mean()) < 0.01
     assert not torch.equal(dropout(x) != 0, kept)
     assert torch.equal(dropout.eval()(x), x)
+
+
+def test_layers_computed_together_are_those_computed_one_after_another():
+    torch.manual_seed(0)
+    parts = nn.Linear(24, 512), nn.ReLU(), Dropout(0.6), nn.Linear(512, 8), Dropout(0.3), nn.Linear(8, 1), nn.Sigmoid()
+    x, results = torch.randn(3, 200, 24), []  # 600 rows of 512: more than one piece
+    for layers in (nn.Sequential(*parts), Layers(*parts)):
+        torch.manual_seed(1)
+        given = x.clone().requires_grad_()
+        scores = layers(given)
+        scores.square().sum().backward()
+        results.append([scores, given.grad, *(weight.grad for weight in layers.parameters())])
+        layers.zero_grad()
+        assert torch.equal(layers.eval()(x), nn.Sequential(*parts)(x))
+        layers.train()
+    assert results[0][0].shape == (3, 200, 1)
+    assert all(torch.allclose(one, other, rtol=1e-5, atol=1e-7) for one, other in zip(*results, strict=True))
 
 
 def test_bf16_rounds_the_products_and_not_the_scores():

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy
 
-from ..dropout import Dropout
+from ..dropout import Dropout, Layers
 from .base import nothing_erased
 from .mil_rank import smoothness
 
@@ -61,7 +61,7 @@ class RTFM(nn.Module):
         self.settings = settings
         self.temporal = MTN(settings.feature_dim)
         self.dropout = Dropout(settings.feature_dropout)
-        self.classifier = nn.Sequential(
+        self.classifier = Layers(
             nn.Linear(settings.feature_dim, 512),
             nn.ReLU(),
             Dropout(settings.feature_dropout),
