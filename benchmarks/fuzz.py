@@ -7,8 +7,9 @@ Real clips are encoded small (96x64, 30 frames, some with sound) by each codec a
 broken in each way of damage.py in turn, with fixed seeds. Of each, the clips are read, the windows of sound, and frames
 as a page shows them, and a part is cut out, all in the decoder's process: it may crash, hang and outgrow its memory,
 and each is counted. The process that asks may not: a file must give whole clips, or a VideoError that names it, in
-time; the frames that were counted must be there to be grabbed; a part that was cut must begin with a frame that can
-be decoded, or be refused with a VideoError. Exit code 0 only if all held.
+time; it must give the same counts and damage where few frames of a clip are taken; the frames that were counted must be
+there to be grabbed; a part that was cut must begin with a frame that can be decoded, or be refused with a VideoError.
+Exit code 0 only if all held.
 """
 
 import argparse
@@ -35,6 +36,7 @@ from anomalycli.media.messages import ClipFormat, DecodedClip, Piece, SoundWindo
 
 SIZE, FRAMES = (96, 64), 30
 SHORT_SIDE, MULTIPLE = 64, 16
+TAKEN = (0, 4, 8, 12)  # frames of a clip, where not all are
 SOUND = 0.96  # seconds, VGGish's window
 FATES = {  # and the words by which the decoder's error tells them
     "whole": None,
@@ -144,6 +146,7 @@ def read(decoder: Decoder, path: Path) -> str:
                 raise ValueError(f"a clip of {clip.dtype} {clip.shape}")
             n_clips += 1
             first = clip[0] if first is None else first
+        *_, fewer = decoder.clips(path, ClipFormat(16, SHORT_SIDE, MULTIPLE, TAKEN))
         for message in decoder.windows(path, facts.ends - SOUND, round(SOUND * RATE)):
             n_windows += len(message.samples) if isinstance(message, SoundWindows) else 0
     except VideoError as error:
@@ -153,6 +156,10 @@ def read(decoder: Decoder, path: Path) -> str:
         return next((fate for fate, words in FATES.items() if words and words in reason), "refused")
     if not n_clips or not n_clips == n_windows == -(-facts.n_frames // 16):
         raise ValueError(f"{n_clips} clips and {n_windows} windows of sound of {facts.n_frames} frames")
+    if (fewer.n_frames, fewer.damage, fewer.lost) != (facts.n_frames, facts.damage, facts.lost):
+        raise ValueError(
+            f"{facts.n_frames} frames, {facts.damage}, and {fewer.n_frames}, {fewer.damage}, if few are taken"
+        )
     grab_and_cut(decoder, path, facts, (first, clip[(facts.n_frames - 1) % 16]))
     return "in part" if facts.damage else "whole"
 

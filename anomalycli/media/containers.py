@@ -6,7 +6,9 @@ network. None of these is opened here: only containers and streams that hold the
 
 import re
 import stat
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 from av.container import InputContainer
@@ -24,6 +26,7 @@ FORMATS = (
 )
 SUBFILE = "subfile,,start,{start},end,{end},,:{path}"  # a part of a file, as FFmpeg names it
 OPTIONS = {"protocol_whitelist": "file,subfile", "format_whitelist": FORMATS}
+FASTEST = 1200  # frames per second; what is faster is a mistake of the container's
 NO_TIMESTAMPS = 0x0080  # FFmpeg's AVFMT_NOTIMESTAMPS
 APPLE, CREATED = "com.apple.quicktime.creationdate", "creation_time"  # Apple's is local time with its offset
 LATEST = 600.0  # seconds that the picture may begin after the sound; what is later is a mistake of the container's
@@ -131,6 +134,14 @@ def promised_end(container: InputContainer, stream: VideoStream) -> float | None
     if tag and container.format.name == "matroska,webm":
         ends.append(3600 * int(tag[1]) + 60 * int(tag[2]) + float(tag[3]))
     return min(ends, default=None)
+
+
+def frame_rate(container: Any, stream: Any) -> float:
+    """Frames per second: the container's word, or the stream's own where the container has no times."""
+    rates = [stream.average_rate, stream.guessed_rate, stream.codec_context.framerate]
+    if not has_timestamps(container):
+        rates.reverse()
+    return float(next((rate for rate in rates if rate and 0 < rate <= FASTEST), Fraction(25)))
 
 
 def is_cut_off(container: InputContainer, path: Path) -> bool:

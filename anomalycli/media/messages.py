@@ -1,8 +1,8 @@
 """What the decoder's process is asked for and what it answers: one class per kind of message."""
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -29,11 +29,9 @@ class ClipFormat:
     every: int = 1
     only: tuple[int, ...] | None = None
 
-    def numbers(self, n_clips: int | None = None) -> Iterable[int]:
-        """The numbers of the clips that come of a video of `n_clips`, ascending; without end if that is None."""
-        if self.only is not None:
-            return self.only
-        return count(0, self.every) if n_clips is None else range(0, n_clips, self.every)
+    def numbers(self, n_clips: int = sys.maxsize) -> Sequence[int]:
+        """The numbers of the clips that come of a video of `n_clips`, ascending."""
+        return range(0, n_clips, self.every) if self.only is None else self.only
 
 
 @dataclass(frozen=True)

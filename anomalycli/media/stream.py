@@ -10,13 +10,12 @@ import numpy as np
 
 from ..errors import VideoError
 from .clock import FrameTimes, PacketClock
-from .containers import has_timestamps, video_stream
+from .containers import frame_rate, has_timestamps, video_stream
 from .demuxer import frames_of
 from .messages import ClipFormat, StreamClip, StreamPlace
 from .open_stream import GrowingFile, open_stream, reason
 from .picture import Scaler, scaled_size, swaps_sides, turning
 from .still import StillClips
-from .video import frame_rate
 
 STEP = 2.0  # seconds by which the system's clock may move away from a steady one before it counts as set anew
 LATE = 2.0  # seconds by which a frame may come late before the stream's clock counts as stopped in between

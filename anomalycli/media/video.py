@@ -6,11 +6,10 @@ intact file does not depend on its reader.
 """
 
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from fractions import Fraction
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from .containers import (
     clock_zero,
     creation_time,
     declared_frames,
+    frame_rate,
     has_timestamps,
     open_container,
     promised_end,
@@ -31,8 +31,9 @@ from .containers import (
 )
 from .demuxer import Demuxer, frames_of
 from .picture import Scaler, scaled_size, swaps_sides, turning
+from .selection import Doubt, Needed, Selection
 
-FASTEST = 1200  # frames per second; what is faster is a mistake of the container's
+EVERY = range(sys.maxsize)  # clip
 SEAM = 2  # packets before the seam of a joined recording that the demuxer marks as damaged, and are not
 
 
@@ -91,20 +92,21 @@ class Video:
         self.size = scaled_size(self.width, self.height, short_side, multiple)
 
     def clips(
-        self, length: int, taken: tuple[int, ...] | None = None, numbers: Iterable[int] | None = None
+        self, length: int, taken: tuple[int, ...] | None = None, numbers: Sequence[int] = EVERY
     ) -> Iterator[np.ndarray]:
         """Yield uint8 arrays (n_taken, height, width, 3), RGB, of `length` consecutive frames each.
 
         `taken` are the numbers of those frames of a clip that are given, ascending from 0; None gives all. `numbers`
         are those of the clips that are given, ascending; reading ends with the last of them. Frames that are not given
-        are not scaled. A last clip that is not full repeats its last frame.
+        are not scaled, and not decoded where no other frame needs them (`selection`). A last clip that is not full
+        repeats its last frame.
         """
         taken = taken or tuple(range(length))
         clip = np.empty((len(taken), self.size[1], self.size[0], 3), np.uint8)
         given, scaled = 0, None  # frames that the clip has; what gives the frame that was decoded last
-        wanted = count() if numbers is None else iter(numbers)
+        wanted = iter(numbers)
         following = next(wanted, None)
-        with closing(self._scalable()) as frames:
+        with closing(self._scalable(_needed(length, taken, numbers))) as frames:
             for scaled in frames if following is not None else ():
                 number, place = divmod(self.n_frames - 1, length)
                 if number != following:
@@ -125,13 +127,8 @@ class Video:
         """Yield every frame, uint8 (height, width, 3), RGB, counting them in `n_frames`."""
         self._start()
         if not (yield from self._decord_frames()):
-            given = self.n_frames
-            for scaled in self._pyav_frames():
-                if self.n_frames > given:
-                    yield scaled()
-            if missing := max(0, given - self.n_frames):  # what decord made of damaged packets
-                beyond = (self._times[-1:] if self.n_frames else 0.0) + np.arange(1, missing + 1) / self.fps
-                self._times, self.n_frames = np.concatenate((self._times, beyond)), given
+            for scaled in self._behind(self.n_frames):
+                yield scaled()
         self._check()
 
     def grab(self, numbers: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
@@ -148,13 +145,24 @@ class Video:
             if number >= max(wanted):
                 return
 
-    def _scalable(self) -> Generator[Callable[[], np.ndarray], None, None]:
-        """Every frame, as a function that scales it; decord scales all."""
+    def _scalable(self, needed: Needed | None = None) -> Generator[Callable[[], np.ndarray], None, None]:
+        """Every frame, as a function that scales it: call it for those `needed` and the last frame alone."""
         if self.reader == "decord":
-            for frame in self.frames():
-                yield partial(np.asarray, frame)
-        else:
-            yield from self._pyav_frames()
+            yield from (partial(np.asarray, frame) for frame in self.frames())
+            return
+        try:
+            yield from self._pyav_frames(needed)
+        except Doubt:
+            yield from self._behind(self.n_frames)
+
+    def _behind(self, given: int) -> Iterator[Callable[[], np.ndarray]]:
+        """All frames behind the first `given`, which another reading gave."""
+        for scaled in self._pyav_frames():
+            if self.n_frames > given:
+                yield scaled
+        if missing := max(0, given - self.n_frames):  # what the other reading made of damaged packets
+            beyond = (self._times[-1:] if self.n_frames else 0.0) + np.arange(1, missing + 1) / self.fps
+            self._times, self.n_frames = np.concatenate((self._times, beyond)), given
 
     def clip_ends(self, length: int) -> np.ndarray:
         """When each clip of `length` frames that was read ends, in seconds on the file's own clock: float64 (n_clips,).
@@ -228,31 +236,33 @@ class Video:
         self._times = times[: self.n_frames]
         return self.n_frames == len(times)
 
-    def _pyav_frames(self) -> Iterator[Callable[[], np.ndarray]]:
+    def _pyav_frames(self, needed: Needed | None = None) -> Iterator[Callable[[], np.ndarray]]:
         """All frames from the beginning, each as a function that scales it; `n_frames` counts them anew.
 
-        What cannot be decoded is left out and counted.
+        What cannot be decoded is left out and counted. Frames that are not `needed` may come undecoded; raises Doubt
+        where all must be decoded.
         """
         self._start()
         scaler = Scaler(self.size, self._turning)
         times, packets = FrameTimes(self.fps, self._timed_by), Demuxer(self.path, self.on_progress)
+        selection = Selection(needed, self._format)
         doubtful = 0  # the last packet that was marked as damaged and could be decoded
         try:
-            for packet in packets:
-                if packet.stream is not packets.video:
-                    continue
-                if packets.joint and doubtful and self._n_packets - doubtful < SEAM:
+            for packet, is_joint in selection.packets(packets):
+                if is_joint and doubtful and self._n_packets - doubtful < SEAM:
                     self._bad.pop()
                 self._n_packets += packet.size > 0
                 times.packet(packet)
                 if (frames := self._decoded(packet, times)) is None:
+                    selection.failed()
                     continue
                 if packet.is_corrupt:
                     doubtful = self._n_packets
-                for frame in frames:
+                for frame in selection.in_order(frames):
                     times.frame(frame)
                     self.n_frames += 1
                     yield partial(scaler, frame)
+            selection.check_end()
         finally:
             self._times, self._broken, self._is_short = times.array(), packets.broken, packets.is_short
 
@@ -282,9 +292,9 @@ class Video:
         return frames
 
 
-def frame_rate(container: Any, stream: Any) -> float:
-    """Frames per second: the container's word, or the stream's own where the container has no times."""
-    rates = [stream.average_rate, stream.guessed_rate, stream.codec_context.framerate]
-    if not has_timestamps(container):
-        rates.reverse()
-    return float(next((rate for rate in rates if rate and 0 < rate <= FASTEST), Fraction(25)))
+def _needed(length: int, taken: Sequence[int], numbers: Sequence[int]) -> Needed | None:
+    """Whether the frame of a number is one of those `taken` of a clip of these `numbers`; None where all are."""
+    if len(taken) == length and numbers == EVERY:
+        return None
+    chosen = numbers if isinstance(numbers, range) else frozenset(numbers)
+    return lambda number: number % length in taken and number // length in chosen
