@@ -27,6 +27,8 @@ FORMATS = (
 SUBFILE = "subfile,,start,{start},end,{end},,:{path}"  # a part of a file, as FFmpeg names it
 OPTIONS = {"protocol_whitelist": "file,subfile", "format_whitelist": FORMATS}
 FASTEST = 1200  # frames per second; what is faster is a mistake of the container's
+# Tags that are not UTF-8 are read by av from version 19 on; older ones raise UnicodeDecodeError unless told not to.
+ANY_TAGS: dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
 NO_TIMESTAMPS = 0x0080  # FFmpeg's AVFMT_NOTIMESTAMPS
 APPLE, CREATED = "com.apple.quicktime.creationdate", "creation_time"  # Apple's is local time with its offset
 LATEST = 600.0  # seconds that the picture may begin after the sound; what is later is a mistake of the container's
@@ -61,7 +63,7 @@ def open_container(path: Path, part: str | None = None) -> InputContainer:
     if _PLAYLIST.match(begin.removeprefix(b"\xef\xbb\xbf")):
         raise VideoError(f"{path}: a playlist and not a video. Name the files that it lists.")
     try:
-        return av.open(part or url(path), options=OPTIONS, metadata_errors="replace")  # tags of any encoding
+        return av.open(part or url(path), options=OPTIONS, **ANY_TAGS)
     except av.error.ArgumentError as error:  # what the list of formats leaves out
         raise VideoError(f"{path}: not a video that can be read (its format is not one of videos).") from error
 

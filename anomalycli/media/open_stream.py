@@ -18,7 +18,7 @@ import av
 from av.container import InputContainer
 
 from ..errors import VideoError, cause
-from .containers import FORMATS
+from .containers import ANY_TAGS, FORMATS
 from .messages import SILENCE, StreamPlace
 
 PROTOCOLS = "http,https,httpproxy,tls,tcp,udp,rtp,srtp,rtsp,rtsps,rtmp,rtmps,srt,crypto"  # none opens a file
@@ -83,7 +83,7 @@ def reason(error: BaseException, place: StreamPlace) -> str:
 
 
 def _open(place: Any, **settings: Any) -> InputContainer:
-    return av.open(place, metadata_errors="replace", **settings)
+    return av.open(place, **ANY_TAGS, **settings)
 
 
 def _resolve(place: StreamPlace) -> None:

@@ -82,10 +82,11 @@ class Video:
                 self._promised = promised_end(container, stream)
                 self.creation_time = creation_time(container, stream)
                 self._n_streams = len(container.streams.video)
+                pixel_shape = stream.sample_aspect_ratio
         except (av.error.FFmpegError, ValueError, IndexError) as error:
             raise VideoError(f"{self.path}: not a video that can be read ({cause(error)}).") from error
         width, height = frame.width, frame.height
-        if pixel_shape := stream.sample_aspect_ratio:
+        if pixel_shape:
             width = max(1, round(width * pixel_shape))
         self._turning = turning(frame)
         self.width, self.height = (height, width) if swaps_sides(self._turning) else (width, height)
