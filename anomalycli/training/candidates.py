@@ -14,14 +14,17 @@ from .plan import Plan, make_plan
 SMALL, MANY = 200, 500  # videos up to which DE-Net is trained several times, and from which batches are larger
 SHORT = 48  # clips; videos mostly shorter than this are divided into fewer segments
 STEPS, BATCH = 80, 8
-LONGER = 2  # times as many steps for MIL-Rank, which learns more slowly
+LONGER = 3  # times as many steps for MIL-Rank, which learns more slowly
+HANDICAP = 0.05  # of features prepared in another way than is usual for their kind
+SHARES, HALF = (1.0, 0.25), 0.5  # of segments that logistic regression is tried on; the weight of its vote
 
 
 @dataclass(frozen=True)
 class Candidate:
     """A plan that the recipe tries, and after how many steps.
 
-    cost: of a step, relative to the others. members: networks to train on all videos, from different seeds.
+    cost: of a step, relative to the others. members: networks to train on all videos, from different seeds. handicap,
+    weight: see cross_validation.Role.
     """
 
     name: str
@@ -29,6 +32,8 @@ class Candidate:
     checkpoints: tuple[int, ...]
     cost: float
     members: int = 1
+    handicap: float = 0.0
+    weight: float = 1.0
 
     @property
     def most_steps(self) -> int:
@@ -51,17 +56,25 @@ def candidates(bags: Bags, seed: int) -> list[Candidate]:
     """What is tried: a small DE-Net, MIL-Rank and logistic regression, which vote, each in its best variant.
 
     Standardising helps where parts of the features differ in scale (lite, mc3) and hurts elsewhere (principal
-    components), so it is chosen; groups must count alike, or the widest drowns the others. MIL-Rank is tried on raw
-    features only: standardised ones it learns by heart. The number of steps is fixed, because held-out videos that
-    share scenes with the others reward too many, and few videos cannot tell.
+    components, logits), so what is usual for such features is taken unless the other is clearly better: few videos
+    cannot tell. Groups must count alike, or the widest drowns the others. MIL-Rank is tried on raw features only:
+    standardised ones it learns by heart. Logistic regression has half a vote: alone it is the best where features tell
+    normal from abnormal by themselves, and far behind elsewhere. The number of steps is fixed, because held-out videos
+    that share scenes with the others reward too many, and few videos cannot tell.
     """
-    made = [_de_net(bags, seed, standardise=True), _de_net(bags, seed, standardise=False), _mil_rank(bags, seed)]
-    return made + [_linear(bags, seed, share, standardise) for share in (1.0, 0.125) for standardise in (True, False)]
+    usual = _standardises(bags)
+    made = [_de_net(bags, seed, usual), _de_net(bags, seed, not usual), _mil_rank(bags, seed)]
+    return made + [_linear(bags, seed, share, prepared) for share in SHARES for prepared in (usual, not usual)]
 
 
 def quick_candidate(bags: Bags, seed: int) -> Candidate:
-    """What is trained without a search: features of several groups are standardised, others are not."""
-    return _de_net(bags, seed, standardise=len(bags.kind.groups) > 1)
+    """What is trained without a search."""
+    return _de_net(bags, seed, _standardises(bags))
+
+
+def _standardises(bags: Bags) -> bool:
+    """What is usual: features of several groups are standardised, others are not."""
+    return len(bags.kind.groups) > 1
 
 
 def tuning_candidates(bags: Bags, info: ModelInfo, seed: int) -> list[Candidate]:
@@ -100,7 +113,8 @@ def _mil_rank(bags: Bags, seed: int) -> Candidate:
 def _linear(bags: Bags, seed: int, share: float, standardise: bool) -> Candidate:
     part = "all segments" if share == 1 else "the highest segments"
     name = f"logistic regression on {part}, {_words(standardise)}"
-    return _candidate(name, "linear", bags, {"share": share}, standardise, seed, 0.1)
+    made = _candidate(name, "linear", bags, {"share": share}, standardise, seed, 0.1)
+    return dataclasses.replace(made, weight=HALF)
 
 
 def _words(standardise: bool) -> str:
@@ -111,7 +125,8 @@ def _candidate(
     name: str, method: str, bags: Bags, values: dict[str, Any], standardise: bool, seed: int, cost: float
 ) -> Candidate:
     shared = _shared(bags, seed) | {"segments": bags.x.shape[2], "standardise": standardise, "balance": standardise}
-    return Candidate(name, make_plan(method, bags.dim, shared | values), (STEPS,), cost)
+    handicap = 0.0 if method == "mil-rank" or standardise == _standardises(bags) else HANDICAP
+    return Candidate(name, make_plan(method, bags.dim, shared | values), (STEPS,), cost, handicap=handicap)
 
 
 def _shared(bags: Bags, seed: int) -> dict[str, Any]:

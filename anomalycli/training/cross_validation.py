@@ -37,10 +37,22 @@ Scores = dict[int, FoldScores]  # by steps
 
 
 @dataclass(frozen=True)
+class Role:
+    """How a candidate takes part: it competes with those of its method for a vote.
+
+    handicap: by how much its criterion must be higher than that of a candidate without one. weight: of its vote.
+    """
+
+    method: str
+    handicap: float = 0.0
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
 class Choice:
     """A candidate that is to vote, by name, and after how many steps.
 
-    mean, deviation: of the logits of its scores on held-out videos.
+    mean, deviation: of the logits of its scores on held-out videos; the deviation is divided by the weight of its vote.
     """
 
     name: str
@@ -134,32 +146,33 @@ def criterion(fold: FoldScores, labels: np.ndarray) -> float:
 
 
 def choose(
-    table: Mapping[str, Sequence[Scores]], labels: Sequence[np.ndarray], methods: Mapping[str, str]
+    table: Mapping[str, Sequence[Scores]], labels: Sequence[np.ndarray], roles: Mapping[str, Role]
 ) -> list[Choice]:
     """The best candidate of each method, the best method first: these vote.
 
-    The criterion is the mean over folds, weighted by their pairs; of equal ones, the first. table: by candidate, the
-    scores of each fold. labels: of each fold's videos. methods: by candidate.
+    The criterion is the mean over folds, weighted by their pairs, minus the candidate's handicap; of equal ones, the
+    first. table: by candidate, the scores of each fold. labels: of each fold's videos. roles: by candidate.
     """
     weights = np.array([(fold == 1).sum() * (fold == 0).sum() for fold in labels], float)
     best: dict[str, tuple[float, str, int]] = {}  # by method
     for name, folds in table.items():
         for steps in folds[0]:
             values = [criterion(scores[steps], fold) for scores, fold in zip(folds, labels, strict=True)]
-            value = float(np.average(values, weights=weights))
-            if methods[name] not in best or value > best[methods[name]][0] + 1e-9:
-                best[methods[name]] = value, name, steps
+            value = float(np.average(values, weights=weights)) - roles[name].handicap
+            method = roles[name].method
+            if method not in best or value > best[method][0] + 1e-9:
+                best[method] = value, name, steps
     ranked = sorted(best.values(), key=lambda each: -each[0])
-    return [_choice(name, steps, table[name]) for _, name, steps in ranked]
+    return [_choice(name, steps, table[name], roles[name].weight) for _, name, steps in ranked]
 
 
-def _choice(name: str, steps: int, folds: Sequence[Scores]) -> Choice:
+def _choice(name: str, steps: int, folds: Sequence[Scores], weight: float) -> Choice:
     votes = logits(torch.from_numpy(np.concatenate([fold[steps].scores.ravel() for fold in folds])).double())
-    return Choice(name, steps, float(votes.mean()), max(float(votes.std()), LEAST_DEVIATION))
+    return Choice(name, steps, float(votes.mean()), max(float(votes.std()), LEAST_DEVIATION) / weight)
 
 
 def estimate(
-    table: Mapping[str, Sequence[Scores]], labels: Sequence[np.ndarray], methods: Mapping[str, str], seed: int = 0
+    table: Mapping[str, Sequence[Scores]], labels: Sequence[np.ndarray], roles: Mapping[str, Role], seed: int = 0
 ) -> Estimate:
     """Estimate for the choice of `choose`: each fold is scored with the candidates that the other folds choose."""
     n = len(labels)
@@ -167,7 +180,7 @@ def estimate(
     for k in range(n):
         others = [i for i in range(n) if i != k]
         choices = choose(
-            {key: [folds[i] for i in others] for key, folds in table.items()}, [labels[i] for i in others], methods
+            {key: [folds[i] for i in others] for key, folds in table.items()}, [labels[i] for i in others], roles
         )
         picked.append(_peaks(choices, {each.name: table[each.name][k][each.steps].scores for each in choices}))
     rng = np.random.default_rng(seed)

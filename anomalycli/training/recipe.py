@@ -19,7 +19,7 @@ from ..methods.prepared import Ensemble, Vote
 from ..version import __version__
 from .candidates import Candidate, candidates, most_folds, quick_candidate, tuning_candidates
 from .config import CHECKPOINTS
-from .cross_validation import Choice, Estimate, choose, estimate, make_folds, moments
+from .cross_validation import Choice, Estimate, Role, choose, estimate, make_folds, moments
 from .plan import Plan
 from .search import OnRecipe, SearchState, Work, search
 from .state import StateFile
@@ -86,9 +86,10 @@ def train_by_recipe(
     if folds:
         identity = _identity(every, data, folds, recipe)
         table = search(every, material, folds, SearchState(search_file, identity), work, device)
-        labels, methods = [data.bags.labels[fold] for fold in folds], {each.name: each.plan.method for each in every}
-        choices = choose(table, labels, methods)
-        found = estimate(table, labels, methods, recipe.seed)
+        labels = [data.bags.labels[fold] for fold in folds]
+        roles = {each.name: Role(each.plan.method, each.handicap, each.weight) for each in every}
+        choices = choose(table, labels, roles)
+        found = estimate(table, labels, roles, recipe.seed)
     chosen = [_after(each, every) for each in choices]
     states: list[StateFile] = []
     model = start  # after 0 steps: no training is better on held-out videos than none

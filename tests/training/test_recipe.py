@@ -12,9 +12,18 @@ from anomalycli.data.bags import load_bags
 from anomalycli.errors import UsageError
 from anomalycli.inference import score_bags
 from anomalycli.methods import find_method
-from anomalycli.methods.prepared import Ensemble, Prepared, Vote, standardised
+from anomalycli.methods.prepared import Ensemble, Prepared, Vote, standardised, voted
 from anomalycli.training import candidates, cross_validation
-from anomalycli.training.cross_validation import FoldScores, choose, estimate, make_folds, pair_auc, splices
+from anomalycli.training.cross_validation import (
+    FoldScores,
+    Role,
+    choose,
+    estimate,
+    make_folds,
+    moments,
+    pair_auc,
+    splices,
+)
 from anomalycli.training.plan import make_plan
 from anomalycli.training.recipe import Recipe, Start, advice, train_by_recipe
 from anomalycli.training.trainer import Destination, Material, TrainingData, fit
@@ -50,7 +59,7 @@ def test_what_is_learnt_is_estimated_and_saved(bags, tmp_path):
     assert {voter.method: voter.members for voter in loaded.voters} == {"de-net": 3, "mil-rank": 1, "linear": 1}
     assert [find_method(voter.method).settings for voter in loaded.voters] == [type(v.settings) for v in model.voters]
     rates = {voter.method: (voter.training["lr"], voter.training["steps"]) for voter in loaded.voters}
-    assert rates == {"de-net": (3e-4, 16), "mil-rank": (2e-4, 32), "linear": (1e-3, 16)}
+    assert rates == {"de-net": (3e-4, 16), "mil-rank": (2e-4, 48), "linear": (1e-3, 16)}
     scores = score_bags(model, bags.x, CPU)
     ensemble = next(voter for voter in model.voters if isinstance(voter, Ensemble))
     each = [score_bags(member, bags.x, CPU) for member in ensemble.members]
@@ -92,7 +101,7 @@ def test_a_recipe_that_is_interrupted_resumes_to_the_same_file(bags, tmp_path, m
 
         return on_progress
 
-    steps = 8 * 8 * 4  # of the search: 7 candidates, one of them for 2 * 8 steps
+    steps = 8 * 9 * 4  # of the search: 7 candidates, one of them for 3 * 8 steps
     for resume, at in ((False, 50), (True, 50), (True, steps // 4)):
         count = 0
         with pytest.raises(Stop):
@@ -143,36 +152,58 @@ GOOD, BAD = fold_scores((0.1, 0.2, 0.8, 0.9), 1.0), fold_scores((0.9, 0.8, 0.2, 
 LABELS = [np.array([0, 0, 1, 1])] * 3
 
 
-def chosen(table, methods=None):
-    return [(each.name, each.steps) for each in choose(table, LABELS, methods or dict.fromkeys(table, "one"))]
+def chosen(table, roles=None):
+    return [(each.name, each.steps) for each in choose(table, LABELS, roles or roles_of(dict.fromkeys(table, "one")))]
+
+
+def roles_of(methods):
+    return {name: Role(method) for name, method in methods.items()}
 
 
 def test_a_plan_is_chosen_on_other_folds_than_it_is_judged_on():
     table = {"a": [{5: GOOD}, {5: BAD}, {5: BAD}], "b": [{5: BAD}, {5: GOOD}, {5: GOOD}]}
-    methods = {"a": "one", "b": "one"}
+    roles = roles_of({"a": "one", "b": "one"})
     assert chosen(table) == [("b", 5)]
-    found = estimate(table, LABELS, methods)
+    found = estimate(table, LABELS, roles)
     # fold 0 is judged by b, which won on 1 and 2; of folds 1 and 2, a and b won one of the others each: the first, a
     assert found.auc == 0
-    assert estimate({"b": table["b"]}, LABELS, methods).auc == pytest.approx(2 / 3)
+    assert estimate({"b": table["b"]}, LABELS, roles).auc == pytest.approx(2 / 3)
     smeared = fold_scores((0.1, 0.2, 0.8, 0.9), 0.5)
     assert chosen({"smears": [{5: smeared}] * 3, "places": [{5: GOOD}] * 3}) == [("places", 5)]
 
 
 def test_the_best_candidate_of_each_method_votes_the_best_method_first():
     table = {"a": [{5: BAD}] * 3, "b": [{5: BAD, 9: GOOD}] * 3, "c": [{5: BAD}] * 3}
-    assert chosen(table, {"a": "one", "b": "two", "c": "two"}) == [("b", 9), ("a", 5)]
-    assert chosen(table, {"a": "one", "b": "one", "c": "two"}) == [("b", 9), ("c", 5)]
+    assert chosen(table, roles_of({"a": "one", "b": "two", "c": "two"})) == [("b", 9), ("a", 5)]
+    assert chosen(table, roles_of({"a": "one", "b": "one", "c": "two"})) == [("b", 9), ("c", 5)]
+
+
+def test_a_candidate_with_a_handicap_must_be_better_by_that_much():
+    better = fold_scores((0.1, 0.2, 0.8, 0.9), 0.9)  # its criterion is .95, that of the usual one .85
+    table = {"usual": [{5: fold_scores((0.1, 0.2, 0.8, 0.9), 0.7)}] * 3, "other": [{5: better}] * 3}
+    for handicap, winner in ((0.0, "other"), (0.09, "other"), (0.11, "usual")):
+        roles = {"usual": Role("one"), "other": Role("one", handicap=handicap)}
+        assert chosen(table, roles) == [(winner, 5)]
+
+
+def test_half_a_vote_counts_half():
+    table = {name: [{5: GOOD}] * 3 for name in ("whole", "half")}
+    whole, half = choose(table, LABELS, {"whole": Role("one"), "half": Role("two", weight=0.5)})
+    assert half.deviation == pytest.approx(2 * whole.deviation)
+    votes = torch.tensor([[whole.mean + whole.deviation, half.mean], [whole.mean, half.mean + whole.deviation]])
+    means, deviations = moments([whole, half])
+    first, second = voted(votes.double(), means, deviations) - means.mean()
+    assert first == pytest.approx(2 * second)
 
 
 def test_the_estimate_is_that_of_the_vote():
     wide = fold_scores((0.001, 0.9, 0.8, 0.999), 1.0)  # one pair is wrong, and so is another one of the other method
     narrow = fold_scores((0.54, 0.1, 0.55, 0.53), 1.0)
-    table, methods = {"wide": [{5: wide}] * 3, "narrow": [{5: narrow}] * 3}, {"wide": "a", "narrow": "b"}
-    assert estimate({"wide": table["wide"]}, LABELS, methods).auc == 0.75
-    assert estimate({"narrow": table["narrow"]}, LABELS, methods).auc == 0.75
-    assert [each.name for each in choose(table, LABELS, methods)] == ["wide", "narrow"]
-    assert estimate(table, LABELS, methods).auc == 1
+    table, roles = {"wide": [{5: wide}] * 3, "narrow": [{5: narrow}] * 3}, roles_of({"wide": "a", "narrow": "b"})
+    assert estimate({"wide": table["wide"]}, LABELS, roles).auc == 0.75
+    assert estimate({"narrow": table["narrow"]}, LABELS, roles).auc == 0.75
+    assert [each.name for each in choose(table, LABELS, roles)] == ["wide", "narrow"]
+    assert estimate(table, LABELS, roles).auc == 1
 
 
 def test_voters_count_alike_however_far_their_scores_spread(bags, tmp_path):
