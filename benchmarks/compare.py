@@ -10,15 +10,19 @@ second and their ratio. With --equal, the results of processes are compared with
     python benchmarks/compare.py --steady --methods rtfm mil-rank --dims 128
 
 measures training alone, without the start of processes and evaluation: steps per second of one process with one thread,
-of one with all threads, and of as many processes of one thread as there are threads, for --seconds each.
+of one with all threads, and of as many processes of one thread as there are threads. With `--before OTHER_CHECKOUT`,
+also those of one process with all threads there. All processes are there from the beginning and take turns of
+--seconds; printed are medians of --rounds turns.
 """
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +40,7 @@ from anomalycli.training.plan import make_plan, setting_names
 from anomalycli.training.trainer import TrainingData
 
 VIDEOS, SEGMENTS = 40, 64  # videos of each label
+START = 4  # seconds that each process has to import torch and take its first step
 
 
 def data_of(dim: int) -> TrainingData:
@@ -74,11 +79,13 @@ def main() -> None:
     parser.add_argument("--feedforward", type=int, default=512)
     parser.add_argument("--equal", action="store_true", help="also compare the results with those of one process")
     parser.add_argument("--steady", action="store_true")
-    parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--alone", nargs=2, type=float, help=argparse.SUPPRESS)  # threads, and when to begin
+    parser.add_argument("--seconds", type=float, default=1.5)
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--before", help="another checkout of this repository, for --steady")
+    parser.add_argument("--turns", nargs=4, type=float, help=argparse.SUPPRESS)  # see Turns
     args = parser.parse_args()
-    if args.alone:
-        print(steps_per_second(args, int(args.alone[0]), args.alone[1]))
+    if args.turns:
+        print(*rates_of(args, Turns(*args.turns)))
         return
     if args.steady:
         steady(args)
@@ -101,36 +108,47 @@ def main() -> None:
             print(f"      results of one process with one thread are {'equal' if alone == results else 'DIFFERENT'}")
 
 
+@dataclass(frozen=True)
+class Turns:
+    """When a process trains: turn `number` of `n` in each round, from the time `begin` on; and its threads."""
+
+    threads: float
+    number: float
+    n: float
+    begin: float
+
+
 def steady(args: argparse.Namespace) -> None:
     threads = torch.get_num_threads()
-    print(f"{'':16} {'D':>5} {'1 thread':>10} {f'{threads} threads':>10} {f'{threads} processes':>12} {'ratio':>6}")
+    cases = {"1 thread": (1, 1, ""), f"{threads} threads": (1, threads, ""), f"{threads} processes": (threads, 1, "")}
+    if args.before:
+        cases[f"{threads} threads before"] = (1, threads, args.before)
+    print(f"{'':16} {'D':>5} " + " ".join(f"{name:>16}" for name in cases))
     for method in args.methods:
         for dim in args.dims:
-            rates = []
-            for n_processes, n_threads in ((1, 1), (1, threads), (threads, 1)):
-                words = [
-                    "--methods",
-                    method,
-                    "--dims",
-                    dim,
-                    "--feedforward",
-                    args.feedforward,
-                    "--seconds",
-                    args.seconds,
-                ]
-                words += ["--alone", n_threads, time.time() + 8]
-                command = [sys.executable, __file__, *map(str, words)]
-                started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(n_processes)]
-                rates.append(sum(float(process.communicate()[0]) for process in started))
-            alone, together, apart = rates
-            print(
-                f"{method:16} {dim:5} {alone:10.2f} {together:10.2f} {apart:12.2f} {apart / together:6.2f}", flush=True
-            )
+            begin = time.time() + START * len(cases)
+            started = []
+            for number, (n_processes, n_threads, code) in enumerate(cases.values()):
+                turns = Turns(n_threads, number, len(cases), begin)
+                started.append([start(args, method, dim, turns, code) for _ in range(n_processes)])
+            rates = [[map(float, one.communicate()[0].split()) for one in processes] for processes in started]
+            medians = [statistics.median(map(sum, zip(*of_case, strict=True))) for of_case in rates]
+            print(f"{method:16} {dim:5} " + " ".join(f"{each:16.2f}" for each in medians), flush=True)
 
 
-def steps_per_second(args: argparse.Namespace, threads: int, begin: float) -> float:
-    """Steps per second of the first method, from the moment `begin` on."""
-    torch.set_num_threads(threads)
+def start(args: argparse.Namespace, method: str, dim: int, turns: Turns, code: str) -> subprocess.Popen[str]:
+    """A process that trains in its turns, with the code in this checkout or another."""
+    words = ["--methods", method, "--dims", dim, "--feedforward", args.feedforward, "--seconds", args.seconds]
+    words += ["--rounds", args.rounds, "--turns", *astuple(turns)]
+    environment = os.environ | {"PYTHONPATH": code or str(Path(__file__).parents[1])}
+    return subprocess.Popen(
+        [sys.executable, __file__, *map(str, words)], stdout=subprocess.PIPE, text=True, env=environment
+    )
+
+
+def rates_of(args: argparse.Namespace, turns: Turns) -> list[float]:
+    """Steps per second of the first method in each of this process's turns."""
+    torch.set_num_threads(int(turns.threads))
     (method,), (dim,) = args.methods, args.dims
     values = {"steps": 1 << 20, "feedforward": args.feedforward}
     plan = make_plan(method, dim, {name: value for name, value in values.items() if name in setting_names(method)})
@@ -139,12 +157,15 @@ def steps_per_second(args: argparse.Namespace, threads: int, begin: float) -> fl
     batches = BagBatches(np.repeat([1, 0], VIDEOS), np.arange(2 * VIDEOS), 1, "mean", 32, 0)
     steps = optimise(network, make_optimizer(network, config), x, batches, config)
     next(steps)
-    time.sleep(max(0.0, begin - time.time()))
-    begin, n = time.perf_counter(), 0
-    while time.perf_counter() < begin + args.seconds:
-        next(steps)
-        n += 1
-    return n / (time.perf_counter() - begin)
+    rates = []
+    for turn in range(args.rounds):
+        time.sleep(max(0.0, turns.begin + (turn * turns.n + turns.number) * args.seconds - time.time()))
+        begin, n = time.perf_counter(), 0
+        while time.perf_counter() < begin + 0.8 * args.seconds:  # the last step may take longer
+            next(steps)
+            n += 1
+        rates.append(n / (time.perf_counter() - begin))
+    return rates
 
 
 if __name__ == "__main__":

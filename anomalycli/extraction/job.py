@@ -1,8 +1,9 @@
 """Extract features of videos: decide which files to make and which to keep."""
 
+import gc
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
@@ -53,13 +54,15 @@ def extract(
     While the iterator runs: StorageError if OUTPUT has no room left.
     """
     folders, output = [Path(path) for path in paths], place(output)
-    every = find_inputs(folders, VIDEO_SUFFIXES)
-    if not every:
-        raise VideoError(f"{', '.join(map(str, folders))}: there is no video in it.")
-    targets = _targets(every, output, extractor, settings)
-    labels = _labels(folders, every)
+    with _uncollected():
+        every = find_inputs(folders, VIDEO_SUFFIXES)
+        if not every:
+            raise VideoError(f"{', '.join(map(str, folders))}: there is no video in it.")
+        targets = _targets(every, output, extractor, settings)
+        labels = _labels(folders, every)
     note = calibrate([item.path for item in targets], extractor)
-    kept = {} if settings.overwrite else _kept(targets, extractor, settings.layout)
+    with _uncollected():
+        kept = {} if settings.overwrite else _kept(targets, extractor, settings.layout)
     note = note or check_stored([item.path for item in targets if item not in kept], extractor)
     if note and on_note:
         on_note(note)
@@ -82,6 +85,18 @@ def extract(
                 raise
 
     return run()
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Python does not search for unreachable objects: over thousands of files it takes a third of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _targets(
