@@ -100,13 +100,11 @@ class Lateness:
 
 def cpu_seconds(but: int) -> tuple[float, float]:
     """CPU time so far: of this process, and of those that it started, but for one."""
-    children = {
-        int(pid)
-        for task in Path("/proc/self/task").iterdir()
-        for pid in (task / "children").read_text().split()
-        if int(pid) != but
-    }
-    return used(os.getpid()), sum(map(used, children))
+    children: set[int] = set()
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # a thread that has ended
+            children |= set(map(int, (task / "children").read_text().split()))
+    return used(os.getpid()), sum(map(used, children - {but}))
 
 
 def used(pid: int) -> float:
