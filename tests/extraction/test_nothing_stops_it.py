@@ -35,8 +35,8 @@ import os, signal, time
 from anomalycli.media.video import Video
 
 def sabotaged(read):
-    def frames(video):
-        for number, frame in enumerate(read(video)):
+    def frames(video, *needed):
+        for number, frame in enumerate(read(video, *needed)):
             if number == 18 and "crash" in video.path.name:
                 os.kill(os.getpid(), signal.SIGSEGV)
             if number == 18 and "hang" in video.path.name:
