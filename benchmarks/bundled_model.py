@@ -53,7 +53,7 @@ from anomalycli.training.plan import make_plan
 from anomalycli.training.trainer import Material, fit
 
 MEMBERS = 3
-RULE = EventRule(start_threshold=0.27, end_threshold=0.18)  # chosen by what `assemble` prints
+RULE = EventRule(start_threshold=0.2, end_threshold=0.17)  # chosen by what `assemble` prints
 SETTINGS = {
     "width": 64,
     "feedforward": 128,

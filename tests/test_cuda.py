@@ -136,6 +136,6 @@ def test_methods_are_compared_there(make_features, call, tmp_path):
 
 
 def test_a_stream_is_scored_there(run):
-    told = run("watch", sample_clip(), "--device", "cuda", "--threshold", "0.17")
+    told = run("watch", sample_clip(), "--device", "cuda")
     events = [json.loads(line) for line in told.stdout.splitlines()]
     assert [event["kind"] for event in events].count("final") == 1

@@ -115,14 +115,13 @@ def test_the_bundled_model_scores_a_video_and_its_features_alike(bundled, run, t
 
 
 def test_the_sample_shows_an_event_as_the_readme_says(bundled):
-    rule = bundled.info.events.changed(start_threshold=0.17)
-    (event,) = bundled.score(sample_clip(), rule=rule).events
+    (event,) = bundled.score(sample_clip()).events
     assert event.start / 25 >= 7 and event.end / 25 <= 16 and event.end - event.start > 100
     assert sample_clip().stat().st_size < 2 << 20
 
 
-def test_calm_traffic_is_calm(bundled):
-    assert bundled.score(real_film()).events == []
+def test_passing_bicycles_score_low(bundled):
+    assert bundled.score(real_film()).scores.max() < 0.27
 
 
 def test_score_writes_a_table_a_picture_and_a_csv(run, tmp_path):
