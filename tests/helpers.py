@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -43,6 +44,20 @@ def write_video(path: Path, stamps_ms: list[int], rate=25, keyframe_every: int =
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
+
+
+class BreaksOff:
+    """A container that cannot be read any more after some packets."""
+
+    def __init__(self, container, n_packets: int):
+        self.container, self.n_packets = container, n_packets
+
+    def __getattr__(self, name):
+        return getattr(self.container, name)
+
+    def demux(self, *streams):
+        yield from islice(self.container.demux(*streams), self.n_packets)
+        raise av.error.FFmpegError(5, "input/output error")
 
 
 def result_of(

@@ -14,5 +14,7 @@ def redact(text: str) -> str:
 
 
 def _without_query(address: str) -> str:
-    place, mark, _ = re.sub(r"[;#]", "?", address).partition("?")
+    place, mark, query = re.sub(r"[;#]", "?", address).partition("?")
+    if re.fullmatch(r"…[).:,]*", query):  # of a sentence that was redacted before
+        return f"{place}?{query}"
     return f"{place}?…" if mark else place

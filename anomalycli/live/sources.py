@@ -74,7 +74,7 @@ class StreamSource:
     """A network stream, a device, a pipe, or a file that grows."""
 
     def __init__(self, name: str, kind: str, place: str, waits: Waits = Waits()):
-        self.name, self.shown = name, redact(place)
+        self.name, self.shown = name, name if kind == "pipe" else redact(place)
         self.is_live = kind in ("url", "device")
         self.lasts = self.is_live
         label = name if self.shown == name else f"{name} ({self.shown})"

@@ -92,7 +92,7 @@ class Demuxer:
                 self.broken = "a stream that was not declared begins"
         for stream in streams:
             end = av.Packet()
-            end.stream = stream
+            end.stream, end.time_base = stream, stream.time_base
             yield end
 
 

@@ -144,7 +144,7 @@ class Stream:
             is_new_track = isinstance(error, IndexError)
             self.broken = "a track that was not announced begins" if is_new_track else reason(error, self.place)
             end = av.Packet()  # makes the decoder give what it holds
-            end.stream = self.video
+            end.stream, end.time_base = self.video, self.video.time_base
             yield end
 
 

@@ -15,10 +15,12 @@ from types import SimpleNamespace
 import av
 import numpy as np
 import pytest
+from helpers import BreaksOff, write_video
 from live_fakes import Heard, serve, write_stream
 
 from anomalycli.errors import VideoError
 from anomalycli.events import EventRule
+from anomalycli.live.redaction import redact
 from anomalycli.live.sources import FolderSource, StreamSource, Waits, make_source
 from anomalycli.live.watcher import Watcher
 from anomalycli.media import open_stream, stream, stream_decoder
@@ -377,6 +379,18 @@ def test_a_pipe(tmp_path):
     assert same(read(source), path)
     sender.join()
     os.close(out)
+    assert source.shown == source.place.shown == "pipe"
+
+
+def test_a_stream_that_breaks_gives_the_frames_that_its_decoder_holds(tmp_path):
+    path = write_video(tmp_path / "b_frames.ts", list(range(0, 2000, 40)))
+    opened = stream.Stream(StreamPlace("growing", str(path), "gate", idle=0.0), FORM, lambda: None)
+    opened.container = BreaksOff(opened.container, 20)
+    clips = []
+    with pytest.raises(VideoError, match=r"^gate: .*input/output error"):
+        for clip in opened.clips():
+            clips.append(clip)
+    assert sum(len(clip.times) for clip in clips) == 20
 
 
 def test_a_folder_gives_each_recording_once_it_is_complete(tmp_path, scorer):
@@ -427,6 +441,8 @@ def test_a_folder_gives_each_recording_once_it_is_complete(tmp_path, scorer):
 def test_sources_have_names_and_show_no_credentials(word, name, shown):
     source = make_source(word)
     assert (source.name, source.shown) == (name, shown)
+    sentence = f"{name} ({shown}): there is nothing."
+    assert redact(redact(sentence)) == sentence
 
 
 def test_what_a_camera_had_in_store_keeps_its_times(tmp_path):

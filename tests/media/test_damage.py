@@ -6,9 +6,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from helpers import BreaksOff, write_video
 from recipes import encode, noise, packets_of, zero
 
 from anomalycli.errors import VideoError
+from anomalycli.media import demuxer
 from anomalycli.media.decoder import Decoder, DecoderSettings
 from anomalycli.media.messages import ClipFormat, Piece
 from anomalycli.media.video import Video
@@ -204,3 +206,12 @@ def test_a_header_that_lies_about_the_length_alone_costs_nothing(tmp_path):
         with Decoder() as decoder:
             *clips, facts = decoder.clips(path, ClipFormat(16, 32))
         assert (len(clips), facts.n_frames, facts.damage, facts.lost) == (3, 40, None, 0), name
+
+
+def test_a_file_that_cannot_be_read_further_gives_the_frames_that_its_decoder_holds(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "b_frames.ts", list(range(0, 2000, 40)))
+    packets = demuxer.Demuxer._packets
+    monkeypatch.setattr(demuxer.Demuxer, "_packets", lambda self, container: packets(self, BreaksOff(container, 20)))
+    video = Video(path)
+    assert sum(1 for _ in video.frames()) == 20
+    assert "input/output error" in video.damage
