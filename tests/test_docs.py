@@ -27,7 +27,7 @@ def test_options_that_the_prose_names_exist():
         for command in groups.pop().commands.values():
             groups += [command] if hasattr(command, "commands") else []
             known |= {word for parameter in command.params for word in parameter.opts}
-    foreign = {"--strict", "--user", "--array", "--cpus-per-task"}  # of zensical, Docker and SLURM
+    foreign = {"--strict", "--user", "--array", "--cpus-per-task", "--system"}  # of zensical, Docker, SLURM, useradd
     for page in (ROOT / "README.md", *sorted(DOCS.glob("*.md"))):
         text = page.read_text(encoding="utf-8").partition("## Renamed options")[0]
         if page.name == "performance.md":  # also has the options of benchmarks
