@@ -14,7 +14,7 @@ from .plan import Plan, make_plan
 SMALL, MANY = 200, 500  # videos up to which DE-Net is trained several times, and from which batches are larger
 SHORT = 48  # clips; videos mostly shorter than this are divided into fewer segments
 STEPS, BATCH = 80, 8
-LONGER = 3  # times as many steps for MIL-Rank, which learns more slowly
+LONGER, WIDE = 3, 1024  # times as many steps for MIL-Rank, which learns more slowly; of wider features twice as many
 HANDICAP = 0.05  # of features prepared in another way than is usual for their kind
 SHARES, HALF = (1.0, 0.25), 0.5  # of segments that logistic regression is tried on; the weight of its vote
 
@@ -107,7 +107,8 @@ def _de_net(bags: Bags, seed: int, standardise: bool) -> Candidate:
 
 def _mil_rank(bags: Bags, seed: int) -> Candidate:
     made = _candidate(f"mil-rank, {_words(False)}", "mil-rank", bags, {"lr": 2e-4}, False, seed, 1.0)
-    return dataclasses.replace(made, checkpoints=(LONGER * STEPS,))
+    longer = LONGER if bags.dim <= WIDE else 2  # 20 videos with `lite` features are to take less than a minute
+    return dataclasses.replace(made, checkpoints=(longer * STEPS,))
 
 
 def _linear(bags: Bags, seed: int, share: float, standardise: bool) -> Candidate:
