@@ -170,6 +170,16 @@ def note_renamed(old: str, new: str) -> None:
     say(f"[yellow]note[/]  {escape(old)} is now {escape(new)}; the former name will be removed in the next release.")
 
 
-PATH = click.Path(path_type=Path)
-FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
-OUTPUT_FILE = click.Path(path_type=Path, dir_okay=False)
+class PathName(click.Path):
+    """A path, with a sentence for what is none: a number from a settings file, or nothing."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, (str, Path)) or value == "":
+            self.fail(f"'{value}' is no path.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = PathName(path_type=Path)
+FILE = PathName(path_type=Path, exists=True, dir_okay=False)
+FOLDER = PathName(path_type=Path, exists=True, file_okay=False)
+OUTPUT_FILE = PathName(path_type=Path, dir_okay=False)

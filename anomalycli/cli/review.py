@@ -6,12 +6,12 @@ import click
 from rich.markup import escape
 
 from ..errors import UsageError, cause
-from .command import Command, option
+from .command import FOLDER, Command, option
 from .terminal import say
 
 
 @click.command(cls=Command, no_args_is_help=True)
-@click.argument("pages", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("pages", type=FOLDER)
 @option(
     "--host", default="127.0.0.1", show_default=True, help="Address to listen on. The default is this machine only."
 )

@@ -1,7 +1,6 @@
 """The command `score`: score videos, find events, and write files about them."""
 
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +11,7 @@ from ..export.base import formats
 from ..export.outputs import Outputs, ScoreRun, score_inputs
 from ..inputs import Input
 from ..matching import some
-from .command import FILE, OUTPUT_FILE, PATH, Command, option, section
+from .command import FILE, FOLDER, OUTPUT_FILE, PATH, Command, option, section
 from .event_rule import RULE_OPTIONS, rule_of
 from .exits import finish
 from .options import (
@@ -103,7 +102,7 @@ if TYPE_CHECKING:
     ),
     option(
         "--video-dir",
-        type=click.Path(path_type=Path, exists=True, file_okay=False),
+        type=FOLDER,
         help="Folder of the videos that feature files were made from: for pages, plots and event clips.",
     ),
     option("--overwrite", is_flag=True, help="Replace files that score did not write for the same video."),

@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     after_interrupt="The same command with --resume continues from the last saved state.",
     no_args_is_help=True,
 )
-@click.argument("features", type=click.Path(path_type=Path))
+@click.argument("features", type=PATH)
 @section(
     "Model",
     option(
         "-o",
         "--output",
-        type=click.Path(path_type=Path),
+        type=PATH,
         default="models/denet.safetensors",
         show_default=True,
         help="Model file to write.",

@@ -189,6 +189,9 @@ def test_a_config_file_is_under_the_flags(run, features, tmp_path):
     (tmp_path / "typo.toml").write_text("treshold = 0.9\n")
     assert "Did you mean 'threshold'?" in run("score", "x.mp4", "--config", "typo.toml", code=2).stderr
     assert "no.toml: cannot be read" in run("score", "x.mp4", "--config", "no.toml", code=2).stderr
+    (tmp_path / "number.toml").write_text("model = 5\n")
+    assert "'5' is no path" in run("score", "x.mp4", "--config", "number.toml", code=2).stderr
+    assert "'' is no path" in run("score", "x.mp4", "--weights", "", code=2).stderr
 
 
 def test_typos_are_answered_with_the_nearest(run):
