@@ -38,7 +38,7 @@ def read_settings(ctx: click.Context, _parameter: click.Parameter, path: Path | 
     settings = read_toml(path)
     settings = settings.get(str(ctx.command.name), {name: v for name, v in settings.items() if not isinstance(v, dict)})
     flags = {
-        word.strip("-").replace("-", "_"): parameter.name
+        word.strip("-").replace("-", "_"): parameter
         for parameter in ctx.command.params
         for word in parameter.opts
         if isinstance(parameter, click.Option) and parameter.expose_value
@@ -54,7 +54,8 @@ def read_settings(ctx: click.Context, _parameter: click.Parameter, path: Path | 
             near = difflib.get_close_matches(key, flags, 1)
             hint = f"Did you mean '{near[0]}'?" if near else f"`anomalycli {ctx.command.name} --help` lists them."
             raise UsageError(f"{path}: there is no setting '{name}'. {hint}")
-        defaults[str(flags[key])] = value
+        is_one_of_several = flags[key].multiple and not isinstance(value, list)
+        defaults[str(flags[key].name)] = [value] if is_one_of_several else value
     ctx.default_map = defaults
 
 

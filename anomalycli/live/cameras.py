@@ -52,6 +52,8 @@ def read_cameras(path: Path) -> dict[str, Camera]:
     cameras = {}
     for name, table in tables.items() if isinstance(tables, dict) else ():
         where = f"{path}, [{TABLE}.{name}]"
+        if not name:
+            raise UsageError(f"{where}: a camera needs a name.")
         if not isinstance(table, dict) or "source" not in table:
             raise UsageError(f"{where}: a camera needs a source, such as source = 'rtsp://camera/stream'.")
         try:

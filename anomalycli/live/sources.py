@@ -187,7 +187,10 @@ def make_source(word: str, waits: Waits = Waits(), name: str | None = None) -> S
     if word == "-":
         return StreamSource(name or "pipe", "pipe", str(os.dup(0)), waits)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", word):
-        return StreamSource(name or _host(word), "url", word, waits)
+        host = _host(word)
+        return StreamSource(name or host, "url", word, waits)
+    if not word:
+        raise UsageError("A source is empty: name a URL, a device, a file or a folder.")
     path = Path(word)
     if re.fullmatch(r"/dev/video\d+|(video|audio)=.+", word) or path.is_char_device():
         return StreamSource(name or path.name, "device", word, waits)

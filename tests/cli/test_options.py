@@ -184,6 +184,9 @@ def test_a_config_file_is_under_the_flags(run, features, tmp_path):
     (tmp_path / "tables.toml").write_text("[train]\nsteps = 3\n[score]\nthreshold = 0.7\n")
     assert threshold("--config", "flat.toml") == 0.9
     assert {path.suffix for path in (tmp_path / "out").glob("[!.]*")} == {".srt", ".vtt"}
+    (tmp_path / "one.toml").write_text("format = 'vtt'\noutput = 'one'\n")
+    threshold("--config", "one.toml")
+    assert {path.suffix for path in (tmp_path / "one").glob("[!.]*")} == {".vtt"}
     assert threshold("--config", "flat.toml", "--threshold", "0.4") == 0.4
     assert threshold("--config", "tables.toml") == 0.7
     (tmp_path / "typo.toml").write_text("treshold = 0.9\n")

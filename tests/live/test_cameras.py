@@ -20,6 +20,7 @@ START = 1_000_000.0
         ("[cameras.gate]\nthreshold = 0.5\n", r"\[cameras.gate\]: a camera needs a source"),
         ("[cameras.gate]\nsource = 'a.ts'\nthreshhold = 0.5\n", "Did you mean 'threshold'"),
         ("[cameras.gate]\nsource = 'a.ts'\nthreshold = 'high'\n", "threshold must be a number"),
+        ("[cameras.'']\nsource = 'a.ts'\n", "a camera needs a name"),
         ("[cameras", "cannot be read as a TOML file"),
     ],
 )

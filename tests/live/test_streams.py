@@ -18,7 +18,7 @@ import pytest
 from helpers import BreaksOff, write_video
 from live_fakes import Heard, serve, write_stream
 
-from anomalycli.errors import VideoError
+from anomalycli.errors import UsageError, VideoError
 from anomalycli.events import EventRule
 from anomalycli.live.redaction import redact
 from anomalycli.live.sources import FolderSource, StreamSource, Waits, make_source
@@ -443,6 +443,15 @@ def test_sources_have_names_and_show_no_credentials(word, name, shown):
     assert (source.name, source.shown) == (name, shown)
     sentence = f"{name} ({shown}): there is nothing."
     assert redact(redact(sentence)) == sentence
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [("", "A source is empty"), ("ftp://camera/x", "URLs of ftp are not read"), ("http://[::1", "not a URL")],
+)
+def test_what_is_no_source_is_a_sentence_also_where_a_file_names_it(word, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        make_source(word, name="gate")
 
 
 def test_what_a_camera_had_in_store_keeps_its_times(tmp_path):
