@@ -53,7 +53,7 @@ def time_errors(frames: np.ndarray, rows: np.ndarray) -> np.ndarray:
     rows = rows[rows["at"] > 0]
     order = np.argsort(frames["wall"], kind="stable")
     walls, numbers = frames["wall"][order], frames["number"][order]
-    steps = np.diff(frames["steady"], append=np.inf)[order]
+    steps = np.maximum(np.diff(frames["steady"], append=np.inf), 1e-3)[order]  # 0 where a camera came back at once
     errors = []
     for at, number in zip(rows["at"], rows["number"], strict=True):
         near = slice(*np.searchsorted(walls, (at - 10, at + 10)))
