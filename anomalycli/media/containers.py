@@ -76,14 +76,15 @@ def url(path: Path) -> str:
 def video_stream(container: InputContainer, path: Path | str) -> VideoStream:
     """The stream of pictures that a player shows; errors name `path`.
 
-    Raises VideoError if there is none, or only a cover picture.
+    Raises VideoError if there is none, only a cover picture, or no decoder for it.
     """
     best = container.streams.best("video")
     moving = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
-    if best in moving:
-        return best  # type: ignore[return-value]
     if moving:
-        return moving[0]
+        shown: VideoStream = best if best in moving else moving[0]  # type: ignore[assignment]
+        if shown.codec_context is None:
+            raise VideoError(f"{path}: not one frame can be decoded (decoder not found).")
+        return shown
     only = "a cover picture and no video" if best else "no picture, only other tracks"
     raise VideoError(f"{path}: the file has {only}.")
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import gc
 import json
 import os
 import queue
@@ -48,8 +49,10 @@ def main(memory: int) -> None:
     os.dup2(2, 1)  # what a library prints does not mix with the answers
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=listen, args=(requests,), daemon=True).start()
+    gc.freeze()
     while True:
         respond(json.loads(requests.get()), memory, Pulse(answers, requests))
+        gc.collect()  # PyAV's filters refer to each other and have threads
 
 
 def listen(requests: "queue.SimpleQueue[bytes]") -> None:

@@ -32,13 +32,18 @@ def parts(path: Path) -> list[str | None]:
 
 
 def frames_of(packet: Any) -> list[Any]:
-    """The frames that a packet gives. Raises FFmpegError where it cannot be decoded, MemoryError where memory ends."""
+    """The frames that a packet gives.
+
+    Raises FFmpegError where it cannot be decoded, MemoryError where there is no memory for it or for threads.
+    """
     try:
         return list(packet.decode())
     except av.error.FFmpegError as error:
-        if error.errno == errno.ENOMEM:
+        if error.errno in (errno.ENOMEM, errno.EAGAIN):
             raise MemoryError from error
         raise
+    except ValueError as error:  # PyAV's, once the decoder could not be opened
+        raise av.error.DecoderNotFoundError(0, "decoder not found") from error
 
 
 class Demuxer:

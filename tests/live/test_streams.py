@@ -26,6 +26,7 @@ from anomalycli.live.watcher import Watcher
 from anomalycli.media import open_stream, stream, stream_decoder
 from anomalycli.media.decoder import Decoder
 from anomalycli.media.messages import ClipFormat, StreamClip, StreamPlace
+from anomalycli.media.video import Video
 
 START = 1_000_000.0
 FORM = ClipFormat(16, 32, 16, (0, 8))
@@ -314,6 +315,15 @@ def test_sound_alone_is_a_sentence(tmp_path):
     path = write_sound(tmp_path / "sound.ts")
     with pytest.raises(VideoError, match="no picture, only other tracks"):
         read(StreamSource("gate", "growing", str(path), FAST))
+
+
+def test_a_codec_that_nobody_knows_is_a_sentence(make_video):
+    path = make_video("a.mp4", 20)
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"zzzz"))
+    with pytest.raises(VideoError, match=r"not one frame can be decoded \(decoder not found\)"):
+        read(StreamSource("gate", "growing", str(path), FAST))
+    with pytest.raises(VideoError, match=r"a\.mp4: not one frame can be decoded \(decoder not found\)"):
+        Video(path)
 
 
 def write_sound(path: Path) -> Path:

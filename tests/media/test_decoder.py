@@ -126,3 +126,17 @@ def test_long_reading_in_silence_is_no_hang_and_a_hang_is_one(make_video, tmp_pa
         assert decoder.grab(make_video("long.mp4", 100), [99]).keys() == {99}  # 6 s without a frame to give
         with pytest.raises(VideoError, match=r"hang\.mp4: its decoder made no progress for 5 s"):
             decoder.grab(make_video("hang.mp4", 20), [19])
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no /proc")
+def test_a_decoder_keeps_no_threads_of_the_files_that_it_has_read(make_video):
+    path = make_video("a.mp4", 40)
+
+    def n_threads(decoder: Decoder) -> int:
+        read(decoder, path, ClipFormat(16, 32, 16))
+        decoder.grab(path, [0])  # answered once the clips are done with
+        assert decoder._process
+        return len(list(Path(f"/proc/{decoder._process.pid}/task").iterdir()))
+
+    with Decoder() as decoder:
+        assert n_threads(decoder) >= n_threads(decoder)
