@@ -68,15 +68,24 @@ def main() -> None:
         complain(f"Interrupted. {error.__cause__ or ''}".strip())
         code = INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to flush at exit
         code = NOTHING_DONE
     except Exception as error:
         if os.environ.get("ANOMALYCLI_DEBUG") == "1":
             raise
         complain(f"[red]Error:[/] {escape(sentence(error))}")
         code = error.exit_code if isinstance(error, AnomalyError) else NOTHING_DONE
+    drop_what_cannot_be_written()
     gc.freeze()  # at the end all memory is returned anyway: looking for what is unreachable only takes time
     sys.exit(code)
+
+
+def drop_what_cannot_be_written() -> None:
+    """Leave nothing that Python would try to write at exit, and complain of, where stdout is closed or full."""
+    try:
+        if sys.stdout:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def sentence(error: Exception) -> str:
