@@ -14,6 +14,7 @@ from .plan import Plan, make_plan
 SMALL, MANY = 200, 500  # videos up to which DE-Net is trained several times, and from which batches are larger
 SHORT = 48  # clips; videos mostly shorter than this are divided into fewer segments
 STEPS, BATCH = 80, 8
+TUNING_RATE = 1e-4  # learning rate from a trained model on
 LONGER, WIDE = 3, 1024  # times as many steps for MIL-Rank, which learns more slowly; of wider features twice as many
 HANDICAP = 0.05  # of features prepared in another way than is usual for their kind
 SHARES, HALF = (1.0, 0.25), 0.5  # of segments that logistic regression is tried on; the weight of its vote
@@ -78,19 +79,11 @@ def _standardises(bags: Bags) -> bool:
 
 
 def tuning_candidates(bags: Bags, info: ModelInfo, seed: int) -> list[Candidate]:
-    """How a trained model may go on learning: not at all, carefully, or less so."""
-    made, steps = [], tuple(STEPS // part for part in (8, 4, 2, 1))
-    for lr, checkpoints in ((1e-4, (0, *steps)), (1e-3, steps)):
-        config = TrainConfig(lr=lr, **_shared(bags, seed))
-        made.append(
-            Candidate(
-                f"{info.method}, from a model, lr {lr:g}",
-                Plan(info.method, info.settings, config),
-                checkpoints,
-                1.0,
-            )
-        )
-    return made
+    """How a trained model may go on learning: not at all, or for some steps, and half of the way (`halfway`)."""
+    config = TrainConfig(lr=TUNING_RATE, **_shared(bags, seed))
+    steps = tuple(STEPS // part for part in (8, 4, 2, 1))
+    name = f"{info.method}, averaged with the model that it starts from"
+    return [Candidate(name, Plan(info.method, info.settings, config), (0, *steps), 1.0)]
 
 
 def most_folds(bags: Bags) -> int:

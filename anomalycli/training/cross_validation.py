@@ -1,5 +1,6 @@
 """Cross-validation on video labels: choose a plan and the number of steps, and estimate the result on new videos."""
 
+import copy
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -105,7 +106,7 @@ def run_fold(
 ) -> Scores:
     """Train on all but `held_out`, and score those after each number of steps in `checkpoints`.
 
-    After 0 steps, it is the model that `material` starts from.
+    After 0 steps, it is the model that `material` starts from; after others, it is `halfway` from there.
     """
     bags = material.bags
     material = dataclasses.replace(material, kept=np.setdiff1d(material.kept, held_out))
@@ -119,12 +120,27 @@ def run_fold(
 
     def on_progress(now: TrainingProgress) -> None:
         if now.step in checkpoints:
-            found[now.step] = judged(now.method)
+            found[now.step] = judged(halfway(material.start, now.method))
         if on_step:
             on_step(now.step)
 
     fit(dataclasses.replace(plan, config=config), material, device, on_progress=on_progress)
     return found
+
+
+def halfway(start: Any, method: Any) -> Any:
+    """A copy of `method` with the mean of its weights and those of `start`, from which it was trained on.
+
+    It has learnt most of what `method` has, and has forgotten little (Wortsman et al., Robust fine-tuning of zero-shot
+    models, CVPR 2022). Without `start` it is `method` itself.
+    """
+    if start is None:
+        return method
+    before, averaged = start.state_dict(), copy.deepcopy(method)
+    for name, value in averaged.state_dict().items():
+        if value.is_floating_point():
+            value.add_(before[name].to(value.device)).div_(2)
+    return averaged
 
 
 def splices(bags: Bags) -> np.ndarray:

@@ -19,7 +19,7 @@ from ..methods.prepared import Ensemble, Vote
 from ..version import __version__
 from .candidates import Candidate, candidates, most_folds, quick_candidate, tuning_candidates
 from .config import CHECKPOINTS
-from .cross_validation import Choice, Estimate, Role, choose, estimate, make_folds, moments
+from .cross_validation import Choice, Estimate, Role, choose, estimate, halfway, make_folds, moments
 from .plan import Plan
 from .search import OnRecipe, SearchState, Work, search
 from .state import StateFile
@@ -173,7 +173,7 @@ def _train_voters(
             def told(now: TrainingProgress, on_step: Callable[[int], None] = on_step) -> None:
                 on_step(now.step)
 
-            members.append(fit(plan, material, device, state, told).method)
+            members.append(halfway(material.start, fit(plan, material, device, state, told).method))
             states.append(state)
             work.finish(each.cost * config.steps)
         voters.append(Ensemble(members) if len(members) > 1 else members[0])

@@ -19,6 +19,7 @@ from anomalycli.training.cross_validation import (
     Role,
     choose,
     estimate,
+    halfway,
     make_folds,
     moments,
     pair_auc,
@@ -331,17 +332,29 @@ def test_a_model_goes_on_learning_from_new_videos_and_refuses_other_features(
     train_by_recipe(TrainingData(bags), Destination(tmp_path / "first"), CPU)
     start = Start(*load_model(tmp_path / "first"))
     before = score_bags(start.model, bags.x, CPU)
+    monkeypatch.setattr(candidates, "TUNING_RATE", 1e-2)
     moved = dataclasses.replace(bags, labels=1 - bags.labels)  # what was abnormal is normal now
     info = train_by_recipe(TrainingData(moved), Destination(tmp_path / "second"), CPU, Recipe(start=start))
     assert (info.method, info.settings, info.members) == (start.info.method, start.info.settings, start.info.members)
     assert (info.standardised, info.voters) == (start.info.standardised, start.info.voters)
     model, _ = load_model(tmp_path / "second")
-    after = score_bags(model, bags.x, CPU).max(1)
-    assert roc_auc_score(moved.labels, after) > roc_auc_score(moved.labels, before.max(1))
+    after, abnormal = score_bags(model, bags.x, CPU), moved.labels == 1
+    assert after[abnormal].mean() - after[~abnormal].mean() > before[abnormal].mean() - before[~abnormal].mean()
     np.testing.assert_array_equal(score_bags(start.model, bags.x, CPU), before)  # it is left as it was
     other = load_bags(make_features("other", backbone="i3d"), 8)
     with pytest.raises(UsageError, match="the model was trained with backbone mc3"):
         train_by_recipe(TrainingData(other), Destination(tmp_path / "third"), CPU, Recipe(start=start))
+
+
+def test_a_tuned_model_has_the_mean_of_the_weights_before_and_after(bags):
+    plan = make_plan("mil-rank", 32, {"segments": 8, "steps": 3, "batch": 4})
+    start = find_method("mil-rank").build(plan.settings)
+    tuned = fit(plan, Material(bags, np.arange(13), start=start), CPU).method
+    before, after = start.state_dict(), tuned.state_dict()
+    assert not torch.equal(before["layers.0.weight"], after["layers.0.weight"])
+    for name, value in halfway(start, tuned).state_dict().items():
+        assert torch.equal(value, (before[name] + after[name]) / 2)
+    assert halfway(None, tuned) is tuned
 
 
 def test_a_model_that_no_training_improves_stays_as_it_is(bags, tmp_path):
