@@ -46,6 +46,13 @@ def frames_of(packet: Any) -> list[Any]:
         raise av.error.DecoderNotFoundError(0, "decoder not found") from error
 
 
+def end_of(stream: Any) -> av.Packet:
+    """The empty packet that makes the decoder of a stream give what it holds."""
+    end = av.Packet()
+    end.stream, end.time_base = stream, stream.time_base
+    return end
+
+
 class Demuxer:
     """The packets of picture and sound of one file, in the order in which they lie there.
 
@@ -95,10 +102,7 @@ class Demuxer:
                 break
             except IndexError:  # PyAV's, where damage looks like the beginning of one more stream
                 self.broken = "a stream that was not declared begins"
-        for stream in streams:
-            end = av.Packet()
-            end.stream, end.time_base = stream, stream.time_base
-            yield end
+        yield from map(end_of, streams)
 
 
 def _stream_or_none(container: Any, path: Path) -> Any:

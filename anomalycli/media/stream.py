@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import VideoError
 from .clock import FrameTimes, PacketClock
 from .containers import frame_rate, has_timestamps, video_stream
-from .demuxer import frames_of
+from .demuxer import end_of, frames_of
 from .messages import ClipFormat, StreamClip, StreamPlace
 from .open_stream import GrowingFile, open_stream, reason
 from .picture import Scaler, scaled_size, swaps_sides, turning
@@ -143,9 +143,7 @@ class Stream:
         except (av.error.FFmpegError, OSError, IndexError) as error:
             is_new_track = isinstance(error, IndexError)
             self.broken = "a track that was not announced begins" if is_new_track else reason(error, self.place)
-            end = av.Packet()  # makes the decoder give what it holds
-            end.stream, end.time_base = self.video, self.video.time_base
-            yield end
+            yield end_of(self.video)
 
 
 class _Clip:
