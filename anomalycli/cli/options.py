@@ -23,6 +23,7 @@ from .terminal import set_up_messages
 PACKAGES = ("torch", "torchvision", "decord", "av", "numpy", "safetensors")
 DATASETS = ("csv", "xd-violence", "ucf-crime", "tad")
 CONFIG = "anomalycli.config"  # where the context of a command has the path of --config
+CAMERAS = "cameras"  # the table of such a file that `watch` reads its cameras from
 MODES = ("auto", "video", "window")
 
 
@@ -30,13 +31,13 @@ def read_settings(ctx: click.Context, _parameter: click.Parameter, path: Path | 
     """Make the settings of a TOML file the defaults of this command.
 
     They are named as the options are, with _ or -, at the top of the file or in a table that is named
-    as the command. Raises UsageError for a file that cannot be read or names an unknown setting.
+    as the command, which comes before the top. Raises UsageError for a file that cannot be read, and for a setting or
+    a table that does not exist.
     """
     if path is None:
         return
     ctx.meta[CONFIG] = path
-    settings = read_toml(path)
-    settings = settings.get(str(ctx.command.name), {name: v for name, v in settings.items() if not isinstance(v, dict)})
+    settings = _of_command(ctx, path, read_toml(path))
     flags = {
         word.strip("-").replace("-", "_"): parameter
         for parameter in ctx.command.params
@@ -57,6 +58,20 @@ def read_settings(ctx: click.Context, _parameter: click.Parameter, path: Path | 
         is_one_of_several = flags[key].multiple and not isinstance(value, list)
         defaults[str(flags[key].name)] = [value] if is_one_of_several else value
     ctx.default_map = defaults
+
+
+def _of_command(ctx: click.Context, path: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """What a file says at its top and in the table of this command. Raises UsageError for a table of none."""
+    tables = {name: table for name, table in settings.items() if isinstance(table, dict)}
+    root = ctx.find_root().command
+    commands = [*root.commands, CAMERAS] if isinstance(root, click.Group) else [str(ctx.command.name), CAMERAS]
+    for name in tables:
+        if name not in commands:
+            near = difflib.get_close_matches(name, commands, 1)
+            hint = f"Did you mean [{near[0]}]?" if near else f"Tables are named as commands: {', '.join(commands)}."
+            raise UsageError(f"{path}: there is no command for the table [{name}]. {hint}")
+    top = {name: value for name, value in settings.items() if name not in tables}
+    return top | tables.get(str(ctx.command.name), {})
 
 
 def print_version(ctx: click.Context, _parameter: click.Parameter, asked: bool) -> None:

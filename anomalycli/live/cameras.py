@@ -16,7 +16,7 @@ from .sources import Source, Waits, make_source
 from .watcher import Watcher
 from .window import Scores
 
-TABLE = "cameras"
+CAMERAS = "cameras"  # the table that holds a table for each camera
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,17 @@ class Camera:
 
 def read_cameras(path: Path) -> dict[str, Camera]:
     """The cameras of a file by name: its tables [cameras.NAME]. Raises UsageError where something is wrong."""
-    tables = read_toml(path).get(TABLE, {})
+    settings = read_toml(path)
+    for name, table in settings.items():
+        inner = [key for key, value in table.items() if isinstance(value, dict)] if isinstance(table, dict) else []
+        if name != CAMERAS and inner:
+            raise UsageError(f"{path}, [{name}.{inner[0]}]: cameras are tables of the form [{CAMERAS}.NAME].")
+    tables = settings.get(CAMERAS, {})
+    if not isinstance(tables, dict):
+        raise UsageError(f"{path}: {CAMERAS} must be tables of the form [{CAMERAS}.NAME].")
     cameras = {}
-    for name, table in tables.items() if isinstance(tables, dict) else ():
-        where = f"{path}, [{TABLE}.{name}]"
+    for name, table in tables.items():
+        where = f"{path}, [{CAMERAS}.{name}]"
         if not name:
             raise UsageError(f"{where}: a camera needs a name.")
         if not isinstance(table, dict) or "source" not in table:

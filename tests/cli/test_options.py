@@ -189,8 +189,15 @@ def test_a_config_file_is_under_the_flags(run, features, tmp_path):
     assert {path.suffix for path in (tmp_path / "one").glob("[!.]*")} == {".vtt"}
     assert threshold("--config", "flat.toml", "--threshold", "0.4") == 0.4
     assert threshold("--config", "tables.toml") == 0.7
+    (tmp_path / "both.toml").write_text("threshold = 0.9\nend-threshold = 0.2\n[score]\nthreshold = 0.7\n")
+    assert threshold("--config", "both.toml") == 0.7
     (tmp_path / "typo.toml").write_text("treshold = 0.9\n")
     assert "Did you mean 'threshold'?" in run("score", "x.mp4", "--config", "typo.toml", code=2).stderr
+    for table, answer in (("scores", "Did you mean [score]?"), ("gate", "Tables are named as commands: ")):
+        (tmp_path / "table.toml").write_text(f"[{table}]\nthreshold = 0.9\n")
+        assert answer in run("score", "x.mp4", "--config", "table.toml", code=2).stderr
+    (tmp_path / "top.toml").write_text("treshold = 0.9\n[score]\nthreshold = 0.7\n")
+    assert "Did you mean 'threshold'?" in run("score", "x.mp4", "--config", "top.toml", code=2).stderr
     assert "no.toml: cannot be read" in run("score", "x.mp4", "--config", "no.toml", code=2).stderr
     (tmp_path / "number.toml").write_text("model = 5\n")
     assert "'5' is no path" in run("score", "x.mp4", "--config", "number.toml", code=2).stderr

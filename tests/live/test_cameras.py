@@ -21,6 +21,8 @@ START = 1_000_000.0
         ("[cameras.gate]\nsource = 'a.ts'\nthreshhold = 0.5\n", "Did you mean 'threshold'"),
         ("[cameras.gate]\nsource = 'a.ts'\nthreshold = 'high'\n", "threshold must be a number"),
         ("[cameras.'']\nsource = 'a.ts'\n", "a camera needs a name"),
+        ("[camras.gate]\nsource = 'a.ts'\n", r"\[camras.gate\]: cameras are tables of the form \[cameras.NAME\]"),
+        ("cameras = 'a.ts'\n", "cameras must be tables"),
         ("[cameras", "cannot be read as a TOML file"),
     ],
 )
