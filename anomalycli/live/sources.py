@@ -47,8 +47,14 @@ class Source(Protocol):
 
     name: str
     shown: str  # what it is, without credentials
-    is_live: bool  # its frames do not wait: what is not taken in time is lost
-    lasts: bool  # its end is a fault, or at least not the last that comes
+
+    @property
+    def is_live(self) -> bool:
+        """Whether its frames do not wait: what is not taken in time is lost."""
+
+    @property
+    def lasts(self) -> bool:
+        """Whether its end is a fault, or at least not the last that comes."""
 
     def messages(self, form: ClipFormat) -> Iterator[Message]:
         """Yield clips as they happen, and breaks before what does not follow. Raises VideoError if it breaks."""
@@ -71,16 +77,24 @@ class Waits:
 
 
 class StreamSource:
-    """A network stream, a device, a pipe, or a file that grows."""
+    """A network stream, a device, a pipe, or a file that grows.
+
+    A URL may also name a video that is complete: it is read as a file is, without haste and once.
+    """
 
     def __init__(self, name: str, kind: str, place: str, waits: Waits = Waits()):
         self.name, self.shown = name, name if kind == "pipe" else redact(place)
-        self.is_live = kind in ("url", "device")
-        self.lasts = self.is_live
         label = name if self.shown == name else f"{name} ({self.shown})"
         self.place = StreamPlace(kind, place, label, waits.timeout, waits.idle, waits.kept)
         self._decoder: StreamDecoder | None = None
         self._closed = False
+
+    @property
+    def is_live(self) -> bool:
+        has_end = self._decoder is not None and self._decoder.has_end
+        return self.place.kind in ("url", "device") and not has_end
+
+    lasts = is_live
 
     def messages(self, form: ClipFormat) -> Iterator[Message]:
         self._decoder = StreamDecoder(self.place)

@@ -183,6 +183,8 @@ def read_stream(_path: Path, request: dict[str, Any], pulse: Pulse) -> Iterator[
     place = StreamPlace(**request["place"])
     stream = Stream(place, ClipFormat(**request["form"]), pulse)
     recorder = Recorder(stream.video, stream.sound, place.kept, pulse.requests) if place.kept else None
+    if stream.has_end:
+        yield {"has_end": True}, None
     try:
         for clip in stream.clips(recorder):
             head = {"times": clip.times.tolist(), "fps": clip.fps, "damaged": clip.damaged, "frozen": clip.is_frozen}

@@ -26,6 +26,7 @@ NETWORK_FORMATS = f"{FORMATS},hls,dash,rtsp,rtp,rtp_mpegts,sdp,aac,mp3"
 ALONE = {"format_whitelist": FORMATS, "protocol_whitelist": ""}  # opens nothing that the stream names
 ANALYSED = 3_000_000  # microseconds of a network stream that are read to find its tracks
 ANALYSED_OF_FILE = 1_000_000  # of a file that grows: what is not written yet is waited for
+PLAYLISTS = ("hls", "dash")
 DEVICES = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 POLL = 0.1  # seconds between looks at a file that may have grown
 PULSE = 1.0  # seconds of waiting after which the parent hears that this process is alive
@@ -80,6 +81,15 @@ def reason(error: BaseException, place: StreamPlace) -> str:
     if place.kind == "url" and getattr(error, "errno", None) in (errno.EIO, errno.ECONNRESET, errno.EPIPE):
         return f"the connection ended or broke ({cause(error)})"
     return f"it cannot be read ({cause(error)})"
+
+
+def has_end(container: InputContainer, place: StreamPlace) -> bool:
+    """Whether a URL names a video that is complete: a file on a server, or a playlist to which nothing is added.
+
+    Cameras may state a length too, so a file must have a size; FFmpeg knows a playlist's length only where it ends.
+    """
+    is_web = urlsplit(place.place).scheme.lower() in ("http", "https") and place.kind == "url"
+    return is_web and bool(container.duration) and (container.format.name in PLAYLISTS or container.size > 0)
 
 
 def _open(place: Any, **settings: Any) -> InputContainer:

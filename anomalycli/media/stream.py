@@ -13,7 +13,7 @@ from .clock import FrameTimes, PacketClock
 from .containers import frame_rate, has_timestamps, video_stream
 from .demuxer import end_of, frames_of
 from .messages import ClipFormat, StreamClip, StreamPlace
-from .open_stream import GrowingFile, open_stream, reason
+from .open_stream import GrowingFile, has_end, open_stream, reason
 from .picture import Scaler, scaled_size, swaps_sides, turning
 from .still import StillClips
 
@@ -42,6 +42,7 @@ class Stream:
             raise
         self.video.codec_context.thread_count = 1  # streams share the cores; more threads cost each a sixth more
         self.fps = frame_rate(self.container, self.video)
+        self.has_end = has_end(self.container, place)
         self.sound = self.container.streams.best("audio")
         self.damaged = 0  # packets since the last clip
         self.broken: str | None = None  # what ended the stream

@@ -21,6 +21,7 @@ class StreamDecoder(Decoder):
     def __init__(self, place: StreamPlace, memory: int = 2048):
         super().__init__(DecoderSettings(stall=SLOW * place.timeout + 10, memory=memory))
         self.place = place
+        self.has_end = False  # whether what it reads is complete, and no stream that goes on; known before its clips
         self._inherited = (int(place.place),) if place.kind == "pipe" else ()
 
     def clips(self, form: ClipFormat) -> Iterator[StreamClip | Recorded]:  # type: ignore[override]
@@ -35,6 +36,9 @@ class StreamDecoder(Decoder):
                 head, array = self._receive()
                 if "recorded" in head:
                     yield Recorded(**head["recorded"])
+                    continue
+                if "has_end" in head:
+                    self.has_end = True
                     continue
                 if array is None:
                     break

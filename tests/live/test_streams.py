@@ -20,6 +20,7 @@ from live_fakes import Heard, serve, write_stream
 
 from anomalycli.errors import UsageError, VideoError
 from anomalycli.events import EventRule
+from anomalycli.live import stream as live_stream
 from anomalycli.live.redaction import redact
 from anomalycli.live.sources import FolderSource, StreamSource, Waits, make_source
 from anomalycli.live.watcher import Watcher
@@ -192,7 +193,32 @@ def test_an_hls_playlist_that_a_url_names(tmp_path):
         body(path.read_bytes() if is_part else playlist.encode(), kind)(handler)
 
     with serve(answer) as address:
-        assert same(read(StreamSource("gate", "url", f"http://{address}/live.m3u8", FAST)), path)
+        source = StreamSource("gate", "url", f"http://{address}/live.m3u8", FAST)
+        assert source.lasts and same(read(source), path) and not source.lasts
+
+
+def test_a_complete_video_at_a_url_is_read_once_and_whole(tmp_path, scorer, monkeypatch):
+    monkeypatch.setattr(live_stream, "WAITING", 1)  # a camera would lose clips by this
+    path, asked = write_stream(tmp_path / "clip.mp4"), []
+
+    def answer(handler):
+        asked.append(handler.headers.get("Range"))
+        content = path.read_bytes()
+        begin = int((asked[-1] or "bytes=0-")[6:].split("-")[0])
+        handler.send_response(206 if asked[-1] else 200)
+        handler.send_header("Content-Length", str(len(content) - begin))
+        handler.send_header("Content-Range", f"bytes {begin}-{len(content) - 1}/{len(content)}")
+        handler.send_header("Accept-Ranges", "bytes")
+        handler.end_headers()
+        handler.wfile.write(content[begin:])
+
+    heard, said = Heard(), []
+    with serve(answer) as address:
+        watcher = Watcher(scorer, [heard], say=said.append)
+        watcher.add(StreamSource("gate", "url", f"http://{address}/clip.mp4", FAST))
+        watcher.run()
+    assert heard.frames["gate"] == pytest.approx(scorer.score(path, "window").scores, abs=1e-3)
+    assert said == []
 
 
 def test_a_playlist_leads_from_a_file_nowhere_and_from_a_url_to_no_file(tmp_path):
