@@ -1,9 +1,15 @@
-"""Devices and precisions of this machine."""
+"""Devices, precisions and memory of this machine."""
+
+import ctypes
+from contextlib import suppress
+from functools import lru_cache
 
 import torch
 
 from .errors import UsageError
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # parameters of mallopt(3)
+KEPT, LARGEST = 128 << 20, 32 << 20  # bytes
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -35,3 +41,16 @@ def pick_precision(name: str, device: torch.device) -> str:
         cpu = torch.cpu.get_capabilities()
         return "bf16" if cpu.get("avx512_bf16") or cpu.get("amx_bf16") else "fp32"
     return "fp32"
+
+
+@lru_cache
+def keep_freed_memory() -> None:
+    """Have the C library keep what is freed, up to KEPT bytes, for the next layer.
+
+    It would give the pages back to the system after many a layer, which clears them before it lends them again. That is
+    glibc's habit; other libraries are left as they are.
+    """
+    with suppress(AttributeError, OSError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_THRESHOLD, LARGEST)
+        mallopt(M_TRIM_THRESHOLD, KEPT)

@@ -36,8 +36,8 @@ class Layers(nn.Sequential):
         while rest:
             if self._are_joined(x, rest[:4]):
                 first, _, drop, second = (cast(Any, layer) for layer in rest[:4])
-                rows = x.flatten(0, -2)
-                out = _Hidden.apply(rows, first.weight, first.bias, second.weight, second.bias, drop.p)
+                rows, settings = x.flatten(0, -2), (drop.p, x.dim() > 2 and not x.is_contiguous())
+                out = _Hidden.apply(rows, first.weight, first.bias, second.weight, second.bias, *settings)
                 x, rest = out.unflatten(0, x.shape[:-1]), rest[4:]
             else:
                 x = rest.pop(0)(x)
@@ -46,8 +46,7 @@ class Layers(nn.Sequential):
     def _are_joined(self, x: Tensor, layers: list[nn.Module]) -> bool:
         if [type(layer) for layer in layers] != JOINED or not self.training or torch.is_autocast_enabled("cpu"):
             return False
-        # torch's linear rounds otherwise where the input is not contiguous
-        return _is_ours(x, cast(Dropout, layers[2]).p) and x.dtype == torch.float32 and x.is_contiguous()
+        return _is_ours(x, cast(Dropout, layers[2]).p) and x.dtype == torch.float32
 
 
 JOINED = [nn.Linear, nn.ReLU, Dropout, nn.Linear]
@@ -98,15 +97,22 @@ def _masked(x: Tensor, mask: _Mask) -> Tensor:
 class _Hidden(Function):
     """z = y @ after.T + shift, y = relu(x @ weight.T + bias) * mask; (N, D) -> (N, width) -> (N, K).
 
-    Of the mask, backward needs no more than where y > 0.
+    Of the mask, backward needs no more than where y > 0. `apart`: the bias is added to the product, as torch's linear
+    does where its input is not contiguous; otherwise the product is added to the bias, which rounds otherwise.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, after: Tensor, shift: Tensor, p: float) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, after: Tensor, shift: Tensor, p: float, apart: bool
+    ) -> Tensor:
         width = len(weight)
         y, z, mask = x.new_empty(len(x), width), x.new_empty(len(x), len(after)), _Mask(len(x) * width, p)
         for rows in _pieces(len(x), _rows(width)):
-            part = torch.addmm(bias, x[rows], weight.mT, out=y[rows]).clamp_min_(0)
+            if apart:
+                part = torch.mm(x[rows], weight.mT, out=y[rows]).add_(bias)
+            else:
+                part = torch.addmm(bias, x[rows], weight.mT, out=y[rows])
+            part.clamp_min_(0)
             part.mul_(mask.of(slice(rows.start * width, rows.stop * width), part))
             torch.addmm(shift, part, after.mT, out=z[rows])
         ctx.scale = mask.scale
@@ -125,7 +131,7 @@ class _Hidden(Function):
             torch.ops.aten.threshold_backward(scaled, y[rows], 0, grad_input=before[rows])
             if grad_x is not None:
                 torch.mm(before[rows], weight, out=grad_x[rows])
-        return grad_x, before.mT @ x, before.sum(0), grad.mT @ y, grad.sum(0), None
+        return grad_x, before.mT @ x, before.sum(0), grad.mT @ y, grad.sum(0), None, None
 
 
 def _rows(width: int) -> int:

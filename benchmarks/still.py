@@ -6,7 +6,8 @@
 
 Each video is scored both ways in this process. Printed are the share of clips that were carried over; CPU time, of the
 network and the rest of this process and of the decoder; how many times as much both take without the option; and the
-largest difference of a frame's score. A pause is drawn: the mean of the last frames of a video is held, and each pixel
+largest difference of a frame's score. With --part 120, only two minutes of a drawn video are scored without the option,
+and their CPU time is extrapolated. A pause is drawn: the mean of the last frames of a video is held, and each pixel
 gets noise as strong as it has in these frames; then the video is shown once more.
 """
 
@@ -85,22 +86,22 @@ def cpu() -> np.ndarray:
     return np.array([one.ru_utime + one.ru_stime for one in times])
 
 
-def compare(path: Path, model: str | None, name: str) -> None:
-    """Print one line on `path`."""
+def compare(path: Path, model: str | None, name: str, part: Path | None = None, share: float = 1.0) -> None:
+    """Print one line on `path`. Without the option, only `part` is scored if given, which is this share of it."""
     scores, spent, shares = [], [], []
-    for still in (False, True):
+    for still, video in ((False, part or path), (True, path)):
         scorer = Scorer.load(model, "cpu", skip=Skip(still))
         scorer.extractor  # noqa: B018  (loads the network before the clock starts)
         begin = cpu()
-        result = scorer.score(path)
+        result = scorer.score(video)
         scorer._decoder.close()
-        spent.append(cpu() - begin)
+        spent.append((cpu() - begin) / (1 if still else share))
         scores.append(result.scores)
         shares.append(sum(end - start for start, end in result.still) / len(result.scores))
     off, auto = (f"{network:7.1f} + {decoder:5.1f} s" for network, decoder in spent)
-    difference = float(np.abs(scores[0] - scores[1]).max())
+    difference = "-" if part else f"{np.abs(scores[0] - scores[1]).max():.3f}"
     gain = spent[0].sum() / spent[1].sum()
-    print(f"{name:36} {shares[1]:8.1%} {off:>18} {auto:>18} {gain:7.1f} {difference:9.3f}", flush=True)
+    print(f"{name:36} {shares[1]:8.1%} {off:>18} {auto:>18} {gain:7.1f} {difference:>9}", flush=True)
 
 
 def main() -> None:
@@ -111,16 +112,22 @@ def main() -> None:
     parser.add_argument("--noise", type=float, nargs="+", default=[2.0, 6.0, 12.0])
     parser.add_argument("--walks", type=int, nargs="+", default=[0, 3])
     parser.add_argument("--pause", action="store_true")
+    parser.add_argument("--part", type=int, help="of drawn videos, score only so many seconds without the option")
     args = parser.parse_args()
     print(f"{os.cpu_count()} cores\n{'':36} {'carried':>8} {'off':>18} {'auto':>18} {'gain':>7} {'scores':>9}")
     with tempfile.TemporaryDirectory() as folder:
-        drawn = Path(folder) / "drawn.mp4"
+        drawn, part = Path(folder) / "drawn.mp4", Path(folder) / "part.mp4"
         for video in args.videos:
             compare(pause(drawn, video, args.seconds) if args.pause else video, args.model, video.name)
         for noise in () if args.videos else args.noise:
             for walks in args.walks:
                 draw(drawn, noise, args.seconds, walks)
-                compare(drawn, args.model, f"{args.seconds} s, noise {noise:g}, {walks} walks")
+                name = f"{args.seconds} s, noise {noise:g}, {walks} walks"
+                if args.part:
+                    draw(part, noise, args.part, 0)
+                    compare(drawn, args.model, name, part, args.part / args.seconds)
+                else:
+                    compare(drawn, args.model, name)
 
 
 if __name__ == "__main__":

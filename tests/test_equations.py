@@ -292,13 +292,16 @@ def test_dropout_drops_its_share_scales_the_rest_and_passes_no_gradient_where_it
     assert torch.equal(dropout.eval()(x), x)
 
 
-def test_layers_computed_together_are_those_computed_one_after_another():
+@pytest.mark.parametrize("contiguous", [True, False])
+def test_layers_computed_together_are_those_computed_one_after_another(contiguous):
     torch.manual_seed(0)
     parts = nn.Linear(24, 512), nn.ReLU(), Dropout(0.6), nn.Linear(512, 8), Dropout(0.3), nn.Linear(8, 1), nn.Sigmoid()
     x, results = torch.randn(3, 200, 24), []  # 600 rows of 512: more than one piece
+    if not contiguous:
+        x = x.mT.contiguous().mT
     for layers in (nn.Sequential(*parts), Layers(*parts)):
         torch.manual_seed(1)
-        given = x.clone().requires_grad_()
+        given = x.clone().requires_grad_()  # with the strides of x
         scores = layers(given)
         scores.square().sum().backward()
         results.append([scores, given.grad, *(weight.grad for weight in layers.parameters())])

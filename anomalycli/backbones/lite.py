@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..device import keep_freed_memory
 from .base import ClipNetwork
-from .speed import fold_batch_norm, fuse_relu6, keep_freed_memory, round_kernels, side_by_side
+from .speed import fold_batch_norm, fuse_relu6, round_kernels, side_by_side
 from .weights import InWheel, OnBytes, load_weights
 
 # Of each stage: blocks, kernel, stride of the first block, factor by which the channels widen inside, channels

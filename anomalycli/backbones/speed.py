@@ -1,10 +1,8 @@
 """Faster inference of convolutional networks with the same results."""
 
-import ctypes
 import platform
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Any, cast
@@ -14,8 +12,6 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, relu6
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # parameters of mallopt(3)
-KEPT, LARGEST = 128 << 20, 32 << 20  # bytes
 CONVOLUTIONS = ((nn.Conv2d, nn.BatchNorm2d), (nn.Conv3d, nn.BatchNorm3d))
 
 
@@ -107,19 +103,6 @@ def fuse_relu6(net: nn.Module, dtype: torch.dtype) -> None:
             setattr(net, relu_name, nn.Identity())
     for _, child in children:
         fuse_relu6(child, dtype)
-
-
-@lru_cache
-def keep_freed_memory() -> None:
-    """Have the C library keep what is freed, up to KEPT bytes, for the next layer.
-
-    It would give the pages back to the system after many a layer, which clears them before it lends them again. That is
-    glibc's habit; other libraries are left as they are.
-    """
-    with suppress(AttributeError, OSError, TypeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(M_MMAP_THRESHOLD, LARGEST)
-        mallopt(M_TRIM_THRESHOLD, KEPT)
 
 
 def side_by_side(run: Callable[[Tensor], Tensor], inputs: Sequence[Tensor]) -> list[Tensor]:

@@ -125,7 +125,7 @@ class MTN(nn.Module):
         self.merge = nn.Sequential(nn.Conv1d(4 * part, dim, 3, padding=1, bias=False), nn.ReLU(), nn.BatchNorm1d(dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.mT  # (B, D, T)
+        x = x.mT.contiguous()  # (B, D, T); once, not in each convolution
         narrow = self.narrow(x)  # (B, D/4, T)
         query, key, value = self.query(narrow), self.key(narrow), self.value(narrow)  # (B, D/8, T)
         weights = query.mT @ key / x.shape[2]  # (B, T, T)

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..checkpoint import ModelInfo, TrainingRecord, is_checkpoint, save_model
 from ..data.bags import Bags
 from ..data.sampling import BagBatches, arranged, split
+from ..device import keep_freed_memory
 from ..errors import UsageError
 from ..evaluation.protocol import EvaluationSet, evaluation_set
 from ..events import EventRule
@@ -166,6 +167,8 @@ def fit(
 ) -> TrainingState:
     """Train to the end; the method returned has the weights to keep. With `state`, save there and resume from it."""
     config, bags = plan.config, material.bags
+    if device.type == "cpu":
+        keep_freed_memory()
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         method = (copy.deepcopy(material.start) if material.start else _build(plan, material)).to(device)
