@@ -572,6 +572,9 @@ def test_one_threshold_for_all_videos(index):
     assert index.find_element("id", "value").text == "0.40"
     index.find_element("id", "reset").click()
     assert index.find_element("id", "totals").text.startswith("0:26 of video. 3 events in 1 video;")
+    index.execute_script("change({threshold: '1'})")
+    assert index.find_elements("css selector", "#cameras .mark") == []
+    assert index.find_element("id", "timeline-note").text == "No events."
 
 
 def test_from_the_index_to_an_event_and_on_to_the_next_video_and_back(index):

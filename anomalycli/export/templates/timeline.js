@@ -34,7 +34,7 @@ function drawTimeline(videos) {
     tick.textContent = timed.length ? labelOf(time, to - from) : clock(time / 1000);
     return tick;
   }));
-  const parts = [];
+  const parts = drawn.length ? [] : ["no events"];
   if (timed.length && timed.length < videos.length) parts.push(`${plural(videos.length - timed.length, "video")} without a time of day not shown`);
   if (!timed.length && eventful.length > MOST_VIDEOS) parts.push(`${MOST_VIDEOS} of ${plural(eventful.length, "video")} with events`);
   if (marks.length > MOST_MARKS) parts.push(`the ${MOST_MARKS} highest of ${marks.length} events`);
