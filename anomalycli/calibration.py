@@ -167,7 +167,7 @@ def calibrate(
         len(footage),
         len(alarms),
         curve.bound(alarms),
-        rate_bound(0, 1.0, curve.clustering) / target,
+        rate_bound((), 1.0, curve.clustering) / target,
         curve.clustering,
         found is None,
         reached,

@@ -1,8 +1,9 @@
-"""How often normal footage raises events: counts by threshold, exact intervals, and the tail beyond the highest score.
+"""How often normal footage raises events: counts by threshold, upper bounds, and the tail beyond the highest score.
 
-Events are not independent: whatever raises one (a lorry, rain, a busy hour) raises several. So footage is divided into
-blocks, and where their counts vary more than those of independent events, as many events count as one, and as many
-hours (quasi-Poisson: the dispersion is Pearson's chi-square over its degrees of freedom).
+Events are not independent: whatever raises one (a lorry, rain, a busy night) raises several. So footage is divided into
+parts, and all events of a part are one group, which came at once. Groups are taken to be independent; a bound for the
+sum of their sizes is that of Fay & Feuer (Confidence intervals for directly standardized rates, Statistics in Medicine,
+1997), which is the exact one for Poisson counts where no part has two events.
 """
 
 from collections.abc import Sequence
@@ -17,8 +18,8 @@ from scipy.stats import chi2, genpareto
 from .events import Event, EventRule, find_events, frame_edges
 
 CONFIDENCE = 0.95
-BLOCKS, SHORTEST_BLOCK, LONGEST_BLOCK = 20, 60.0, 900.0  # about how many, and seconds of each
-MANY_VIDEOS = 5  # from which on whole videos are blocks, too
+BLOCKS, SHORTEST_BLOCK = 20, 60.0  # at most how many parts of equal length, and at least how many seconds of each
+MANY_VIDEOS = 5  # from which on whole videos are parts, too
 SOME_EVENTS = 10  # from which on counts tell their own dispersion, and a tail can be fitted
 TAIL_EVENTS = 30  # of the highest, to which the tail is fitted
 HEAVIEST = 0.5  # largest shape of a tail
@@ -63,7 +64,10 @@ class Footage:
 
 @dataclass(frozen=True)
 class Alarms:
-    """Events of all footage at one start threshold: their scores, and the number of the block and the video of each."""
+    """Events of all footage at one start threshold: their scores, and the number of the block and the video of each.
+
+    Blocks are of equal length, of all footage one after the other.
+    """
 
     threshold: float
     peaks: np.ndarray
@@ -80,11 +84,9 @@ class AlarmCounter:
     def __init__(self, footage: Sequence[Footage], rule: EventRule):
         self.footage, self.rule = footage, rule
         self.hours = sum(video.hours for video in footage)
-        length = min(max(self.hours * 3600 / BLOCKS, SHORTEST_BLOCK), LONGEST_BLOCK)
-        self._parts = [max(1, round(video.hours * 3600 / length)) for video in footage]
-        self._first = np.concatenate(([0], np.cumsum(self._parts)))
-        self._block_hours = np.repeat([video.hours / n for video, n in zip(footage, self._parts)], self._parts)
         self._video_hours = np.array([video.hours for video in footage])
+        self._begins = np.cumsum(self._video_hours) - self._video_hours
+        self._n_blocks = max(1, min(BLOCKS, int(self.hours * 3600 / SHORTEST_BLOCK)))
 
     def rule_at(self, threshold: float) -> EventRule:
         """The rule with this start threshold."""
@@ -105,16 +107,27 @@ class AlarmCounter:
 
     def dispersion(self, alarms: Alarms) -> float:
         """How many events come together, 1 or more: the larger of those over blocks and over whole videos."""
-        found = _dispersion(np.bincount(alarms.blocks, minlength=len(self._block_hours)), self._block_hours)
+        hours = [np.full(self._n_blocks, self.hours / self._n_blocks), self._video_hours]
+        return max(_dispersion(counts, each) for counts, each in zip(self._counts(alarms), hours, strict=False))
+
+    def bound(self, alarms: Alarms, together: float) -> float:
+        """Upper bound of the rate of such events, per hour: the larger of those with blocks and with whole videos.
+
+        together: how many events may come at once, even if none has.
+        """
+        return max(rate_bound(counts, self.hours, together) for counts in self._counts(alarms))
+
+    def _counts(self, alarms: Alarms) -> list[np.ndarray]:
+        """Events in each block of time, and in each video where there are enough videos."""
+        counts = [np.bincount(alarms.blocks, minlength=self._n_blocks)]
         if len(self.footage) >= MANY_VIDEOS:
-            counts = np.bincount(alarms.videos, minlength=len(self.footage))
-            found = max(found, _dispersion(counts, self._video_hours))
-        return found
+            counts.append(np.bincount(alarms.videos, minlength=len(self.footage)))
+        return counts
 
     def _block(self, number: int, event: Event) -> int:
-        video = self.footage[number]
-        part = int(video.edges[event.peak] / video.edges[-1] * self._parts[number])
-        return int(self._first[number]) + min(part, self._parts[number] - 1)
+        """Of all footage one after the other, so that short files of a busy night share a block."""
+        hours = self._begins[number] + self.footage[number].edges[event.peak] / 3600
+        return min(int(hours / self.hours * self._n_blocks), self._n_blocks - 1)
 
 
 def _dispersion(counts: np.ndarray, hours: np.ndarray) -> float:
@@ -125,12 +138,16 @@ def _dispersion(counts: np.ndarray, hours: np.ndarray) -> float:
     return max(1.0, float(((counts - expected) ** 2 / expected).sum() / (len(counts) - 1)))
 
 
-def rate_bound(events: int, hours: float, dispersion: float = 1.0) -> float:
-    """Upper bound of the events per hour, with 95% confidence, after `events` in `hours`: exact for Poisson counts.
+def rate_bound(counts: Sequence[int] | np.ndarray, hours: float, together: float = 1.0) -> float:
+    """Upper bound of the events per hour, with 95% confidence.
 
-    Without an event it is 3 / hours. `dispersion` events count as one (Garwood 1936, on effective counts).
+    counts: events in each part of the footage. hours: of all parts. together: how many events may come at once; at
+    least as many as the fullest part has. Where events come alone, it is exact: 3 / hours without an event.
     """
-    return float(chi2.ppf(CONFIDENCE, 2 * (events / dispersion + 1)) / 2 * dispersion / hours)
+    sizes = np.asarray(counts, float)
+    largest = max(together, 1.0, float(sizes.max(initial=0)))
+    mean, variance = float(sizes.sum()) + largest, float((sizes**2).sum()) + largest**2
+    return float(chi2.ppf(CONFIDENCE, 2 * mean**2 / variance) * variance / (2 * mean) / hours)
 
 
 @dataclass(frozen=True)
@@ -192,14 +209,9 @@ class AlarmCurve:
         self.tail = fit_tail(self._highest_peaks, counter.hours)
         self.clustering = counter.dispersion(next((alarms for alarms in every if len(alarms) >= SOME_EVENTS), most))
 
-    def dispersion(self, alarms: Alarms) -> float:
-        """That of `alarms`; where they are few, at least that of the more that a lower threshold has."""
-        own = self.counter.dispersion(alarms)
-        return own if len(alarms) >= SOME_EVENTS else max(own, self.clustering)
-
     def bound(self, alarms: Alarms) -> float:
         """Upper bound of the rate of such events, per hour."""
-        return rate_bound(len(alarms), self.counter.hours, self.dispersion(alarms))
+        return self.counter.bound(alarms, self.clustering)
 
     def extrapolate(self, per_hour: float) -> float:
         """The score that events exceed this often, by the tail at the upper bound of its rate; 0 without a tail."""

@@ -36,15 +36,17 @@ def constant(score: float, hours: float = 1.0) -> Footage:
 
 @pytest.mark.parametrize(("events", "hours"), [(0, 6.0), (3, 6.0), (40, 100.0)])
 def test_the_bound_is_the_rate_at_which_so_few_events_have_five_percent(events, hours):
-    assert poisson.cdf(events, rate_bound(events, hours) * hours) == pytest.approx(0.05)
+    assert poisson.cdf(events, rate_bound([0, 0] + [1] * events, hours) * hours) == pytest.approx(0.05)
 
 
 def test_three_hours_without_an_event_promise_one_per_hour():
-    assert rate_bound(0, 3.0) == pytest.approx(1.0, abs=0.002)
+    assert rate_bound([], 3.0) == pytest.approx(1.0, abs=0.002)
 
 
 def test_events_that_come_together_count_as_one():
-    assert rate_bound(12, 6.0, dispersion=4.0) == pytest.approx(4 * rate_bound(3, 6.0))
+    assert rate_bound([4, 0, 4, 4], 6.0) == pytest.approx(4 * rate_bound([1, 0, 1, 1], 6.0))
+    assert rate_bound([0, 0], 6.0, together=4.0) == pytest.approx(4 * rate_bound([0, 0], 6.0))
+    assert rate_bound([1] * 9 + [3], 6.0) > rate_bound([1] * 12, 6.0)
     quiet = np.full(3600, 0.1, np.float32)
     busy = quiet.copy()
     for at in range(100, 400, 20):
@@ -53,11 +55,28 @@ def test_events_that_come_together_count_as_one():
     alarms = together.at(0.5)
     assert len(alarms) == 15
     assert together.dispersion(alarms) == pytest.approx(15)  # all in one of the five videos: one episode
+    assert together.bound(alarms, 1.0) == pytest.approx(15 * rate_bound([1], 5.0))
     apart = quiet.copy()
     apart[100::1200] = 0.9
     spread = AlarmCounter([Footage(name, apart, 1.0) for name in "abcde"], RULE)
     assert len(spread.at(0.5)) == 15
     assert spread.dispersion(spread.at(0.5)) == 1.0
+
+
+@pytest.mark.parametrize("videos", [1, 120])
+def test_busy_hours_do_not_break_the_bound(videos):
+    """Rates of 0, 1 and 2 per hour, for six hours at a time: half of all bounds for independent events are below 1."""
+    rng = np.random.default_rng(0)
+    held = []
+    for _ in range(100):
+        per_minute = np.repeat(rng.integers(0, 3, 20), 360) / 60
+        scores = np.where(rng.random(7200) < per_minute, 0.9, 0.1).astype(np.float32)
+        counter = AlarmCounter(
+            [Footage(str(i), part, 1 / 60) for i, part in enumerate(np.split(scores, videos))],
+            EventRule(0.5, 0.3, gap=0, shortest=0),
+        )
+        held.append(counter.bound(counter.at(0.5), 1.0) >= 1.0)
+    assert np.mean(held) >= 0.95
 
 
 def test_the_rule_of_a_calibration_finds_as_many_events_as_it_says_and_no_more_than_were_asked_for():

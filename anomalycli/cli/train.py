@@ -177,4 +177,4 @@ def train_without_settings(
     with recipe_progress(len(bags.names)) as on_progress:
         recipe = Recipe(seed, not quick, before)
         info = train_by_recipe(sources.data(bags), destination, device, recipe, on_progress)
-    print_recipe(info, advice(bags, info.training))
+    print_recipe(info, advice(bags, info.training, not quick))

@@ -95,7 +95,7 @@ def load_bags(
     known, judged = found.by_video, found.events if events else {}
     missing = [name for name in names if name not in known and name not in judged]
     if not judged:
-        _check_labelled(folder.path, missing)
+        _check_labelled(folder.path, Path(labels) if labels else None, missing, found.warning)
     if folder.only is None:
         _check_split(folder.path, names)
     x, parts, seen = [], [], 1
@@ -128,13 +128,16 @@ def load_bags(
     )
 
 
-def _check_labelled(folder: Path, missing: list[str]) -> None:
-    """Raise UsageError where videos are `missing` a label."""
+def _check_labelled(folder: Path, given: Path | None, missing: list[str], warning: str | None) -> None:
+    """Raise UsageError where videos are `missing` a label. given: the file of labels that was named."""
     if missing:
-        raise UsageError(
-            f"{folder}: no label for {some(missing)}. Give {folder / LABELS_FILE} with the lines "
-            "'video,label' (1 = abnormal), or folders normal/ and abnormal/."
+        advice = (
+            f"Add them to {given} (video,label; 1 = abnormal)."
+            if given
+            else f"Give {folder / LABELS_FILE} with the lines 'video,label' (1 = abnormal), or folders normal/ and "
+            "abnormal/."
         )
+        raise UsageError(f"{folder}: no label for {some(missing)}. {advice}{f' {warning}' if warning else ''}")
 
 
 @dataclass(frozen=True)

@@ -114,16 +114,15 @@ def _after(choice: Choice, every: Sequence[Candidate]) -> Candidate:
     return dataclasses.replace(chosen, plan=dataclasses.replace(chosen.plan, config=config))
 
 
-def advice(bags: Bags, record: TrainingRecord) -> str:
+def advice(bags: Bags, record: TrainingRecord, searched: bool = True) -> str:
     """A sentence on the reliability of the estimate, and on which videos would help most."""
-    counts = {word: int((bags.labels == label).sum()) for word, label in (("abnormal", 1), ("normal", 0))}
+    counts = {"abnormal": int((bags.labels == 1).sum()), "normal": int((bags.labels == 0).sum())}
     few = {word: ENOUGH - n for word, n in counts.items() if n < ENOUGH}
     if few:
-        return (
-            "too few videos: " + " and ".join(f"{n} more {word} ones" for word, n in few.items()) + " would help most"
-        )
+        more = " and ".join(f"{n} more {word} {'video' if n == 1 else 'videos'}" for word, n in few.items())
+        return f"too few videos: {more} would help most"
     if record.video_auc_low is None:
-        return "not cross-validated"
+        return "all normal or all abnormal videos are in one group" if searched else "not cross-validated"
     if record.video_auc_low <= 0.5:
         return "this may be chance: check the labels, or add videos"
     return "enough to trust the ranking, not the threshold"

@@ -198,7 +198,7 @@ def _check_finite(run: TrainingState) -> None:
     if not all(parameter.isfinite().all() for parameter in run.method.parameters()):
         raise UsageError(
             f"The network holds no finite numbers any more after step {run.step}: training diverges. Choose a lower "
-            "learning rate.",
+            "learning rate, unless features are damaged (values of millions).",
             "lr",
         )
 

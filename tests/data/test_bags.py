@@ -106,6 +106,9 @@ def test_labels_can_come_from_another_file(tmp_path):
     (tmp_path / "truth.csv").write_text("video,n_frames,start,end\na,80,,\nb,80,3,5\nb,80,7,9\n")
     with pytest.raises(UsageError, match="no label for a, b"):
         load_bags(tmp_path / "f", 4)
+    (tmp_path / "other.csv").write_text("video,label\na,1\nc,0\n")
+    with pytest.raises(UsageError, match=r"for b\. Add them to \S+other.csv .* 1 of 2 names match no video here: c"):
+        load_bags(tmp_path / "f", 4, labels=tmp_path / "other.csv")
     assert load_bags(tmp_path / "f", 4, labels=tmp_path / "labels.csv").labels.tolist() == [1, 0]
     assert load_bags(tmp_path / "f", 4, labels=tmp_path / "truth.csv").labels.tolist() == [0, 1]
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from anomalycli.checkpoint import ModelInfo, load_model
+from anomalycli.checkpoint import ModelInfo, TrainingRecord, load_model
 from anomalycli.data.bags import load_bags
 from anomalycli.errors import UsageError
 from anomalycli.inference import score_bags
@@ -17,6 +17,7 @@ from anomalycli.training import candidates, cross_validation
 from anomalycli.training.cross_validation import (
     FoldScores,
     Role,
+    auc_interval,
     choose,
     estimate,
     halfway,
@@ -51,7 +52,7 @@ def test_what_is_learnt_is_estimated_and_saved(bags, tmp_path):
     assert record.video_auc_low <= record.video_auc <= record.video_auc_high <= 1
     assert (record.folds, record.abnormal_videos, record.normal_videos) == (4, 6, 7)
     assert str(record.checkpoint_step) in record.recipe
-    assert "4 more abnormal ones and 3 more normal ones would help most" in advice(bags, record)
+    assert "4 more abnormal videos and 3 more normal videos would help most" in advice(bags, record)
     assert all(now.done <= now.total for now in told)
     assert len({now.total for now in told}) == 1
     assert [now.done for now in told] == sorted(now.done for now in told)
@@ -126,22 +127,35 @@ def test_quick_and_too_few_videos_are_not_estimated(bags, tmp_path):
     few = bags[np.array([0, 1, 2, 12])]  # one abnormal video cannot be held out
     record = train_by_recipe(TrainingData(few), Destination(tmp_path / "few"), CPU).training
     assert record.video_auc is None
-    assert "9 more abnormal ones and 7 more normal ones" in advice(few, record)
+    assert "9 more abnormal videos and 7 more normal videos" in advice(few, record)
     with pytest.raises(UsageError, match="Every training video is normal"):
         train_by_recipe(TrainingData(bags[:7]), Destination(tmp_path / "n"), CPU)
 
 
-def test_folds_keep_groups_whole_and_hold_both_labels(bags):
-    groups = {name: f"camera{i % 5}" for i, name in enumerate(bags.names)}
-    mixed = dataclasses.replace(bags, labels=np.array([0, 1, 0, 1, 0] * 2 + [0, 1, 0]))
-    folds = make_folds(mixed, 5, 0, groups)
-    assert sorted(np.concatenate(folds)) == list(range(13))
-    assert len(folds) == 2  # two cameras have abnormal videos
+FIVE_CAMERAS = [i % 5 for i in range(13)]  # of two of them all videos are abnormal, of three normal
+BOTH_KINDS = [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 4, 5, 6]  # three cameras saw both kinds, one abnormal, three normal
+
+
+@pytest.mark.parametrize(
+    ("cameras", "most", "n_folds"), [(FIVE_CAMERAS, 5, 2), (BOTH_KINDS, 9, 4), (BOTH_KINDS, 2, 2), ([0] * 13, 5, 0)]
+)
+def test_folds_keep_groups_whole_and_hold_both_labels(bags, cameras, most, n_folds):
+    groups = {name: f"camera{camera}" for name, camera in zip(bags.names, cameras, strict=True)}
+    bags = dataclasses.replace(bags, labels=np.array([0, 1, 0, 1, 0] * 2 + [0, 1, 0]))
+    folds = make_folds(bags, most, 0, groups)
+    assert len(folds) == n_folds
+    assert not folds or sorted(np.concatenate(folds)) == list(range(13))
     for fold in folds:
-        assert set(mixed.labels[fold]) == {0, 1}
-        inside = {groups[mixed.names[i]] for i in fold}
-        assert inside.isdisjoint(groups[mixed.names[i]] for other in folds if other is not fold for i in other)
-    assert make_folds(mixed, 5, 0, dict.fromkeys(bags.names, "one")) == []
+        assert set(bags.labels[fold]) == {0, 1}
+        inside = {groups[bags.names[i]] for i in fold}
+        assert inside.isdisjoint(groups[bags.names[i]] for other in folds if other is not fold for i in other)
+
+
+def test_groups_that_allow_no_folds_are_told(bags):
+    many = dataclasses.replace(bags, labels=np.repeat([0, 1], 10))
+    record = TrainingRecord()
+    assert advice(many, record) == "all normal or all abnormal videos are in one group"
+    assert advice(many, record, searched=False) == "not cross-validated"
 
 
 def fold_scores(scores, place):
@@ -241,6 +255,21 @@ def test_auc_and_ap_are_those_of_scikit_learn():
         values, _ = measure(distinct, labels, counts)
         for value, count in zip(values, counts, strict=True):
             assert value == pytest.approx(reference(np.repeat(labels, count), np.repeat(distinct, count)))
+
+
+def test_the_interval_of_the_auc_is_newcombe_s_and_has_room_where_all_pairs_are_right():
+    two, many = [np.array([0, 1] * 5)] * 4, [np.array([0, 1] * 100)] * 4
+    for auc, labels in ((0.85, two), (0.85, many), (0.5, two)):
+        low, high = auc_interval(auc, labels)
+        for end in (low, high):
+            variance = end * (1 - end) / 25 * (1 + 4 * ((1 - end) / (2 - end) + end / (1 + end))) / 4
+            if labels is two:
+                assert abs(auc - end) == pytest.approx(1.96 * variance**0.5, abs=1e-3)
+            else:
+                assert abs(auc - end) < 0.03
+    low, high = auc_interval(1.0, two)
+    assert 0.75 < low < 0.9 and high == 1
+    assert auc_interval(0.0, two)[0] == 0
 
 
 def test_splices_are_half_of_an_abnormal_and_half_of_a_normal_video(bags):
@@ -376,7 +405,7 @@ def test_a_model_that_no_training_improves_stays_as_it_is(bags, tmp_path):
 def test_the_command_chooses_and_says_what_to_expect(make_features, call, tmp_path):
     make_features()
     told = call("train", "features", "--device", "cpu", "-o", "m").stderr
-    assert "on held-out videos, 4 folds; 12 videos; too few videos: 4 more abnormal ones" in told
+    assert "on held-out videos, 4 folds; 12 videos; too few videos: 4 more abnormal videos" in told
     told = call("train", "features", "--quick", "--device", "cpu", "-o", "q").stderr
     assert "not measured on held-out videos; 12 videos" in told
     call("train", "features", "--from", "q", "--quick", "--device", "cpu", "-o", "tuned")
