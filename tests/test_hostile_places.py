@@ -85,6 +85,10 @@ def test_numbers_that_are_none_are_refused(call, words, value):
     assert words.split()[-1] in call(*words.split(), value, code=2).stderr
 
 
+def test_a_size_that_no_memory_holds_is_refused_before_the_videos(call):
+    assert "--size" in call("extract", "v", "--size", "99999999999", code=2).stderr
+
+
 @posix
 @pytest.mark.parametrize("command", [["score"], ["extract", "-o", "out"]])
 def test_a_video_from_a_pipe_is_called_one(run, make_video, tmp_path, command):

@@ -17,6 +17,7 @@ from .vggish import VGGish
 from .weights import OnBytes
 
 SMALLEST = 16  # pixels; the shortest side that a network here can make anything of
+LARGEST = 4096  # pixels; 16 frames of it are more than a gigabyte
 
 
 class Extractor:
@@ -58,6 +59,8 @@ class Extractor:
         self.size = size or net.short_side
         if self.size < SMALLEST:
             raise UsageError(f"A short side of {self.size} is too small; the smallest is {SMALLEST}.", "size")
+        if self.size > LARGEST:
+            raise UsageError(f"A short side of {self.size} is too large; the largest is {LARGEST}.", "size")
         self.crops = net.crops
         self.vggish = VGGish(audio).load(on_bytes).eval().to(self.device) if audio else None
         net.load(weights, on_bytes).eval()

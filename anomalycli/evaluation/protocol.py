@@ -17,7 +17,7 @@ from ..data.datasets import CLIP_LENGTH
 from ..data.ground_truth import GroundTruth, GroundTruthFile
 from ..errors import FeatureError, UsageError
 from ..features.files import PUBLISHED, FeatureKind, Features
-from ..features.folder import FeatureFolder, find_features, load_all
+from ..features.folder import FeatureFolder, check_folder, find_features, load_all
 from ..features.layouts import load_array, split_name
 from ..inputs import find_inputs
 from ..matching import match_names, some
@@ -141,10 +141,11 @@ def score_folder(
 def read_scores(folder: Path, file: GroundTruthFile) -> ScoredSet:
     """Anyone's scores, one `NAME.npy` per video with a score for each clip of 16 frames or for each frame.
 
-    Raises UsageError where the folder has none, and where they do not fit the ground truth; FeatureError where a file
-    is damaged.
+    Raises UsageError where the folder has none, and where they do not fit the ground truth; FeatureError where there is
+    no such folder, or a file is damaged.
     """
-    inputs = find_inputs([folder], {".npy"}) if folder.is_dir() else []
+    check_folder(folder, "scores")
+    inputs = find_inputs([folder], {".npy"})
     if not inputs:
         raise UsageError(f"{folder}: there is no .npy file of scores in it.")
     arrays = {split_name(Path(item.name))[0]: _load_scores(item.path) for item in inputs}

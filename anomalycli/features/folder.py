@@ -70,7 +70,8 @@ def find_features(folder: str | Path | FeatureFolder) -> FoundFeatures:
     if not isinstance(folder, FeatureFolder):
         folder = FeatureFolder(Path(folder))
     path, warnings = folder.path, tuple[str, ...]()
-    inputs = find_inputs([path], {SUFFIX, ".npy"}) if path.is_dir() else []
+    check_folder(path, "features")
+    inputs = find_inputs([path], {SUFFIX, ".npy"})
     ours = [Source(item.name, (item.path,)) for item in inputs if item.path.suffix.lower() == SUFFIX]
     arrays = [item.path for item in inputs if item.path.suffix.lower() != SUFFIX]
     published = _published([(file.relative_to(path.absolute()), file) for file in arrays])
@@ -86,6 +87,13 @@ def find_features(folder: str | Path | FeatureFolder) -> FoundFeatures:
     arrays_used = {source.name for source in sources} - {source.name for source in ours}
     published = _with_sound(path, [source for source in sources if source.name in arrays_used], folder.vggish)
     return FoundFeatures([s for s in sources if s.name not in arrays_used] + _with_axes(published), warnings)
+
+
+def check_folder(path: Path, content: str) -> None:
+    """Raise FeatureError where there is no folder of that name."""
+    if not path.is_dir():
+        wrong = "it is a file, not a folder" if path.exists() else "there is no such folder"
+        raise FeatureError(f"{path}: {wrong}. Name the folder of the {content}.")
 
 
 def load_all(sources: list[Source]) -> Iterator[tuple[Source, Features]]:

@@ -34,6 +34,7 @@ APPLE, CREATED = "com.apple.quicktime.creationdate", "creation_time"  # Apple's 
 LATEST = 600.0  # seconds that the picture may begin after the sound; what is later is a mistake of the container's
 ASF_PACKETS = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
 LONGEST = 1 << 45  # bytes of a recording; longer ones are damaged numbers
+MEDIA_BOXES = frozenset((b"moov", b"moof", b"mdat"))  # of MP4: pictures, and where they are
 UNKNOWN_LENGTH = 0xFFFFFF00  # of an AVI file; what is longer is no length
 INDEXED = frozenset(("mov,mp4,m4a,3gp,3g2,mj2", "avi"))  # their index has an entry for each packet
 TIMED = frozenset(("matroska,webm", "flv", "asf"))  # their header says how long they are
@@ -148,7 +149,10 @@ def frame_rate(container: Any, stream: Any) -> float:
 
 
 def is_cut_off(container: InputContainer, path: Path) -> bool:
-    """Whether a file is shorter than it says: the last box of MP4, the whole of AVI, the packets of ASF (.wmv)."""
+    """Whether a file is shorter than it says: the last box of MP4, the whole of AVI, the packets of ASF (.wmv).
+
+    What cameras and players append to an MP4 is often no box, or none that matters: it does not count.
+    """
     if container.format.name not in (*INDEXED, "asf"):
         return False
     size = path.stat().st_size
@@ -161,14 +165,14 @@ def is_cut_off(container: InputContainer, path: Path) -> bool:
             file.seek(min(at, size))
             packets = file.read(24)
             return packets[:16] == ASF_PACKETS and size < at + int.from_bytes(packets[16:], "little") < LONGEST
-        at = 0
+        at, kind = 0, b""
         while at + 8 <= size:
             file.seek(at)
             head = file.read(16)
-            length = int.from_bytes(head[:4], "big")
+            length, kind = int.from_bytes(head[:4], "big"), head[4:8]
             if length == 1:
                 length = int.from_bytes(head[8:16], "big")
             if length < 8:  # 0 is a box to the end of the file; others are none
                 return False
             at += length
-    return at > size
+    return at > size and kind in MEDIA_BOXES

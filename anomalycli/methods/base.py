@@ -91,9 +91,12 @@ class MethodType:
         return [name for name in every if name != "feature_dim" and name not in self.fixed]
 
     def segments(self, values: Mapping[str, Any]) -> int:
-        """The number of segments with these settings."""
+        """The number of segments with these settings. Raises UsageError where they are none."""
         default = next(each.default for each in dataclasses.fields(self.settings) if each.name == "segments")
-        return values.get("segments", default)
+        segments = values.get("segments", default)
+        if segments < 1:
+            raise UsageError(f"segments must be 1 or more, not {segments}.", "segments")
+        return segments
 
     def check(self, values: Mapping[str, Any]) -> None:
         """Raise UsageError for a setting that does not exist or is fixed, or a value of another type."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..methods import find_method
-from ..settings import check_settings, make_settings, unknown_setting
+from ..settings import make_settings, unknown_setting
 from .config import TrainConfig
 
 
@@ -52,6 +52,7 @@ def split_settings(method: str, values: Mapping[str, Any]) -> tuple[dict[str, An
         raise UsageError(f"{method}: {unknown_setting(unknown[0], [*kind.names, *training])}", unknown[0])
     network = {name: value for name, value in values.items() if name in own}
     kind.check(network)
+    kind.segments(network)
     others = {name: value for name, value in values.items() if name in training}
-    check_settings(TrainConfig, others)
+    make_settings(TrainConfig, {**kind.training, **others})  # their ranges too
     return network, others

@@ -74,7 +74,7 @@ def train_by_recipe(
     search_file = destination.beside(".search")
     start = recipe.start.model if recipe.start else None
     material = Material(data.bags, np.arange(len(data.bags.names)), start=start)
-    _check(destination, search_file)
+    _check(destination, search_file, data)
     every = [dataclasses.replace(each, plan=_on(each.plan, device)) for each in recipe.candidates(data.bags)]
     folds = (
         make_folds(data.bags, most_folds(data.bags), recipe.seed, data.bags.grouped(data.groups))
@@ -128,8 +128,9 @@ def advice(bags: Bags, record: TrainingRecord, searched: bool = True) -> str:
     return "enough to trust the ranking, not the threshold"
 
 
-def _check(destination: Destination, search_file: Path) -> None:
+def _check(destination: Destination, search_file: Path, data: TrainingData) -> None:
     left = [file for file in (search_file, *_states(destination)) if file.exists()]
+    destination.check_finished(bool(left), lambda info: _is_of(info, data))
     if destination.resume:
         return
     if left and not destination.overwrite:
@@ -137,6 +138,11 @@ def _check(destination: Destination, search_file: Path) -> None:
         raise UsageError(message, "resume", "overwrite")
     for file in left:
         file.unlink()
+
+
+def _is_of(info: ModelInfo, data: TrainingData) -> bool:
+    """Whether a model is of a recipe on these data."""
+    return bool(info.training.recipe) and info.training.data == data.bags.fingerprint()
 
 
 def _states(destination: Destination) -> list[Path]:

@@ -4,13 +4,12 @@ import copy
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..checkpoint import ModelInfo, TrainingRecord, is_checkpoint, save_model
+from ..checkpoint import ModelInfo, TrainingRecord, save_model
 from ..data.bags import Bags
 from ..data.sampling import BagBatches, arranged, split
 from ..device import keep_freed_memory
@@ -19,9 +18,9 @@ from ..evaluation.protocol import EvaluationSet, evaluation_set
 from ..events import EventRule
 from ..methods import Method, find_method
 from ..methods.prepared import scaled, standardised
-from ..storage import check_writable
 from ..version import __version__
 from .config import CHECKPOINTS, TrainConfig
+from .destination import Destination as Destination
 from .erasure_log import Erasure, write_erasures
 from .loop import Step, make_optimizer, optimise
 from .plan import Plan
@@ -43,38 +42,6 @@ class TrainingData:
     truth: Mapping[str, np.ndarray] | None = None
     test: EvaluationSet | None = None
     watch: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class Destination:
-    """The checkpoint to write, as fp16 with `half`. An existing run is resumed, overwritten, or an error."""
-
-    path: Path
-    half: bool = False
-    resume: bool = False
-    overwrite: bool = False
-
-    def beside(self, ending: str) -> Path:
-        """A file beside the checkpoint."""
-        return self.path.with_name(self.path.name + ending)
-
-    def check(self) -> None:
-        """Raise UsageError if a checkpoint or the state of an interrupted run would be replaced without being asked.
-
-        Also raises UsageError if anything else than a checkpoint would be replaced, asked or not, and StorageError if
-        the checkpoint cannot be written.
-        """
-        check_writable(self.path)
-        if self.path.exists() and self.path.stat().st_size and not is_checkpoint(self.path):
-            raise UsageError(f"{self.path}: it is no model, and is not replaced by one. Name another file.", "output")
-        if self.resume or self.overwrite:
-            return
-        state = self.beside(".state")
-        if state.exists():
-            message = f"{state}: an interrupted run left this state. Resume or overwrite it."
-            raise UsageError(message, "resume", "overwrite")
-        if self.path.exists():
-            raise UsageError(f"{self.path} exists. Overwrite it, or name another file.", "overwrite", "output")
 
 
 @dataclass(frozen=True)
@@ -146,6 +113,7 @@ def train(
     destination.check()
     held_out, material = _divide(plan.config, data)
     state = StateFile(destination.beside(".state"), _identity(plan, data, held_out))
+    destination.check_finished(state.path.exists(), lambda info: _is_of(info, plan, bags))
     if not destination.resume:
         state.remove()
     run = fit(plan, material, device, state, on_progress)
@@ -264,6 +232,14 @@ def _identity(plan: Plan, data: TrainingData, held_out: list[str]) -> dict:
         "held_out": held_out,
         "watch": sorted(data.watch),
     }
+
+
+def _is_of(info: ModelInfo, plan: Plan, bags: Bags) -> bool:
+    """Whether a model is of this plan and these bags."""
+    before, config = info.training, dataclasses.asdict(plan.config)
+    if before.data != bags.fingerprint():
+        return False
+    return (info.method, info.settings, before.settings) == (plan.method, plan.settings, config)
 
 
 def _record(plan: Plan, data: TrainingData, material: Material, run: TrainingState) -> TrainingRecord:

@@ -80,6 +80,16 @@ def test_a_file_that_was_cut_off_ends_early(tmp_path, suffix, how, reader):
     assert video.n_lost in (75 - n, None)
 
 
+@pytest.mark.parametrize("trailer", [b"junk" * 100, b"\0\0\x10\0free", b"\xff" * 64])
+@pytest.mark.parametrize("how", [{}, {"container_options": {"movflags": "frag_keyframe+empty_moov"}}])
+def test_what_a_camera_appends_to_a_whole_video_is_no_damage(tmp_path, trailer, how):
+    path = encode(tmp_path / "a.mp4", 40, **how)
+    path.write_bytes(path.read_bytes() + trailer)
+    video = Video(path)
+    assert sum(1 for _ in video.frames()) == 40
+    assert video.damage is None
+
+
 @pytest.mark.parametrize("suffix", ["ts", "mpg", "h264"])
 def test_where_nothing_says_how_long_a_file_should_be_its_end_is_its_end(tmp_path, suffix):
     codec = "mpeg2video" if suffix == "mpg" else "libx264"

@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from safetensors import safe_open
 
 from anomalycli.checkpoint import load_model
@@ -15,6 +16,7 @@ from anomalycli.evaluation.protocol import evaluation_set
 from anomalycli.training.erasure_log import read_erasures
 from anomalycli.training.plan import make_plan
 from anomalycli.training.presets import PRESETS
+from anomalycli.training.recipe import Recipe, train_by_recipe
 from anomalycli.training.trainer import Destination, TrainingData, train
 from anomalycli.training.validation import average_precision
 
@@ -125,6 +127,25 @@ def test_a_model_is_not_replaced_unasked(make_features, tmp_path):
     go(bags, tmp_path / "m", plan(), overwrite=True)
 
 
+def test_a_finished_model_of_another_run_is_not_replaced_by_resuming(make_features, tmp_path):
+    bags = load_bags(make_features(), 8)
+    go(bags, tmp_path / "m", plan())
+    before = (tmp_path / "m").read_bytes()
+    go(bags, tmp_path / "m", plan(), resume=True)
+    for other, changed in (
+        (bags, plan(lr=1.0)),
+        (bags, plan(scales=1)),
+        (load_bags(make_features(n_clips=9), 8), plan()),
+    ):
+        with pytest.raises(UsageError, match="m: it is of a run with other settings or data"):
+            go(other, tmp_path / "m", changed, resume=True)
+    with pytest.raises(UsageError, match="m: it is of a run with other settings or data"):
+        train_by_recipe(
+            TrainingData(bags), Destination(tmp_path / "m", resume=True), torch.device("cpu"), Recipe(search=False)
+        )
+    assert (tmp_path / "m").read_bytes() == before
+
+
 def test_the_checkpoint_says_what_it_is(make_features, tmp_path):
     bags = load_bags(make_features(), 8)
     go(bags, tmp_path / "m", plan(width=16), half=True)
@@ -193,7 +214,16 @@ def test_bad_training_data_is_named_before_any_work(make_features, call, tmp_pat
     empty = tmp_path / "empty"
     empty.mkdir()
     assert "no feature file" in call("train", empty, code=1).stderr
-    assert "no feature file" in call("train", "gone", code=1).stderr
+    assert "gone: there is no such folder" in call("train", "gone", code=1).stderr
+    assert "video03.npz: it is a file, not a folder" in call("train", "features/video03.npz", code=1).stderr
+    (tmp_path / "truth.csv").write_text("video,n_frames,start,end\nvideo00,155,,\n")
+    scores = ("evaluate", "--scores", "gone", "--ground-truth", "truth.csv")
+    assert "gone: there is no such folder" in call(*scores, code=1).stderr
+
+
+@pytest.mark.parametrize("words", ["--segments 0", "--lr -1", "--batch 0", "--validation 1", "--set steps=0"])
+def test_settings_out_of_range_are_told_before_features_are_read(call, words):
+    assert " must be " in call("train", "gone", *words.split(), code=2).stderr
 
 
 def test_settings_come_from_a_file_and_flags_win(make_features, call, tmp_path):

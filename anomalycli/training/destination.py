@@ -1,0 +1,53 @@
+"""Where a checkpoint is written, and what may not be replaced there."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..checkpoint import ModelInfo, is_checkpoint, load_model
+from ..errors import UsageError
+from ..storage import check_writable
+
+
+@dataclass(frozen=True)
+class Destination:
+    """The checkpoint to write, as fp16 with `half`. An existing run is resumed, overwritten, or an error."""
+
+    path: Path
+    half: bool = False
+    resume: bool = False
+    overwrite: bool = False
+
+    def beside(self, ending: str) -> Path:
+        """A file beside the checkpoint."""
+        return self.path.with_name(self.path.name + ending)
+
+    def check(self) -> None:
+        """Raise UsageError if a checkpoint or the state of an interrupted run would be replaced without being asked.
+
+        Also raises UsageError if anything else than a checkpoint would be replaced, asked or not, and StorageError if
+        the checkpoint cannot be written.
+        """
+        check_writable(self.path)
+        if self.path.exists() and self.path.stat().st_size and not is_checkpoint(self.path):
+            raise UsageError(f"{self.path}: it is no model, and is not replaced by one. Name another file.", "output")
+        if self.resume or self.overwrite:
+            return
+        state = self.beside(".state")
+        if state.exists():
+            message = f"{state}: an interrupted run left this state. Resume or overwrite it."
+            raise UsageError(message, "resume", "overwrite")
+        if self.path.exists():
+            raise UsageError(f"{self.path} exists. Overwrite it, or name another file.", "overwrite", "output")
+
+    def check_finished(self, has_state: bool, is_same: Callable[[ModelInfo], bool]) -> None:
+        """Raise UsageError where there is no state to resume from, and the checkpoint is not that of the same run."""
+        if not self.resume or self.overwrite or has_state or not self.path.exists() or not self.path.stat().st_size:
+            return
+        if not is_same(load_model(self.path)[1]):
+            raise UsageError(
+                f"{self.path}: it is of a run with other settings or data that ended, so nothing is there to resume. "
+                "Overwrite it, or name another file.",
+                "overwrite",
+                "output",
+            )
