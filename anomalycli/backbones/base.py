@@ -46,6 +46,7 @@ class Backbone(Protocol):
     frames_taken: tuple[int, ...] | None  # numbers of the frames of a clip that `views` gets, from 0; None: all
     groups: Groups  # names and widths of consecutive parts of the D numbers; (): one part
     batch: Mapping[str, int]  # clips to run at once, by the type of the device: cpu, cuda, mps
+    exact_at_int8: tuple[str, ...]  # regular expressions: operations whose names they are found in stay in fp32 at int8
     crops: str  # the names of the crops, in their order
     sha256: str  # of the weights, once they are loaded
     net: nn.Module  # what is converted to the precision: the arithmetic around it stays in fp32
@@ -91,6 +92,7 @@ class ClipNetwork(nn.Module):
     frames_taken: tuple[int, ...] | None = None
     groups: Groups = ()
     batch: Mapping[str, int] = MappingProxyType({"cpu": 1, "cuda": 16, "mps": 4})
+    exact_at_int8: tuple[str, ...] = ()
     crops = "whole frame"
     sha256: str
     net: nn.Module

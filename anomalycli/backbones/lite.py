@@ -155,6 +155,7 @@ class Lite(ClipNetwork):
         ("block10_max", 112),
         ("block4_max", 40),
     )
+    exact_at_int8 = (r"_conv_stem", r"_blocks\.0\._depthwise_conv", r"_blocks\.\d+/aten::add")
     batch = MappingProxyType({"cpu": 4, "cuda": 32, "mps": 8})  # on a CPU, so many beside each other
     preprocessing = (
         "whole frame, bilinear, sides to a multiple of 32; frames 0, 4, 8, 12; (x - 127) / 128; change of maps, 2016"

@@ -181,7 +181,7 @@ def test_int8_is_calibrated_on_the_frames_taken_and_close_to_fp32(tmp_path, monk
     extractor = Extractor("lite", "cpu", "int8", 64)
     assert extractor.calibrate(clips[:12]).startswith("int8: ")
     exact, fast = Extractor("lite", "cpu", "fp32", 64)(clips[12:])[:, 0], extractor(clips[12:])[:, 0]
-    assert cosine(exact, fast).min() >= 0.99
+    assert cosine(exact, fast).min() >= 0.997
     ends = np.cumsum([width for _, width in extractor.kind.groups])[:-1]
     groups = zip(extractor.kind.groups, np.split(exact, ends, 1), np.split(fast, ends, 1), strict=True)
     of_group = {name: cosine(*both).min() for (name, _), *both in groups}
