@@ -45,10 +45,26 @@ def margins(kernel: int, stride: int) -> tuple[int, int]:
     return before, kernel - stride - before
 
 
+class ZeroPad(nn.ZeroPad2d):
+    """Zeros around maps (B, C, H, W), as many rows as columns: torch's own module sets every number to zero first."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.jit.is_tracing():  # int8: a graph has no memory to save
+            return super().forward(x)
+        before, _, _, after = self.padding
+        height, width = x.shape[2] + before + after, x.shape[3] + before + after
+        padded = torch.empty(
+            (*x.shape[:2], height, width), dtype=x.dtype, device=x.device, memory_format=torch.channels_last
+        )
+        clear(padded, before, after)
+        padded[:, :, before : height - after, before : width - after] = x
+        return padded
+
+
 def padding(kernel: int, stride: int) -> nn.Module:
     """What pads the input of a `convolution` that does not do it itself."""
     before, after = margins(kernel, stride)
-    return nn.Identity() if before == after else nn.ZeroPad2d((before, after, before, after))
+    return nn.Identity() if before == after else ZeroPad((before, after, before, after))
 
 
 def convolution(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Conv2d:
@@ -193,8 +209,8 @@ class Lite(ClipNetwork):
 
     def maps(self, view: Tensor) -> tuple[Tensor, ...]:  # (B, 4, H, W, 3) uint8
         pictures = view.flatten(0, 1).permute(0, 3, 1, 2)  # (B * 4, 3, H, W), channels last
-        x = (pictures.float() - 127) / 128  # exact in bf16
-        return self.net(x.to(next(self.net.parameters()).dtype))
+        dtype = next(self.net.parameters()).dtype
+        return self.net((pictures.to(dtype) - 127) / 128)  # exact in bf16 and fp16, too
 
     def pool(self, maps: Sequence[Tensor]) -> Tensor:
         n = len(self.frames_taken)
@@ -213,7 +229,7 @@ class Lite(ClipNetwork):
 
 def change(maps: Tensor) -> Tensor:
     """Mean |difference| from one moment to the next, at each place: (B, T, C, places) -> (B, C, places)."""
-    return (maps[:, 1:] - maps[:, :-1]).abs().mean(1)
+    return (maps[:, 1:] - maps[:, :-1]).abs_().mean(1)
 
 
 def outlying(values: Tensor) -> Tensor:

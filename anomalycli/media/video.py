@@ -17,7 +17,6 @@ import av
 import numpy as np
 
 from ..errors import VideoError, cause
-from . import decord_reader
 from .clock import FrameTimes
 from .containers import (
     clock_zero,
@@ -221,7 +220,11 @@ class Video:
 
     def _decord_times(self) -> np.ndarray | None:
         """The times of the frames by their packets, where the file suits decord, else None."""
-        if self.reader != "decord" or self._n_streams != 1 or self._turning or not decord_reader.suits(self._format):
+        if self.reader != "decord" or self._n_streams != 1 or self._turning:
+            return None
+        from . import decord_reader  # its library takes a tenth of a decoder's start
+
+        if not decord_reader.suits(self._format):
             return None
         times = decord_reader.packet_times(Demuxer(self.path, self.on_progress), self._timed_by)
         return None if times is None or len(times) != (self.n_declared or len(times)) else times
@@ -231,6 +234,8 @@ class Video:
         times = self._decord_times()
         if times is None:
             return False
+        from . import decord_reader
+
         for frame in decord_reader.frames(self.path, self.size):
             self.n_frames += 1
             yield frame
