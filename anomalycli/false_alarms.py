@@ -108,7 +108,7 @@ class AlarmCounter:
     def dispersion(self, alarms: Alarms) -> float:
         """How many events come together, 1 or more: the larger of those over blocks and over whole videos."""
         hours = [np.full(self._n_blocks, self.hours / self._n_blocks), self._video_hours]
-        return max(_dispersion(counts, each) for counts, each in zip(self._counts(alarms), hours, strict=False))
+        return max(pearson_dispersion(counts, each) for counts, each in zip(self._counts(alarms), hours, strict=False))
 
     def bound(self, alarms: Alarms, together: float) -> float:
         """Upper bound of the rate of such events, per hour: the larger of those with blocks and with whole videos.
@@ -130,7 +130,7 @@ class AlarmCounter:
         return min(int(hours / self.hours * self._n_blocks), self._n_blocks - 1)
 
 
-def _dispersion(counts: np.ndarray, hours: np.ndarray) -> float:
+def pearson_dispersion(counts: np.ndarray, hours: np.ndarray) -> float:
     """Pearson's dispersion of counts (B,) in blocks of these hours (B,), at least 1."""
     if len(counts) < 2 or not counts.sum():
         return 1.0

@@ -208,7 +208,7 @@ def _info(chosen: Sequence[Candidate], steps: int, data: TrainingData, found: Es
         checkpoint=CHECKPOINTS["last"],
         checkpoint_step=steps,
         tool=f"anomalycli {__version__}",
-        recipe=" + ".join(map(_words, chosen))
+        recipe=f"{' + '.join(map(_words, chosen))}; {_shared_words(chosen, data.bags)}"
         if steps
         else "the model as it was: further training does not help on held-out videos",
     )
@@ -239,3 +239,11 @@ def _info(chosen: Sequence[Candidate], steps: int, data: TrainingData, found: Es
 def _words(chosen: Candidate) -> str:
     networks = f", {chosen.members} networks" if chosen.members > 1 else ""
     return f"{chosen.name}, {chosen.plan.config.steps} steps{networks}"
+
+
+def _shared_words(chosen: Sequence[Candidate], bags: Bags) -> str:
+    """The settings that all methods share, and how groups of features are weighted."""
+    words = f"{bags.x.shape[2]} segments, {chosen[0].plan.config.batch} videos of each label per step"
+    groups = len(bags.kind.groups)
+    balanced = groups > 1 and any(each.plan.config.balance for each in chosen)
+    return f"{words}, {groups} groups of features of equal weight where standardised" if balanced else words

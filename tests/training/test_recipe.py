@@ -52,6 +52,7 @@ def test_what_is_learnt_is_estimated_and_saved(bags, tmp_path):
     assert record.video_auc_low <= record.video_auc <= record.video_auc_high <= 1
     assert (record.folds, record.abnormal_videos, record.normal_videos) == (4, 6, 7)
     assert str(record.checkpoint_step) in record.recipe
+    assert record.recipe.endswith("; 8 segments, 6 videos of each label per step")
     assert "4 more abnormal videos and 3 more normal videos would help most" in advice(bags, record)
     assert all(now.done <= now.total for now in told)
     assert len({now.total for now in told}) == 1
