@@ -29,7 +29,7 @@ def expand(words: Iterable[str | Path]) -> list[Path]:
     `*`, `?`, `[...]` and `**` match files; `-` reads a list of files from stdin, one per line (or split by NUL, as
     `find -print0` does); `@list.txt` reads one from a file. An existing file of exactly that name is taken as such.
 
-    Raises UsageError for a pattern that matches nothing, a list that cannot be read, and a URL.
+    Raises UsageError for a pattern that matches nothing, a list that is empty or cannot be read, and a URL.
     """
     paths: list[Path] = []
     for word in map(str, words):
@@ -72,7 +72,7 @@ def find_inputs(paths: Iterable[str | Path], suffixes: Collection[str]) -> list[
     """
     found: dict[str, str] = {}  # absolute path -> path below the folder that was named, with slashes
     for path in map(Path, paths):
-        whole = str(path.absolute())
+        whole = _whole(path)
         if os.path.isdir(path):  # noqa: PTH112  (Path.is_dir raises OSError where a name is too long)
             begin = len(whole.rstrip(os.sep)) + 1
             for file in sorted(_files_below(whole, suffixes), key=_folder_by_folder):
@@ -88,6 +88,14 @@ def find_inputs(paths: Iterable[str | Path], suffixes: Collection[str]) -> list[
         if not more:  # `a.mp4.mp4` without its suffix may be the whole name of another
             return [Input(Path(path), name) for path, name in zip(found, names, strict=True)]
         with_suffix |= more
+
+
+def _whole(path: Path) -> str:
+    """The absolute path without `..`, which would name results outside their folder, and one file twice."""
+    whole = path.absolute()
+    if ".." not in path.parts:
+        return str(whole)
+    return os.path.realpath(whole) if whole.name == ".." else str(Path(os.path.realpath(whole.parent), whole.name))
 
 
 def _told_apart(found: dict[str, str]) -> dict[str, str]:
@@ -128,7 +136,9 @@ def _listed(content: bytes, source: str) -> list[Path]:
         lines = [os.fsencode(line) for line in re.split(r"\r\n|\r|\n", decode_text(content, source))]
     else:
         lines = re.split(b"\0" if b"\0" in content else b"\r?\n", content.removeprefix(codecs.BOM_UTF8))
-    return [_as_here(os.fsdecode(line)) for line in lines if line.strip()]
+    if not (named := [os.fsdecode(line) for line in lines if line.strip()]):
+        raise UsageError(f"{source}: there is no file in the list.")
+    return [_as_here(line) for line in named]
 
 
 def _as_here(line: str) -> Path:

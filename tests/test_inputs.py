@@ -1,9 +1,11 @@
 """What users name on the command line: files, folders, lists; and the names that results go by."""
 
+import io
 import os
 
 import pytest
 
+from anomalycli.errors import UsageError
 from anomalycli.inputs import expand, find_inputs
 
 
@@ -61,6 +63,23 @@ def test_no_two_files_have_one_name(tmp_path, files, names):
     found = names_of(tmp_path)
     assert len(set(found)) == len(files)
     assert names is None or sorted(found) == sorted(names)
+
+
+def test_one_file_by_two_ways_is_one_input_named_inside_the_output_folder(tmp_path, monkeypatch):
+    touch(tmp_path / "store" / "in" / "a.mp4", tmp_path / "w" / "a.mp4")
+    (tmp_path / "w" / "link").symlink_to(tmp_path / "store" / "in")
+    monkeypatch.chdir(tmp_path / "w")
+    assert names_of("a.mp4", "../w/a.mp4", "./../w/../w/a.mp4", "link/../in/a.mp4") == ["w/a", "store/in/a"]
+    assert names_of("..", "a.mp4") == ["store/in/a", "w/a", "w/link/a"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\n \n", b"\xef\xbb\xbf\r\n", b"\0"])
+def test_a_list_without_a_name_is_told(tmp_path, monkeypatch, content):
+    (tmp_path / "list.txt").write_bytes(content)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+    for word in (f"@{tmp_path}/list.txt", "-"):
+        with pytest.raises(UsageError, match=r"list.*: there is no file in the list"):
+            expand([word])
 
 
 def test_linked_folders_are_entered_and_circles_left(tmp_path):

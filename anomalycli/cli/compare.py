@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.markup import escape
 
+from ..errors import UsageError
 from ..export.results import files_of_comparison
 from .command import PATH, Command, option, section
 from .options import (
@@ -95,9 +96,9 @@ def compare(features, test, test_only, interpolate, ground_truth, labels, groups
     ms-tct-full                         MS-TCT as large as published (only where named)
 
     Finished runs are kept in OUTPUT/runs, with the scores of their segments, so repeating an
-    interrupted command resumes it. Without --test, methods are evaluated on videos held out of FEATURES;
-    use that to tune settings. The table names its checkpoint: the last, or, with --set keep=validation,
-    the best on held-out videos.
+    interrupted command resumes it. Without --test, methods are evaluated on videos held out of FEATURES,
+    whose --ground-truth is needed; use that to tune settings. The table names its checkpoint: the last,
+    or, with --set keep=validation, the best on held-out videos.
     """
     with loading():
         import torch
@@ -114,6 +115,11 @@ def compare(features, test, test_only, interpolate, ground_truth, labels, groups
     held_out = replace(ground_truth, incomplete=True) if ground_truth and not test else None
     sources = Sources(features, labels, groups, held_out, test, test_only, ground_truth)
     sources.check()
+    if ground_truth is None:
+        raise UsageError(
+            "There is nothing to evaluate on: give ground truth of the test features, or of videos in FEATURES.",
+            "ground_truth",
+        )
     bags = sources.load(choice.segments, choice.crops)
     check_width(features.path, bags, options["preset"], dim)
     rows = choice.rows(bags.dim)

@@ -90,7 +90,7 @@ class Choice:
             rows += [(f"{swept}={value}", method or "de-net", {name: value}, swept, value) for value in values]
         known: set[str] = set()
         made = []
-        for label, method, own, setting, value in rows:
+        for label, method, own, setting, value in {row[0]: row for row in rows}.values():  # each once
             kind, has = find_method(method), setting_names(method)
             known.update(has)
             shared = {name: each for name, each in self.defaults.items() if name in has} | dict(kind.training)

@@ -175,6 +175,11 @@ def test_bad_settings_are_told_without_the_features(methods, settings, of_method
         Choice(methods, settings, of_method).check()
 
 
+def test_what_is_named_twice_is_one_row():
+    rows = Choice(["mil-rank", "mil-rank"], SMALL, {}, {"scales": [2, 2]}).rows(32)
+    assert [row.label for row in rows] == ["mil-rank", "scales=2"]
+
+
 def test_heads_are_checked_against_the_real_width():
     twelve = Choice(["de-net"], {"heads": 12})
     twelve.check()
@@ -219,7 +224,7 @@ def test_the_command_compares_sweeps_and_goes_on(make_features, call, tmp_path):
 
     assert "no method 'x'" in call(*command, "--methods", "x", code=2).stderr
     assert "lr was 0.001 and is 1.0" in call(*command, "--set", "lr=1", code=2).stderr
-    assert "nothing to evaluate on" in call("compare", "features", *WORDS, "-o", "none", code=2).stderr
+    assert "nothing to evaluate on" in call("compare", "not-read-yet", *WORDS, "-o", "none", code=2).stderr
 
 
 def test_results_do_not_depend_on_how_many_runs_are_trained_at_a_time(bags, tmp_path):
