@@ -22,6 +22,9 @@ class Input:
     path: Path
     name: str
 
+    def __hash__(self) -> int:
+        return hash(self.name)  # a path's is slow, and thousands of inputs are keys
+
 
 def expand(words: Iterable[str | Path]) -> list[Path]:
     """Paths of files and folders from arguments as a shell user writes them.
@@ -112,8 +115,8 @@ def _told_apart(found: dict[str, str]) -> dict[str, str]:
         found = found | named
 
 
-def _folder_by_folder(path: str) -> list[str]:
-    return os.path.normcase(path).split(os.sep)  # noqa: PTH206  (the order of Path.parts, without a Path)
+def _folder_by_folder(path: str) -> str:
+    return os.path.normcase(path).replace(os.sep, "\0")  # the order of Path.parts, without a Path
 
 
 def _suffix(name: str) -> str:

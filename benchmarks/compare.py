@@ -13,6 +13,10 @@ measures training alone, without the start of processes and evaluation: steps pe
 of one with all threads, and of as many processes of one thread as there are threads. With `--before OTHER_CHECKOUT`,
 also those of one process with all threads there. All processes are there from the beginning and take turns of
 --seconds; printed are medians of --rounds turns.
+
+    python benchmarks/compare.py --command --before OTHER_CHECKOUT --seeds 2 --steps 80
+
+measures the whole command `anomalycli compare`, from its start to its end, here and there in turns, in seconds.
 """
 
 import argparse
@@ -81,14 +85,15 @@ def main() -> None:
     parser.add_argument("--steady", action="store_true")
     parser.add_argument("--seconds", type=float, default=1.5)
     parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--before", help="another checkout of this repository, for --steady")
+    parser.add_argument("--command", action="store_true")
+    parser.add_argument("--before", help="another checkout of this repository, for --steady and --command")
     parser.add_argument("--turns", nargs=4, type=float, help=argparse.SUPPRESS)  # see Turns
     args = parser.parse_args()
     if args.turns:
         print(*rates_of(args, Turns(*args.turns)))
         return
-    if args.steady:
-        steady(args)
+    if args.steady or args.command:
+        (steady if args.steady else commands)(args)
         return
     threads = torch.get_num_threads()
     n_runs = len(args.methods) * args.seeds
@@ -106,6 +111,42 @@ def main() -> None:
         if args.equal:
             _, alone = run(data, args, 1, everything)
             print(f"      results of one process with one thread are {'equal' if alone == results else 'DIFFERENT'}")
+
+
+def commands(args: argparse.Namespace) -> None:
+    """Print the seconds that the whole command takes, here and in the other checkout."""
+    print(f"{'D':>5} {'here':>10} {'before':>10} {'ratio':>7}")
+    for dim in args.dims:
+        seconds: dict[str, list[float]] = {"here": [], "before": []}
+        with tempfile.TemporaryDirectory() as folder:
+            words = [*words_of(args, dim, Path(folder)), "--output"]
+            for turn in range(args.repeats):
+                for name, code in (("here", str(Path(__file__).parents[1])), ("before", args.before)):
+                    environment = os.environ | {"PYTHONPATH": code}
+                    begin = time.perf_counter()
+                    all_words = [*words, f"{folder}/{name}{turn}"]
+                    subprocess.run(all_words, env=environment, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+                    seconds[name].append(time.perf_counter() - begin)
+        here, before = (statistics.median(each) for each in seconds.values())
+        print(f"{dim:5} {here:8.1f} s {before:8.1f} s {before / here:7.2f}", flush=True)
+
+
+def words_of(args: argparse.Namespace, dim: int, folder: Path) -> list[str]:
+    """The command on random features, which are written to `folder`."""
+    data = data_of(dim)
+    labels, truth = ["video,label"], ["video,n_frames,start,end"]
+    for name in ("train", "test"):
+        (folder / name).mkdir()
+    for name, label, x in zip(data.bags.names, data.bags.labels, data.bags.x, strict=True):
+        np.save(folder / "train" / f"v{name}.npy", x[0])
+        np.save(folder / "test" / f"v{name}.npy", x[0])
+        labels.append(f"v{name},{label}")
+        truth.append(f"v{name},{16 * SEGMENTS}," + (f"{16 * 20},{16 * 30}" if label else ","))
+    (folder / "labels.csv").write_text("\n".join(labels))
+    (folder / "truth.csv").write_text("\n".join(truth))
+    words = f"compare train --test test --ground-truth truth.csv --labels labels.csv --seeds {args.seeds} --methods"
+    settings = ["--set", f"steps={args.steps}", "--set", f"feedforward={args.feedforward}"]
+    return [sys.executable, "-m", "anomalycli", *words.split(), ",".join(args.methods), *settings, "--json"]
 
 
 @dataclass(frozen=True)

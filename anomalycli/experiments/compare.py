@@ -164,6 +164,11 @@ def _n_parameters(method: str, settings: Any) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
+def _work(run: _Run) -> int:
+    """A measure of the time that a run takes."""
+    return run.plan.config.steps * _n_parameters(run.plan.method, run.plan.settings)
+
+
 def _results(
     runs: Sequence[_Run],
     data: TrainingData,
@@ -196,7 +201,7 @@ def _outcomes(
         if on_step:
             on_step(run.row, run.seed, step)
 
-    small = [run for run in runs if run.is_small]
+    small = sorted((run for run in runs if run.is_small), key=_work, reverse=True)  # so that all end at about one time
     beside = small if min(workers, len(small)) > 1 else []
     if beside:
         with closing(in_processes(_done, data, beside, workers, lambda i, step: told(beside[i], step))) as outcomes:

@@ -200,7 +200,7 @@ def _parsed(content: bytes) -> tuple[dict[str, Any], FeatureKind]:
     found = _KIND.search(content)
     if not found:
         raise ValueError("no kind")
-    meta = json.loads(content[: found.start()] + content[found.end() :])
+    meta = json.loads((content[: found.start()] + content[found.end() :]).decode())
     if "kind" in meta:
         raise ValueError("two kinds")
     return meta, _kind_of(found[1])
@@ -263,14 +263,16 @@ def _checked_kind(path: Path, kind: Any) -> FeatureKind:
 def _checked(path: Path, meta: Any, kind: FeatureKind | None, **arrays: Any) -> Features:
     if not _is_ours(meta):
         raise FeatureError(f"{path}: written in a format that this version does not read; extract it again.")
-    meta = {name: value for name, value in meta.items() if name != "version"}
+    meta = dict(meta)
+    del meta["version"]
     try:
         if wrong := schema.fault(meta, schema.FEATURES):
             raise FeatureError(f"{path}: its metadata are wrong: {wrong}; extract it again.")
         if kind is None:
             raise KeyError("kind")
-        still, interpolated = (tuple(meta.pop(name, ())) for name in ("still", "interpolated"))
-        return Features(kind=kind, still=still, interpolated=interpolated, **meta, **arrays)
+        for name in meta.keys() & {"still", "interpolated"}:
+            meta[name] = tuple(meta[name])
+        return Features(kind=kind, **meta, **arrays)
     except (TypeError, KeyError) as error:
         raise FeatureError(f"{path}: its metadata are not complete ({cause(error)}); extract it again.") from error
 

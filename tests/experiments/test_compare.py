@@ -244,6 +244,21 @@ def test_results_do_not_depend_on_how_many_runs_are_trained_at_a_time(bags, tmp_
     assert {(row.label, seed) for row, seed, _ in steps} == {*order}
 
 
+def test_runs_beside_each_other_begin_with_the_largest(bags, tmp_path, monkeypatch):
+    begun = []
+
+    def one_by_one(job, data, runs, workers, on_step):
+        for number, run in enumerate(runs):
+            begun.append((run.row.label, run.seed))
+            yield number, job(data, run, lambda step: None), None
+
+    monkeypatch.setattr("anomalycli.experiments.compare.in_processes", one_by_one)
+    rows = Choice(["linear", "mil-rank"], SHORT).rows(32)
+    results = list(compare(rows, [0, 1], data_of(bags), tmp_path, machine=Machine(workers=2)))
+    assert begun == [("mil-rank", 0), ("mil-rank", 1), ("linear", 0), ("linear", 1)]
+    assert [(result.label, result.seed) for result in results] == begun
+
+
 def test_a_run_that_fails_costs_no_other(bags, tmp_path):
     settings = {"mil-rank": {"lr": 1e30, "steps": 30}}
     rows = Choice(["mil-rank", "linear"], SHORT, settings).rows(32)
