@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from ..errors import UsageError
 from ..features.files import FeatureKind
 from .rounding import round_weights
-from .speed import fold_batch_norm
+from .speed import fold_batch_norm, side_by_side
 from .weights import cache_folder
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Int8:
         for i, row in enumerate(rows):
             queue.start_async(row[None].numpy(), i)
         queue.wait_all()
-        features = torch.cat([self.pool(of_row) for of_row in maps])  # (B * n_crops, D)
+        features = torch.cat(side_by_side(self.pool, maps))  # (B * n_crops, D)
         return features.unflatten(0, views.shape[:2])
 
     def _compile(self, shape: tuple[int, ...]) -> Any:

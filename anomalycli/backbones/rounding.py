@@ -38,8 +38,9 @@ def round_weights(net: nn.Module, run: Callable[[], Any], is_exact: Callable[[st
         return add
 
     handles = [module.register_forward_hook(watch(name)) for name, module in convolutions.items()]
-    with torch.inference_mode():
-        run()
+    if convolutions:
+        with torch.inference_mode():
+            run()
     for handle in handles:
         handle.remove()
     for name, strengths in moments.items():

@@ -5,13 +5,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, relu6
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+T = TypeVar("T")
 CONVOLUTIONS = ((nn.Conv2d, nn.BatchNorm2d), (nn.Conv3d, nn.BatchNorm3d))
 
 
@@ -105,7 +106,7 @@ def fuse_relu6(net: nn.Module, dtype: torch.dtype) -> None:
         fuse_relu6(child, dtype)
 
 
-def side_by_side(run: Callable[[Tensor], Tensor], inputs: Sequence[Tensor]) -> list[Tensor]:
+def side_by_side(run: Callable[[T], Tensor], inputs: Sequence[T]) -> list[Tensor]:
     """`run` of each input, each on one thread, as many at once as torch has threads on a CPU.
 
     Threads that share one small layer wait for one another; here they do not.
@@ -113,7 +114,7 @@ def side_by_side(run: Callable[[Tensor], Tensor], inputs: Sequence[Tensor]) -> l
     threads = torch.get_num_threads()
     mode = torch.is_inference_mode_enabled()  # of this thread alone, like the number of threads
 
-    def one(x: Tensor) -> Tensor:
+    def one(x: T) -> Tensor:
         with torch.inference_mode(mode):
             return run(x)
 
