@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 MARK = b'"anomalycli"'  # in every calibration
+NEVER = 0.9999  # start thresholds above which hardly any event begins
 
 
 @click.command(
@@ -138,7 +139,8 @@ def _say_promise(made: "Calibration", output: Path) -> None:
             f"{output}: events begin at {made.rule.start_threshold:.4f} and end below {made.rule.end_threshold:.4f}."
         )
     )
-    say(f"{made.events} events in {footage}: at most {made.rate_bound:.2g} per hour, with 95% confidence.")
+    bound = f"{made.rate_bound:.2g}" if made.rate_bound < 100 else f"{made.rate_bound:,.0f}"
+    say(f"{made.events} events in {footage}: at most {bound} per hour, with 95% confidence.")
     if made.clustering >= 1.5:
         say(f"Events come together, about {made.clustering:.1f} at a time, which makes the footage count for less.")
     if not made.is_promised:
@@ -151,5 +153,7 @@ def _say_promise(made: "Calibration", output: Path) -> None:
                 else "Its peaks are too few to extrapolate, so events begin just above its highest score."
             )
         )
+    if made.extrapolated and made.rule.start_threshold > NEVER:
+        say("Hardly any score is as high as that. Is all of this footage normal? Longer footage gives a lower level.")
     if made.videos == 1:
         say("All footage is one video, so it says nothing about other days.")

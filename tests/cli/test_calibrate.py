@@ -100,7 +100,15 @@ def test_too_little_footage_is_said(call, make_model, gate):
     assert "Too little footage: 0.1 per hour needs 30 hours without an event" in done.stderr
     assert "extrapolated from the highest peaks" in done.stderr
     words = ("calibrate", write(gate / "short" / "a.npz", np.linspace(-4, -3, 30)), "--model", "model.safetensors")
-    assert "Its peaks are too few to extrapolate" in call(*words, "-o", "d.json").stderr
+    told = call(*words, "-o", "d.json").stderr
+    assert "Its peaks are too few to extrapolate" in told and "Hardly any score" not in told
+    shortest = call("calibrate", write(gate / "short" / "b.npz", np.linspace(-4, -3, 5)), *words[2:], "-o", "e.json")
+    assert "0 events in 80 seconds of normal footage: at most 135 per hour" in shortest.stderr
+
+
+def test_a_level_that_hardly_any_score_reaches_is_told(call, make_model, gate):
+    words = ("--model", make_model(), "--false-alarms-per-hour", "1e-15", "-o", "c.json")
+    assert "Hardly any score is as high as that" in call("calibrate", gate, *words).stderr
 
 
 def test_an_abnormal_video_is_named_first(call, make_model, gate):
