@@ -172,7 +172,5 @@ def test_an_option_that_names_the_users_file_by_mistake_costs_nothing(
     make_video("film.mp4", 3)
     before = (tmp_path / victim).read_bytes()
     words = [*command.split(), victim, *["--overwrite"] * ("log" not in command)]
-    if "log" in command and victim.endswith(".csv"):
-        return  # text may be a log, to which is appended
     assert victim in call(*words, code=2).stderr
     assert (tmp_path / victim).read_bytes() == before

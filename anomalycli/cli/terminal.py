@@ -2,6 +2,7 @@
 
 import io
 import logging
+import re
 import sys
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from ..names import readable
 
 messages = Console(stderr=True, highlight=False, soft_wrap=True)
 log = logging.getLogger("anomalycli")
+NO_LOGS = frozenset((".csv", ".tsv", ".json", ".jsonl", ".toml"))  # other text files: no log is appended to them
+LOG_LINE = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ ")  # as those written here begin
 log.addHandler(logging.NullHandler())  # without any, Python writes errors to stderr a second time
 
 
@@ -63,13 +66,18 @@ def set_up_messages(quiet: bool = False, verbose: bool = False, log_file: Path |
         try:
             with log_file.open("a+b") as file:
                 file.seek(0)
-                if log_file.is_file() and b"\0" in file.read(1 << 12):
+                if log_file.is_file() and _is_something_else(log_file.suffix.lower(), file.read(1 << 12)):
                     raise UsageError(f"{log_file}: it is no log but another file, and is left as it is.")
             _listen(
                 _ToFile(log_file, encoding="utf-8", errors="backslashreplace"), "%(asctime)s %(levelname)s %(message)s"
             )
         except OSError as error:
             raise UsageError(f"{log_file}: the log cannot be written there ({error.strerror}).") from error
+
+
+def _is_something_else(suffix: str, begin: bytes) -> bool:
+    """Whether what begins so is no log to append to: no text, or a table or settings by its name."""
+    return b"\0" in begin or (suffix in NO_LOGS and begin.strip() != b"" and not LOG_LINE.match(begin))
 
 
 class _ToTerminal(logging.Handler):
