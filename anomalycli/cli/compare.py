@@ -110,6 +110,8 @@ def compare(features, test, test_only, interpolate, ground_truth, labels, groups
 
     choice, dim = choice_of(options)
     choice.check()  # mistakes in the settings, before the features are read
+    for method in choice.not_compared:
+        say(f"[yellow]note[/]  settings of {method} do nothing: it is not among the methods compared.")
     files = files_of_comparison(options["output"], choice.sweeps)
     files.check(options["overwrite"])
     held_out = replace(ground_truth, incomplete=True) if ground_truth and not test else None

@@ -53,6 +53,11 @@ class Choice:
             raise UsageError("All methods must have the same number of segments: they see the same bags.", "segments")
         return counts.pop()
 
+    @property
+    def not_compared(self) -> list[str]:
+        """Methods that have settings of their own, and no row."""
+        return sorted(self.of_method.keys() - {method for _, method, _, _, _ in self._rows()})
+
     def check(self) -> None:
         """Raise UsageError for a method or setting that does not exist, or a value of another type."""
         for name in self.of_method:

@@ -71,21 +71,25 @@ class EventDatabase:
             self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             self._set_up()
         except sqlite3.Error as error:
-            self.close()
-            raise UsageError(f"{path}: not a database that can be used ({error}).", "database") from error
+            raise self._refused(f"not a database that can be used ({error}).") from error
 
     def _set_up(self) -> None:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         (n_tables,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if version > VERSION or (n_tables and not version):
-            self.close()
             whose = "written by a newer version" if version else "a database of something else"
-            raise UsageError(f"{self.path}: {whose}. Choose another file.", "database")
+            raise self._refused(f"{whose}. Choose another file.")
         if not version:
             self._connection.executescript(f"{SCHEMA} PRAGMA user_version = {VERSION};")
         for table in FOLDERS:
             self._run(f"CREATE TABLE IF NOT EXISTS {table}")
         self._connection.execute("PRAGMA synchronous = NORMAL")  # with WAL, safe against the end of the process
+
+    def _refused(self, why: str) -> UsageError:
+        """The error for a file that is not used. Nothing stays beside it."""
+        self.close()
+        Path(self._claim.name).unlink(missing_ok=True)
+        return UsageError(f"{self.path}: {why}", "database")
 
     def close(self) -> None:
         """Close the file; the process may open another one."""

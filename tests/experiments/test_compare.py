@@ -224,6 +224,8 @@ def test_the_command_compares_sweeps_and_goes_on(make_features, call, tmp_path):
 
     assert "no method 'x'" in call(*command, "--methods", "x", code=2).stderr
     assert "lr was 0.001 and is 1.0" in call(*command, "--set", "lr=1", code=2).stderr
+    command += ["--set", "rtfm.lr=1", "--set", "mil-rank.lr=1e-3"]
+    assert "settings of rtfm do nothing" in call(*command).stderr
     assert "nothing to evaluate on" in call("compare", "not-read-yet", *WORDS, "-o", "none", code=2).stderr
 
 

@@ -124,6 +124,7 @@ def test_files_that_are_no_database_of_ours_are_refused(tmp_path):
     for name, words in (("text", "not a database"), ("other", "something else"), ("newer", "newer version")):
         with pytest.raises(UsageError, match=words):
             EventDatabase(tmp_path / f"{name}.db")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["newer.db", "other.db", "text.db"]
     with contextlib.closing(EventDatabase(tmp_path / "events.db")), pytest.raises(UsageError, match="another process"):
         EventDatabase(tmp_path / "events.db")
 
