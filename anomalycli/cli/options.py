@@ -31,8 +31,8 @@ def read_settings(ctx: click.Context, _parameter: click.Parameter, path: Path | 
     """Make the settings of a TOML file the defaults of this command.
 
     They are named as the options are, with _ or -, at the top of the file or in a table that is named
-    as the command, which comes before the top. Raises UsageError for a file that cannot be read, and for a setting or
-    a table that does not exist.
+    as the command, which comes before the top. Raises UsageError for a file that cannot be read, for a setting or
+    a table that does not exist, and for a list, a table or a truth value where the option takes none.
     """
     if path is None:
         return
@@ -55,9 +55,21 @@ def read_settings(ctx: click.Context, _parameter: click.Parameter, path: Path | 
             near = difflib.get_close_matches(key, flags, 1)
             hint = f"Did you mean '{near[0]}'?" if near else f"`anomalycli {ctx.command.name} --help` lists them."
             raise UsageError(f"{path}: there is no setting '{name}'. {hint}")
-        is_one_of_several = flags[key].multiple and not isinstance(value, list)
-        defaults[str(flags[key].name)] = [value] if is_one_of_several else value
+        several = flags[key].multiple
+        values = value if several and isinstance(value, list) else [value]
+        for each in values:
+            _check_value(f"{path}: '{name}'", flags[key], each)
+        defaults[str(flags[key].name)] = values if several else value
     ctx.default_map = defaults
+
+
+def _check_value(place: str, flag: click.Option, value: Any) -> None:
+    """Raise UsageError for a value of a settings file that no option can have."""
+    if isinstance(value, (list, dict)):
+        what = "takes single values" if flag.multiple else "takes one value"
+        raise UsageError(f"{place} {what}, not a {'list' if isinstance(value, list) else 'table'}.")
+    if isinstance(value, bool) and not flag.is_flag:
+        raise UsageError(f"{place} takes a value, not true or false.")
 
 
 def _of_command(ctx: click.Context, path: Path, settings: dict[str, Any]) -> dict[str, Any]:

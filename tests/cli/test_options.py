@@ -204,6 +204,24 @@ def test_a_config_file_is_under_the_flags(run, features, tmp_path):
     assert "'' is no path" in run("score", "x.mp4", "--weights", "", code=2).stderr
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("threshold = [0.5]", "'threshold' takes one value, not a list"),
+        ("[score]\nthreshold = {a = 1}", "'threshold' takes one value, not a table"),
+        ("threshold = true", "'threshold' takes a value, not true or false"),
+        ("every = [2]", "'every' takes one value"),
+        ("html = []", "'html' takes one value"),
+        ("html = [true]", "'html' takes one value"),
+        ("format = [['csv']]", "'format' takes single values, not a list"),
+        ("format = [true]", "'format' takes a value"),
+    ],
+)
+def test_a_config_file_with_values_of_another_shape_is_named(call, tmp_path, line, told):
+    (tmp_path / "c.toml").write_text(line + "\n")
+    assert f"c.toml: {told}" in call("score", "x.mp4", "--config", "c.toml", code=2).stderr
+
+
 def test_typos_are_answered_with_the_nearest(run):
     assert "score" in run("scroe", code=2).stderr
     assert "--threshold" in run("score", "x.mp4", "--treshold", "1", code=2).stderr
