@@ -11,13 +11,14 @@ import torch
 
 from ..data.bags import Bags
 from ..inference import score_bags
-from ..methods.prepared import logits, voted
+from ..methods.prepared import SATURATED, logits, voted
 from .plan import Plan
 from .trainer import Material, TrainingProgress, fit
 
 RESAMPLES = 1000  # of videos, for the intervals
 SPLICES = 4  # normal videos that each abnormal one is spliced with
 LEAST_DEVIATION = 1e-6  # of a voter's logits
+CHANCE, MOST_SATURATED = 0.5, 0.05  # criterion, and share of saturated scores, of a method that has no vote
 MOST_PAIRS = 200  # pairs that are spliced in one fold
 
 
@@ -170,7 +171,9 @@ def choose(
     """The best candidate of each method, the best method first: these vote.
 
     The criterion is the mean over folds, weighted by their pairs, minus the candidate's handicap; of equal ones, the
-    first. table: by candidate, the scores of each fold. labels: of each fold's videos. roles: by candidate.
+    first. A method no better than chance whose scores are saturated, so that small differences would outvote the
+    others, has no vote unless it is the best. table: by candidate, the scores of each fold. labels: of each fold's
+    videos. roles: by candidate.
     """
     weights = np.array([(fold == 1).sum() * (fold == 0).sum() for fold in labels], float)
     best: dict[str, tuple[float, str, int]] = {}  # by method
@@ -181,8 +184,15 @@ def choose(
             method = roles[name].method
             if method not in best or value > best[method][0] + 1e-9:
                 best[method] = value, name, steps
-    ranked = sorted(best.values(), key=lambda each: -each[0])
-    return [_choice(name, steps, table[name], roles[name].weight) for _, name, steps in ranked]
+    first, *others = sorted(best.values(), key=lambda each: -each[0])
+    useful = [each for each in others if each[0] > CHANCE or _saturated(table[each[1]], each[2]) < MOST_SATURATED]
+    return [_choice(name, steps, table[name], roles[name].weight) for _, name, steps in (first, *useful)]
+
+
+def _saturated(folds: Sequence[Scores], steps: int) -> float:
+    """The share of scores so near to 0 or 1 that their logits are cut off."""
+    scores = np.concatenate([fold[steps].scores.ravel() for fold in folds])
+    return float(np.mean(np.minimum(scores, 1 - scores) <= SATURATED))
 
 
 def _choice(name: str, steps: int, folds: Sequence[Scores], weight: float) -> Choice:

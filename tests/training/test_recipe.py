@@ -202,6 +202,21 @@ def test_a_candidate_with_a_handicap_must_be_better_by_that_much():
         assert chosen(table, roles) == [(winner, 5)]
 
 
+@pytest.mark.parametrize(
+    ("scores", "place", "votes"),
+    [
+        ((1e-7, 1e-8, 1e-8, 1e-7), 0.5, False),  # saturated, and at chance
+        ((1e-8, 1e-8, 1e-7, 1e-7), 0.9, True),  # saturated, and right
+        ((0.2, 0.1, 0.1, 0.2), 0.5, True),  # at chance, which few videos may just look like
+    ],
+)
+def test_a_saturated_method_at_chance_has_no_vote(scores, place, votes):
+    table = {"good": [{5: GOOD}] * 3, "other": [{5: fold_scores(scores, place)}] * 3}
+    roles = roles_of({"good": "one", "other": "two"})
+    assert chosen(table, roles) == [("good", 5), *([("other", 5)] if votes else [])]
+    assert chosen({"other": table["other"]}, roles) == [("other", 5)]
+
+
 def test_half_a_vote_counts_half():
     table = {name: [{5: GOOD}] * 3 for name in ("whole", "half")}
     whole, half = choose(table, LABELS, {"whole": Role("one"), "half": Role("two", weight=0.5)})
