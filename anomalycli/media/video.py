@@ -218,24 +218,16 @@ class Video:
         end = self._times[-1] if self.n_frames else 0.0
         return self._promised is not None and end < self._promised - 1
 
-    def _decord_times(self) -> np.ndarray | None:
-        """The times of the frames by their packets, where the file suits decord, else None."""
+    def _decord_frames(self) -> Generator[np.ndarray, None, bool]:
+        """Frames as far as decord gets, where the file suits it; returns whether those were all."""
         if self.reader != "decord" or self._n_streams != 1 or self._turning:
-            return None
+            return False
         from . import decord_reader  # its library takes a tenth of a decoder's start
 
-        if not decord_reader.suits(self._format):
-            return None
-        times = decord_reader.packet_times(Demuxer(self.path, self.on_progress), self._timed_by)
-        return None if times is None or len(times) != (self.n_declared or len(times)) else times
-
-    def _decord_frames(self) -> Generator[np.ndarray, None, bool]:
-        """Frames as far as decord gets; returns whether those were all."""
-        times = self._decord_times()
-        if times is None:
+        packets = Demuxer(self.path, self.on_progress)
+        times = decord_reader.packet_times(packets, self._timed_by) if decord_reader.suits(self._format) else None
+        if times is None or len(times) != (self.n_declared or len(times)):
             return False
-        from . import decord_reader
-
         for frame in decord_reader.frames(self.path, self.size):
             self.n_frames += 1
             yield frame
