@@ -188,6 +188,15 @@ def truth_options(title: str) -> Callable:
         def run(dataset, ground_truth, frames, last_frame, incomplete, **others):
             from ..data.ground_truth import GroundTruthFile
 
+            if not ground_truth and (frames or last_frame or incomplete or dataset != "csv"):
+                raise UsageError("Options of the ground truth were given, but no file of it.", "ground_truth")
+            if frames and dataset == "csv":
+                raise UsageError(
+                    "A CSV of ground truth has the lengths of its videos. A table of lengths goes with the annotation "
+                    "file of a published data set.",
+                    "frames",
+                    "dataset",
+                )
             file = GroundTruthFile(ground_truth, dataset, frames, last_frame, incomplete) if ground_truth else None
             return command(ground_truth=file, **others)
 

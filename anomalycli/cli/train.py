@@ -146,7 +146,8 @@ def train_with_settings(chosen: Chosen, sources: Sources, destination: "Destinat
 
     settings = dict(chosen.settings)
     dim = settings.pop("feature_dim", None)
-    split_settings(chosen.method, settings)  # mistakes in the settings, before the features are read
+    _, training = split_settings(chosen.method, settings)  # mistakes in the settings, before the features are read
+    _check_keep(training, sources)
     bags = sources.load(find_method(chosen.method).segments(settings), settings.get("crops", "mean"))
     check_width(sources.features.path, bags, chosen.preset, dim)
     plan = make_plan(chosen.method, bags.dim, settings)
@@ -160,6 +161,17 @@ def train_with_settings(chosen: Chosen, sources: Sources, destination: "Destinat
         table = destination.beside(".erasing.csv")
         plot_erasures(read_erasures(table), table.with_suffix(""), data.truth)
         say(escape(f"Written: {table}, .png, .svg, .pdf: erased segments"))
+
+
+def _check_keep(training: dict[str, Any], sources: Sources) -> None:
+    """Raise UsageError where the best state is to be kept, and there will be nothing to pick it on."""
+    from ..training.config import TrainConfig
+
+    keep, held_out = (training.get(name, getattr(TrainConfig, name)) for name in ("keep", "validation"))
+    if keep == "test" and not sources.test:
+        raise UsageError("To keep the state that is best on test videos, name the folder of their features.", "test")
+    if keep == "validation" and not held_out:
+        raise UsageError("To keep the state that is best on validation videos, hold some out.", "validation")
 
 
 def train_without_settings(

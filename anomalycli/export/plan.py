@@ -54,7 +54,10 @@ class Outputs:
         if self.stem:
             return self.stem
         template = os.fspath(self.folder)
-        return Path(template.replace("{name}", name)) if "{name}" in template else self.folder / name
+        if "{name}" not in template:
+            return self.folder / name
+        suffix = next((f".{form}" for form in self.formats if template.endswith(f"{{name}}.{form}")), "")
+        return Path(template.removesuffix(suffix).replace("{name}", name))
 
     def index(self, inputs: Sequence[Input]) -> Path | None:
         """Path of the index of pages, or None where there is none.

@@ -344,3 +344,10 @@ def test_curves_of_a_sheet_share_an_axis_when_asked(run, features, make_features
     counts = [(tmp_path / name).read_text().count(">0:30<") for name in ("own.svg", "shared.svg")]
     assert counts == [1, 2]
     assert "--shared-axis does nothing without --sheet" in run(*words[:-1], "--shared-axis").stderr
+
+
+def test_what_the_best_state_is_picked_on_is_asked_for_before_features_are_read(run, tmp_path):
+    (tmp_path / "features").mkdir()
+    (tmp_path / "features" / "a.npz").write_bytes(b"broken")
+    for words, answer in ((("test",), "best on test videos"), (("validation", "--validation", "0"), "hold some out")):
+        assert answer in run("train", "features", "--keep", *words, code=2).stderr

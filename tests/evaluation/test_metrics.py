@@ -111,6 +111,11 @@ def test_the_command_names_what_does_not_fit(trained, run, tmp_path, make_featur
     assert "features of video03, and no ground truth" in run(*trained, code=2).stderr
     truth.write_text(whole)
     assert "no video 'video99'" in run(*trained, "--draw", "video99", "-o", "out", code=2).stderr
+    for words, answer in (
+        ((*trained, "--frames", "truth.csv"), "A CSV of ground truth has the lengths of its videos"),
+        ((*trained[:3], "--last-frame"), "Options of the ground truth were given, but no file of it"),
+    ):
+        assert answer in run(*words, code=2).stderr
     make_features("others", backbone="i3d")
     others = [word if word != "features" else "others" for word in trained]
     text = run(*others, code=2).stderr

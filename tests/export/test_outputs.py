@@ -98,6 +98,12 @@ def test_an_input_is_never_replaced_whatever_is_asked(tmp_path, film):
     assert clip.read_bytes() == content
 
 
+def test_a_template_may_end_with_the_format(tmp_path):
+    inputs = [Input(tmp_path / f"{name}.mp4", name) for name in ("a", "b.csv")]
+    list(score_inputs(inputs, Canned((10, 20)), Outputs(tmp_path / "out" / "{name}.csv", ["csv", "json"])))
+    assert set(files(tmp_path / "out")) == {"a.csv", "a.json", "b.csv.csv", "b.csv.json"}
+
+
 def test_two_results_that_would_be_one_file_are_refused(tmp_path):
     for names, kinds in ((("a", "a.events"), ["csv", "events.csv"]), (("a", "a.events"), ["events.json", "json"])):
         inputs = [Input(tmp_path / f"{name}.mp4", name) for name in names]
