@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from .errors import UsageError, cause
 
+CAMERAS = "cameras"  # the table of a settings file that holds a table for each camera
 LARGEST = 64 << 20  # bytes; a list of a million videos is smaller
 _BOMS = {
     codecs.BOM_UTF8: "utf-8-sig",

@@ -13,7 +13,7 @@ import click
 
 from ..errors import AnomalyError, UsageError
 from ..inputs import Input, expand, find_inputs
-from ..textfiles import read_toml
+from ..textfiles import CAMERAS, read_toml
 from ..training.presets import PRESETS
 from ..version import __version__
 from .command import FILE, OUTPUT_FILE, PATH, Command, note_renamed, option, section
@@ -23,7 +23,6 @@ from .terminal import set_up_messages
 PACKAGES = ("torch", "torchvision", "decord", "av", "numpy", "safetensors")
 DATASETS = ("csv", "xd-violence", "ucf-crime", "tad")
 CONFIG = "anomalycli.config"  # where the context of a command has the path of --config
-CAMERAS = "cameras"  # the table of such a file that `watch` reads its cameras from
 MODES = ("auto", "video", "window")
 
 

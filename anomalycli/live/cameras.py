@@ -11,12 +11,10 @@ from ..calibration import Calibration, load
 from ..errors import AnomalyError, UsageError
 from ..events import EventRule
 from ..settings import make_settings
-from ..textfiles import read_toml
+from ..textfiles import CAMERAS, read_toml
 from .sources import Source, Waits, make_source
 from .watcher import Watcher
 from .window import Scores
-
-CAMERAS = "cameras"  # the table that holds a table for each camera
 
 
 @dataclass(frozen=True)
