@@ -87,9 +87,12 @@ def has_end(container: InputContainer, place: StreamPlace) -> bool:
     """Whether a URL names a video that is complete: a file on a server, or a playlist to which nothing is added.
 
     Cameras may state a length too, so a file must have a size; FFmpeg knows a playlist's length only where it ends.
+    That of MPEG-TS it finds only if the server lets it look at the end.
     """
     is_web = urlsplit(place.place).scheme.lower() in ("http", "https") and place.kind == "url"
-    return is_web and bool(container.duration) and (container.format.name in PLAYLISTS or container.size > 0)
+    form = container.format.name
+    has_length = bool(container.duration) or form == "mpegts"
+    return is_web and has_length and (form in PLAYLISTS or container.size > 0)
 
 
 def _open(place: Any, **settings: Any) -> InputContainer:

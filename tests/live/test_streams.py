@@ -197,6 +197,22 @@ def test_an_hls_playlist_that_a_url_names(tmp_path):
         assert source.lasts and same(read(source), path) and not source.lasts
 
 
+def test_a_transport_stream_of_known_size_has_an_end_and_one_that_goes_on_has_none(tmp_path):
+    content = write_stream(tmp_path / "clip.ts").read_bytes()
+
+    def answer(handler):  # without ranges: FFmpeg cannot look at the end
+        handler.send_response(200)
+        if handler.path == "/file":
+            handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        handler.wfile.write(content)
+
+    with serve(answer) as address:
+        for name, lasts in (("file", False), ("live", True)):
+            source = StreamSource("gate", "url", f"http://{address}/{name}", FAST)
+            assert read(source) and source.lasts is lasts
+
+
 def test_a_complete_video_at_a_url_is_read_once_and_whole(tmp_path, scorer, monkeypatch):
     monkeypatch.setattr(live_stream, "WAITING", 1)  # a camera would lose clips by this
     path, asked = write_stream(tmp_path / "clip.mp4"), []
