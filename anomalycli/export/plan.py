@@ -10,12 +10,12 @@ from pathlib import Path
 
 from ..errors import AnomalyError, StorageError, UsageError, VideoError
 from ..inputs import Input
+from ..media import CONTAINERS
 from ..names import readable
 from ..storage import check_writable
 from .base import Intervals, check_embeddable, output_path
 from .records import Record
 
-CONTAINERS = ("mp4", "mkv")  # of event clips
 EVENT_CLIP = re.compile(rf"(.*)\.event\d+\.({'|'.join(CONTAINERS)})", re.DOTALL)
 MANY_EVENTS = 99_999  # more than any video has, for a check of the length of names
 SOME = 3  # names of files in one error
@@ -107,7 +107,7 @@ def plan(inputs: Sequence[Input], outputs: Outputs) -> Plan:
     if not outputs.overwrite:
         _check_nothing_is_lost([*targets, *_with_base(at_stake)], records)
     checked = [path for path, _, _ in targets] + [
-        clip_path(outputs.base(item.name), MANY_EVENTS, CONTAINERS[0])
+        clip_path(outputs.base(item.name), MANY_EVENTS, next(iter(CONTAINERS)))
         for item in made.inputs
         if outputs.margin is not None
     ]

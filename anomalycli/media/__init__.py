@@ -5,3 +5,5 @@ VIDEO_SUFFIXES = frozenset(
     + (".ivf", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf")
     + (".nut", ".ogm", ".ogv", ".rm", ".rmvb", ".ts", ".vob", ".webm", ".wmv", ".wtv")
 )
+# Of videos that are cut out or recorded: FFmpeg's format by suffix. The first that can hold the streams is taken.
+CONTAINERS = {"mp4": "mp4", "mkv": "matroska"}

@@ -95,6 +95,13 @@ def has_timestamps(container: InputContainer) -> bool:
     return not container.format.flags & NO_TIMESTAMPS
 
 
+def timed_by(container: InputContainer) -> str:
+    """What says when frames are shown, as `clock.FrameTimes` takes it: packet for AVI, else timestamp or number."""
+    if container.format.name == "avi":
+        return "packet"
+    return "timestamp" if has_timestamps(container) else "number"
+
+
 def creation_time(container: InputContainer, stream: VideoStream) -> str | None:
     """When the file says that it was recorded, as it is written there; None where it does not say."""
     for metadata, name in ((container.metadata, APPLE), (container.metadata, CREATED), (stream.metadata, CREATED)):
@@ -120,10 +127,8 @@ def declared_frames(container: InputContainer, stream: VideoStream, path: Path) 
 
     Frames that an edit list leaves out, and entries without data, do not count.
     """
-    if (
-        container.format.name not in INDEXED or not stream.frames
-    ):  # the index of a fragmented MP4 grows while it is read
-        return None
+    if container.format.name not in INDEXED or not stream.frames:
+        return None  # the index of a fragmented MP4 grows while it is read
     if container.format.name == "avi" and is_cut_off(container, path):
         return None
     return sum(entry.size > 0 and not entry.is_discard for entry in stream.index_entries) or None

@@ -15,11 +15,11 @@ from typing import Any
 import av
 import numpy as np
 
+from . import CONTAINERS
 from .demuxer import parts
 from .encode import BROKEN, FULL, Pulse, encode, first_time, opened
 from .messages import Piece
 
-CONTAINERS = {"mp4": "mp4", "mkv": "matroska"}  # by suffix: the first one that can hold the streams is taken
 JUMP = 1.0  # seconds by which time stamps may go back within a stream whose frames are shown out of order
 CHECKED = 100  # frames of a copy that are decoded to check it
 KEYS = 3  # key frames that are tried before a piece is encoded anew
@@ -133,8 +133,10 @@ def _copy(job: _Copy, pulse: Pulse) -> None:
 
 
 def _numbered(source: Any, streams: list[Any], index: _Index, first: int) -> Iterator[tuple[int, Any]]:
-    """Packets from a place at or before packet `first` of the picture, which is streams[0], each with the number of the
-    picture's packet that it is or follows."""
+    """Packets from a place at or before packet `first` of the picture, which is streams[0].
+
+    Each comes with the number of the picture's packet that it is or follows.
+    """
     picture = streams[0]
     number = -1
     if at := index.places.get(first):

@@ -62,8 +62,8 @@ class DecoderSettings:
             raise UsageError("decord is not installed: choose another reader, or `pip install decord`.")
 
 
-class _Lost(Exception):
-    """The process that decodes is gone, and why."""
+class DecoderLost(Exception):
+    """The process that decodes has ended, and why."""
 
     def __init__(self, why: str, hung: bool = False, killed: bool = False):
         super().__init__(why)
@@ -130,8 +130,7 @@ class Decoder:
 
         Raises VideoError if it is no video.
         """
-        (facts,) = (head["facts"] for head, _ in self._answers(path, {"do": "duration"}))
-        return facts["duration"]
+        return self._facts(path, {"do": "duration"})["duration"]
 
     def proxy(
         self, path: Path, target: Path, edges: Sequence[float], kept: Sequence[tuple[int, int]] | None = None
@@ -146,9 +145,7 @@ class Decoder:
         whole = [(0, len(edges) - 1)]
         request = {"do": "proxy", "target": str(target.absolute()), "edges": [0.0, *map(float, edges[1:])]}
         request["kept"] = whole if kept is None else list(kept)
-        (facts,) = (head["facts"] for head, _ in self._answers(path, request))
-        if number := facts.get("errno"):
-            raise OSError(number, os.strerror(number))
+        self._facts(path, request)
 
     def cut(self, path: Path, pieces: Sequence[Piece], exact: bool = False) -> list[str]:
         """Write each piece of the video, its sound too, to its target; returns the suffix that belongs to each.
@@ -157,16 +154,22 @@ class Decoder:
         are encoded anew. Raises VideoError if it cannot be cut, OSError if it cannot be written.
         """
         request = {"do": "cut", "pieces": [asdict(piece) for piece in pieces], "exact": exact}
+        return self._facts(path, request)["suffixes"]
+
+    def _facts(self, path: Path, request: dict[str, Any]) -> dict[str, Any]:
+        """The answer to a request that no array answers. Raises OSError if a file cannot be written."""
         (facts,) = (head["facts"] for head, _ in self._answers(path, request))
         if number := facts.get("errno"):
             raise OSError(number, os.strerror(number))
-        return facts["suffixes"]
+        return facts
 
     def _answers(
         self, path: Path, request: dict[str, Any], given: int = 0
     ) -> Generator[tuple[dict[str, Any], np.ndarray | None], None, None]:
-        """Arrays with what is said of them, behind the first `given`, and at last the facts without an array; when a
-        process dies on the way, the next one continues."""
+        """Arrays without the first `given`, each with what belongs to it, and at last the facts without an array.
+
+        When a process dies on the way, the next one continues.
+        """
         request |= {"path": os.fspath(path), "reader": self.settings.reader}
         tries = 0
         while True:
@@ -178,7 +181,7 @@ class Decoder:
                     if number > given:
                         given = number
                         yield answer
-            except _Lost as lost:
+            except DecoderLost as lost:
                 self._end()
                 tries += 1
                 if self._closed or tries == TRIES or (lost.hung and tries == 2):
@@ -219,7 +222,7 @@ class Decoder:
         )
         if self._closed:  # by another thread, in the meantime
             self._end()
-            raise _Lost("the decoder is closed")
+            raise DecoderLost("the decoder is closed")
 
     def _end(self) -> None:
         process, self._process = self._process, None
@@ -262,12 +265,12 @@ class Decoder:
         finally:
             watchdog.cancel()
 
-    def _death(self, process: subprocess.Popen) -> _Lost:
+    def _death(self, process: subprocess.Popen) -> DecoderLost:
         code = process.wait()
         if self._hung:
-            return _Lost(f"its decoder made no progress for {self.settings.stall:g} s and was stopped", hung=True)
+            return DecoderLost(f"its decoder made no progress for {self.settings.stall:g} s and was stopped", hung=True)
         why = _signal_name(-code) if code < 0 else f"exit code {code}"
-        return _Lost(f"its decoder crashed ({why})", killed=code == -9)
+        return DecoderLost(f"its decoder crashed ({why})", killed=code == -9)
 
 
 def _video_facts(facts: dict[str, Any]) -> VideoFacts:

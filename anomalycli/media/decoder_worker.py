@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import av
 import numpy as np
 
 from ..errors import VideoError, cause
@@ -29,7 +30,6 @@ from .still import StillClips
 from .stream import Stream
 from .video import Video
 
-AV_TIME_BASE = 1_000_000  # of a container's duration
 SOUND_BLOCK = 32  # windows of sound in one answer
 PULSE = 1.0  # seconds between answers that say nothing else
 
@@ -163,7 +163,7 @@ def grab_frames(path: Path, request: dict[str, Any], pulse: Pulse) -> Iterator[A
 def read_duration(path: Path, request: dict[str, Any], pulse: Pulse) -> Iterator[Answer]:
     """The answer to a request for the duration by the header."""
     with open_container(path) as container:
-        duration = container.duration and container.duration / AV_TIME_BASE
+        duration = container.duration and container.duration / av.time_base
     yield {"facts": {"duration": duration if duration and duration > 0 else None}}, None
 
 

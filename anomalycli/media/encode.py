@@ -4,6 +4,7 @@ import contextlib
 import errno
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,8 @@ PROXY_SIDE, PROXY_EVERY = 360, 5.0  # pixels of the short side; seconds between 
 PROXY_CODING = {"crf": "28", "preset": "veryfast", "g": "50"}  # key frames near one another, to seek
 CLOCK = 90_000  # ticks per second of what is written
 SOUNDS = ("aac", "mp3", "mp3float", "ac3", "alac")  # codecs that MP4 holds and players know
-BROKEN = (
-    av.error.FFmpegError,
-    ValueError,
-    IndexError,
-    StopIteration,
-    VideoError,
-)  # what PyAV raises for broken streams
+# what PyAV raises for broken streams
+BROKEN = (av.error.FFmpegError, ValueError, IndexError, StopIteration, VideoError)
 Pulse = Callable[[], None]
 Intervals = list[tuple[int, int]]  # frames, half-open
 
@@ -62,7 +58,7 @@ def encode_proxy(path: Path, piece: Piece, kept: Intervals, pulse: Pulse, reader
         for start, end in kept:
             inside[start:end] = True
         shown = -PROXY_EVERY
-        for number, frame in enumerate(_upright(video, piece.end)):
+        for number, frame in enumerate(islice(video.frames(), piece.end)):
             at = piece.edges[number]
             if inside[number] or at - shown >= PROXY_EVERY or number == piece.end - 1:
                 writer = writer or _Encoded(path, piece, frame, PROXY_CODING)
@@ -78,11 +74,11 @@ def encode_proxy(path: Path, piece: Piece, kept: Intervals, pulse: Pulse, reader
 
 
 def _written(video: Video, pieces: list[Piece]) -> "list[_Encoded | None]":
-    """What has written each piece; None for those of which no frame was read."""
+    """The writer of each piece; None for pieces of which no frame was read."""
     writers: list[_Encoded | None] = [None] * len(pieces)
     last = max(piece.end for piece in pieces)
     try:
-        for number, frame in enumerate(_upright(video, last)):
+        for number, frame in enumerate(islice(video.frames(), last)):
             for at, piece in enumerate(pieces):
                 if piece.start <= number < piece.end:
                     writers[at] = writers[at] or _Encoded(video.path, piece, frame)
@@ -96,15 +92,8 @@ def _written(video: Video, pieces: list[Piece]) -> "list[_Encoded | None]":
     return writers
 
 
-def _upright(video: Video, last: int) -> Iterator[np.ndarray]:
-    for number, frame in enumerate(video.frames()):
-        if number >= last:
-            return
-        yield frame
-
-
 class _Encoded:
-    """A piece on its way: its frames as H.264 or MPEG-4, its sound copied where MP4 can hold it."""
+    """A piece that is being written: its frames as H.264 or MPEG-4, its sound copied where MP4 can hold it."""
 
     def __init__(self, path: Path, piece: Piece, frame: np.ndarray, coding: dict[str, str] | None = None):
         self.piece = piece

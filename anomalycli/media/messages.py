@@ -89,7 +89,7 @@ class VideoFacts:
     still: tuple[int, ...] = ()
 
 
-SILENCE = "no data for"  # what is said of a stream that was not heard of for its timeout
+SILENCE = "no data for"  # the beginning of the reason why a stream that sent nothing for its timeout is lost
 
 
 @dataclass(frozen=True)
@@ -133,8 +133,10 @@ class StreamClip:
 
 @dataclass(frozen=True)
 class Recorded:
-    """A recording of a stream is complete: its file, the suffix that belongs to it, None where there is no file, and
-    what went wrong."""
+    """A recording of a stream that is complete.
+
+    suffix: the one that belongs to the file, None where there is no file. fault: what went wrong, if anything.
+    """
 
     target: str
     suffix: str | None

@@ -27,9 +27,16 @@ def turning(frame: av.VideoFrame) -> list[Filter]:
     return [("hflip", "")] * (a < 0) + [("vflip", "")] * (d < 0)
 
 
-def swaps_sides(filters: list[Filter]) -> bool:
-    """Whether these filters make a wide picture a high one."""
-    return any(name == "transpose" for name, _ in filters)
+def shown_size(frame: av.VideoFrame, pixel_shape: Any, filters: list[Filter]) -> tuple[int, int]:
+    """(width, height) of a frame as it is shown, in square pixels, behind the filters of `turning`.
+
+    `pixel_shape` is the width of a pixel divided by its height; None or 0 where the stream does not say.
+    """
+    width, height = frame.width, frame.height
+    if pixel_shape:
+        width = max(1, round(width * pixel_shape))
+    is_on_its_side = any(name == "transpose" for name, _ in filters)
+    return (height, width) if is_on_its_side else (width, height)
 
 
 def scaled_size(width: int, height: int, short_side: int | None, multiple: int = 1) -> tuple[int, int]:

@@ -13,9 +13,9 @@ from typing import Any
 import av
 
 from ..errors import cause
+from . import CONTAINERS
 from .messages import Recorded
 
-CONTAINERS = {"mp4": "mp4", "mkv": "matroska"}  # by suffix: the first one that can hold the streams is taken
 FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}  # an MP4 that plays wherever it breaks off
 MOST_BYTES = 64 << 20  # that are held
 FAULTS = (av.error.FFmpegError, OSError, ValueError, TypeError, IndexError)

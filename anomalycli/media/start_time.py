@@ -26,14 +26,10 @@ _CLOCK = _TIME.replace("[-_.:h]?", "[-_.]")
 # (pattern, whether it is UTC): of the file's name without its suffix
 _IN_NAME = (
     (rf"^PXL_{_DATE}_{_TIME}{_REST}", True),  # Pixel phones
-    (
-        rf"(?<!\d){_DATE}(?:T|[-_ @.,]{{1,3}}| at |){_TIME}{_REST}",
-        False,
-    ),  # most: Hikvision, Reolink, Axis, Android, OBS
-    (
-        rf"(?<!\d)(?P<Y>20\d\d)_(?P<m>\d\d)(?P<d>\d\d)_{_TIME}{_REST}",
-        False,
-    ),  # dash cameras of Novatek: 2023_0512_030014
+    # most: Hikvision, Reolink, Axis, Android, OBS
+    (rf"(?<!\d){_DATE}(?:T|[-_ @.,]{{1,3}}| at |){_TIME}{_REST}", False),
+    # dash cameras of Novatek: 2023_0512_030014
+    (rf"(?<!\d)(?P<Y>20\d\d)_(?P<m>\d\d)(?P<d>\d\d)_{_TIME}{_REST}", False),
     (r"^\d\dM\d\dS_(?P<E>1\d{9})$", True),  # Xiaomi, beside the seconds since 1970
     (r"-(?P<E>1\d{9})\.\d{1,6}-", True),  # clips of Frigate
     (r"^(?P<E>1\d{9})(?P<f>\d{3})$", True),  # Arlo, milliseconds

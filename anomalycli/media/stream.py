@@ -10,11 +10,11 @@ import numpy as np
 
 from ..errors import VideoError
 from .clock import FrameTimes, PacketClock
-from .containers import frame_rate, has_timestamps, video_stream
+from .containers import frame_rate, timed_by, video_stream
 from .demuxer import end_of, frames_of
 from .messages import ClipFormat, StreamClip, StreamPlace
 from .open_stream import GrowingFile, has_end, open_stream, reason
-from .picture import Scaler, scaled_size, swaps_sides, turning
+from .picture import Scaler, scaled_size, shown_size, turning
 from .still import StillClips
 
 STEP = 2.0  # seconds by which the system's clock may move away from a steady one before it counts as set anew
@@ -81,8 +81,7 @@ class Stream:
 
     def _frames(self, on_packet: Callable[[Any, float], None] | None) -> Iterator[tuple[Any, float]]:
         """Each frame, and when it was taken, in seconds since 1970."""
-        by = "packet" if self.container.format.name == "avi" else "timestamp"
-        times = FrameTimes(self.fps, by if has_timestamps(self.container) else "number")
+        times = FrameTimes(self.fps, timed_by(self.container))
         clock, wall = PacketClock(self.container), self.wall
         wall.start = _known_start(self.file, self.container, self.place)
         wall.known = wall.start is not None
@@ -254,12 +253,8 @@ class WallClock:
 
 
 def _scaler(frame: Any, pixel_shape: Any, form: ClipFormat) -> Scaler:
-    width, height = frame.width, frame.height
-    if pixel_shape:
-        width = max(1, round(width * pixel_shape))
     turned = turning(frame)
-    if swaps_sides(turned):
-        width, height = height, width
+    width, height = shown_size(frame, pixel_shape, turned)
     return Scaler(scaled_size(width, height, form.short_side, form.multiple), turned)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import VideoError
-from .decoder import Decoder, DecoderSettings, _Lost
+from .decoder import Decoder, DecoderLost, DecoderSettings
 from .messages import ClipFormat, Recorded, StreamClip, StreamPlace
 
 SLOW = 3  # timeouts of a stream after which its process counts as hung
@@ -21,7 +21,7 @@ class StreamDecoder(Decoder):
     def __init__(self, place: StreamPlace, memory: int = 2048):
         super().__init__(DecoderSettings(stall=SLOW * place.timeout + 10, memory=memory))
         self.place = place
-        self.has_end = False  # whether what it reads is complete, and no stream that goes on; known before its clips
+        self.has_end = False  # whether it reads a complete video; known before the first clip
         self._inherited = (int(place.place),) if place.kind == "pipe" else ()
 
     def clips(self, form: ClipFormat) -> Iterator[StreamClip | Recorded]:  # type: ignore[override]
@@ -43,7 +43,7 @@ class StreamDecoder(Decoder):
                 if array is None:
                     break
                 yield StreamClip(array, np.array(head["times"]), head["fps"], head["damaged"], head["frozen"])
-        except _Lost as lost:
+        except DecoderLost as lost:
             raise VideoError(f"{self.place.shown}: {lost}.") from lost
         finally:
             self._end()
@@ -51,7 +51,10 @@ class StreamDecoder(Decoder):
             raise VideoError(head["error"])
 
     def order(self, order: dict[str, Any]) -> None:
-        """Have a part of the stream recorded, see `recording.Recorder`; from any thread. Nothing if it is not read."""
+        """Have a part of the stream recorded, see `recording.Recorder`. Any thread may call it.
+
+        Does nothing if the stream is not being read.
+        """
         process = self._process
         if process and process.stdin:
             with contextlib.suppress(OSError, ValueError):  # the process has ended

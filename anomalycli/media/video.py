@@ -23,13 +23,13 @@ from .containers import (
     creation_time,
     declared_frames,
     frame_rate,
-    has_timestamps,
     open_container,
     promised_end,
+    timed_by,
     video_stream,
 )
 from .demuxer import Demuxer, frames_of
-from .picture import Scaler, scaled_size, swaps_sides, turning
+from .picture import Scaler, scaled_size, shown_size, turning
 from .selection import Doubt, Needed, Selection
 
 EVERY = range(sys.maxsize)  # clip
@@ -74,9 +74,7 @@ class Video:
                 frame = self._first_frame(container, stream)
                 self.fps = frame_rate(container, stream)
                 self._format = container.format.name
-                self._timed_by = "timestamp" if has_timestamps(container) else "number"
-                if self._format == "avi":
-                    self._timed_by = "packet"
+                self._timed_by = timed_by(container)
                 self._container_start = container.start_time
                 self._promised = promised_end(container, stream)
                 self.creation_time = creation_time(container, stream)
@@ -84,11 +82,8 @@ class Video:
                 pixel_shape = stream.sample_aspect_ratio
         except (av.error.FFmpegError, ValueError, IndexError) as error:
             raise VideoError(f"{self.path}: not a video that can be read ({cause(error)}).") from error
-        width, height = frame.width, frame.height
-        if pixel_shape:
-            width = max(1, round(width * pixel_shape))
         self._turning = turning(frame)
-        self.width, self.height = (height, width) if swaps_sides(self._turning) else (width, height)
+        self.width, self.height = shown_size(frame, pixel_shape, self._turning)
         self.size = scaled_size(self.width, self.height, short_side, multiple)
 
     def clips(
