@@ -251,41 +251,27 @@ def _reached(curve: "AlarmCurve", target: float) -> tuple[tuple[tuple[float, flo
     return tuple((math.floor(score * 10**DIGITS) / 10**DIGITS, round(often, 6)) for score, often in found), shown
 
 
-def _text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value) and value >= 0
-
-
-def _count(value: Any) -> bool:
-    return type(value) is int and value >= 0
-
-
 def _pairs(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and all(isinstance(pair, list) and len(pair) == 2 for pair in value)
-        and all(_number(each) for pair in value for each in pair)
+    return isinstance(value, list) and all(
+        isinstance(pair, list) and len(pair) == 2 and all(map(schema.number(0), pair)) for pair in value
     )
 
 
-_SCORED_BY: dict[str, schema.Check] = {"model": _text, "backbone": _text, "mode": _text}
-_RULE: dict[str, schema.Check] = dict.fromkeys(EventRule.__dataclass_fields__, _number)
+_SCORED_BY: dict[str, schema.Check] = dict.fromkeys(("model", "backbone", "mode"), schema.text)
+_RULE: dict[str, schema.Check] = dict.fromkeys(EventRule.__dataclass_fields__, schema.number(0))
 _CONTENT: dict[str, schema.Check] = {
     "rule": lambda value: not schema.fault(value, _RULE),
-    "target": _number,
-    "hours": _number,
-    "videos": _count,
-    "events": _count,
-    "rate_bound": _number,
-    "hours_needed": _number,
-    "clustering": _number,
+    "target": schema.number(0),
+    "hours": schema.number(0),
+    "videos": schema.integer(0),
+    "events": schema.integer(0),
+    "rate_bound": schema.number(0),
+    "hours_needed": schema.number(0),
+    "clustering": schema.number(0),
     "extrapolated": lambda value: isinstance(value, bool),
     "reached": _pairs,
-    "shown": _count,
+    "shown": schema.integer(0),
     "scored_by": lambda value: not schema.fault(value, _SCORED_BY),
-    "pattern": lambda value: value is None or (_text(value) and value != ""),
-    "tool": _text,
+    "pattern": lambda value: value is None or (schema.text(value) and value != ""),
+    "tool": schema.text,
 }

@@ -50,6 +50,15 @@ def check_file(path: Path) -> None:
         raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", str(path))
 
 
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file, read in pieces. Raises OSError where it cannot be read."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to. The file replaces `path` at the end, or is removed after an error.

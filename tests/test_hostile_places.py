@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save
 
 from anomalycli import textfiles
-from anomalycli.backbones.weights import load_weights, sha256_of
+from anomalycli.backbones.weights import check_sha256, load_weights
 from anomalycli.checkpoint import load_model
 from anomalycli.errors import AnomalyError, StorageError, UsageError
 from anomalycli.features.files import load_features
@@ -28,7 +28,7 @@ READERS = {
     "features": load_features,
     "array": load_array,
     "weights": lambda path: load_weights(torch.nn.Linear(2, 2), path),
-    "hash": sha256_of,
+    "hash": check_sha256,
 }
 
 

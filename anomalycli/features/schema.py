@@ -1,4 +1,4 @@
-"""Types and ranges of the metadata of features, checked when a file is read."""
+"""Types and ranges of the JSON objects in files of this tool, checked when a file is read."""
 
 import math
 from collections.abc import Callable
@@ -9,70 +9,76 @@ LARGEST_DIM = 1 << 16
 Check = Callable[[Any], bool]
 
 
-def _text(value: Any) -> bool:
+def text(value: Any) -> bool:
     return isinstance(value, str)
 
 
-def _text_or_none(value: Any) -> bool:
+def text_or_none(value: Any) -> bool:
     return value is None or isinstance(value, str)
 
 
-def _whole(least: int, most: int = 1 << 53) -> Check:
+def integer(least: int, most: int = 1 << 53) -> Check:
+    """A whole number within these bounds, and no truth value."""
     return lambda value: type(value) is int and least <= value <= most
 
 
-def _number(least: float) -> Check:
-    return lambda value: type(value) in (int, float) and math.isfinite(value) and value > least
+def number(least: float) -> Check:
+    """A finite number of at least this, and no truth value."""
+    return lambda value: type(value) in (int, float) and math.isfinite(value) and value >= least
+
+
+def positive(value: Any) -> bool:
+    return number(0)(value) and value > 0
 
 
 def _groups(value: Any) -> bool:
     return isinstance(value, list) and all(
-        isinstance(pair, list) and len(pair) == 2 and _text(pair[0]) and _whole(1)(pair[1]) for pair in value
+        isinstance(pair, list) and len(pair) == 2 and text(pair[0]) and integer(1)(pair[1]) for pair in value
     )
 
 
 def _clips(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_whole(0), value))
+    return isinstance(value, list) and all(map(integer(0), value))
 
 
 KIND: dict[str, Check] = {
-    "backbone": _text,
-    "weights_sha256": _text,
-    "preprocessing": _text,
-    "size": _whole(0, LARGEST_DIM),  # 0 where published features do not say
-    "dim": _whole(1, LARGEST_DIM),
-    "audio": _text_or_none,
-    "clip_length": _whole(1, LARGEST_DIM),
-    "stride": _whole(1, LARGEST_DIM),
+    "backbone": text,
+    "weights_sha256": text,
+    "preprocessing": text,
+    "size": integer(0, LARGEST_DIM),  # 0 where published features do not say
+    "dim": integer(1, LARGEST_DIM),
+    "audio": text_or_none,
+    "clip_length": integer(1, LARGEST_DIM),
+    "stride": integer(1, LARGEST_DIM),
     "groups": _groups,
 }
 FEATURES: dict[str, Check] = {
     "kind": lambda value: isinstance(value, dict),
-    "n_frames": _whole(1, 1 << 40),
-    "fps": _number(0),
-    "source": _text,
-    "source_bytes": _whole(0),
-    "source_mtime": _number(-1e18),
-    "precision": _text,
-    "crops": _text,
-    "sound_track": _text_or_none,
-    "sound_missing": _text_or_none,
-    "damage": _text_or_none,
-    "lost": lambda value: value is None or _whole(0)(value),
-    "creation_time": _text_or_none,
-    "tool": _text,
+    "n_frames": integer(1, 1 << 40),
+    "fps": positive,
+    "source": text,
+    "source_bytes": integer(0),
+    "source_mtime": number(-1e18),
+    "precision": text,
+    "crops": text,
+    "sound_track": text_or_none,
+    "sound_missing": text_or_none,
+    "damage": text_or_none,
+    "lost": lambda value: value is None or integer(0)(value),
+    "creation_time": text_or_none,
+    "tool": text,
     "still": _clips,
     "interpolated": _clips,
 }
 SCORES: dict[str, Check] = {
-    "mode": _text,
+    "mode": text,
     "n_frames": FEATURES["n_frames"],
     "fps": FEATURES["fps"],
     "clip_length": KIND["clip_length"],
-    "source": _text,
-    "warning": _text_or_none,
-    "note": _text_or_none,
-    "creation_time": _text_or_none,
+    "source": text,
+    "warning": text_or_none,
+    "note": text_or_none,
+    "creation_time": text_or_none,
     "still": _clips,
     "interpolated": _clips,
 }
