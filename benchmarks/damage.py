@@ -19,27 +19,17 @@ from numpy.random import Generator
 PICTURE_SIZES = (
     *((b"tkhd", at, 4) for at in (76, 80)),  # MP4, QuickTime: the track
     *((entry, at, 2) for entry in (b"avc1", b"hev1", b"mp4v", b"av01", b"apcn", b"jpeg") for at in (24, 26)),
-    *(
-        (b"\xb0\x81", 0, 1),
-        (b"\xba\x81", 0, 1),
-        (b"\xb0\x82", 0, 2),
-        (b"\xba\x82", 0, 2),
-    ),  # Matroska: PixelWidth, -Height
+    *((mark, 0, n) for mark, n in ((b"\xb0\x81", 1), (b"\xba\x81", 1), (b"\xb0\x82", 2), (b"\xba\x82", 2))),  # Matroska
     *((b"avih", 36, 4), (b"avih", 40, 4), (b"strf", 8, 4), (b"strf", 12, 4)),  # AVI
     *((b"width\0", 0, 8), (b"height\0", 0, 8)),  # FLV
     *((b"\0\0\1\xb3", 0, 3), (b"\x9d\1\x2a", 0, 4), (b"\xff\xc0", 3, 4)),  # MPEG-1 and -2, VP8, JPEG
 )
 TIMES = (
-    *((box, at, 4) for box in (b"mvhd", b"mdhd") for at in (12, 16)),  # MP4: ticks a second, duration
+    *((box, at, 4) for box in (b"mvhd", b"mdhd") for at in (12, 16)),  # MP4: ticks per second, duration
     *((b"tkhd", 20, 4), (b"stts", 8, 4), (b"stts", 12, 4), (b"ctts", 12, 4), (b"elst", 8, 4), (b"elst", 12, 4)),
     *((b"\x2a\xd7\xb1\x83", 0, 3), (b"\x44\x89\x88", 0, 8), (b"\x23\xe3\x83\x84", 0, 4)),  # Matroska: scale, durations
-    *(
-        (b"avih", 4, 4),
-        (b"avih", 20, 4),
-        (b"strh", 24, 4),
-        (b"strh", 28, 4),
-        (b"strh", 36, 4),
-    ),  # AVI: scale, rate, length
+    *((b"avih", at, 4) for at in (4, 20)),  # AVI
+    *((b"strh", at, 4) for at in (24, 28, 36)),  # AVI: scale, rate, length
     *((b"duration\0", 0, 8), (b"framerate\0", 0, 8)),  # FLV
 )
 TABLES = (  # how many entries an index has, how large the samples are and where they lie

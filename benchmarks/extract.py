@@ -17,7 +17,6 @@ memory: the most that `anomalycli extract` and its decoders held at once, by the
 """
 
 import argparse
-import os
 import statistics
 import subprocess
 import sys
@@ -31,6 +30,7 @@ from pathlib import Path
 import av
 import numpy as np
 import torch
+from processes import children, cpu_seconds, resident
 from torch.nn.functional import interpolate
 
 from anomalycli.backbones import DEFAULT, Extractor, int8
@@ -43,7 +43,7 @@ from anomalycli.media.prefetch import feed
 from anomalycli.media.video import Video
 
 CLIP_LENGTH = 16
-MINUTE = 1500  # frames at 25 a second
+MINUTE = 1500  # frames, at 25 per second
 
 
 def usual(path, net, size, taken):
@@ -123,12 +123,6 @@ def rate(args):
             print(f"anomalycli: {times / medians['anomalycli']:.2f} times as fast as the {other}")
 
 
-def cpu_seconds() -> tuple[float, float]:
-    """CPU time of this process and of its finished children: other programs disturb it less than the clock."""
-    times = os.times()
-    return times.user + times.system, times.children_user + times.children_system
-
-
 def random_weights(backbone, folder):
     """A file of random weights in the form of the published one; speed does not depend on their values."""
     path = folder / "random.pth"
@@ -190,21 +184,6 @@ def peak_memory(video, folder, size):
         time.sleep(0.1)
     assert process.returncode == 0, process.stderr.read().decode()
     return peak
-
-
-def children(pid):
-    try:
-        threads = Path(f"/proc/{pid}/task").iterdir()
-        return [int(child) for thread in threads for child in (thread / "children").read_text().split()]
-    except OSError:
-        return []
-
-
-def resident(pid):
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
 
 
 def main():

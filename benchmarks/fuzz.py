@@ -13,7 +13,6 @@ Exit code 0 only if all held.
 """
 
 import argparse
-import contextlib
 import os
 import resource
 import sys
@@ -28,6 +27,7 @@ from pathlib import Path
 import av
 import numpy as np
 from damage import WAYS, damaged
+from processes import children, resident
 
 from anomalycli.errors import VideoError
 from anomalycli.media.audio import RATE
@@ -102,7 +102,7 @@ def make_sources(clips: Path, folder: Path) -> list[Path]:
 
 
 class Watch(threading.Thread):
-    """Looks 50 times a second which children this process has, and keeps the largest resident memory of any, in MB."""
+    """Looks 50 times per second which children this process has, and keeps the largest memory of any, in MB."""
 
     def __init__(self):
         super().__init__(daemon=True)
@@ -113,23 +113,8 @@ class Watch(threading.Thread):
         while True:
             now = children(os.getpid())
             self.seen.update(now)
-            self.peak = max([self.peak, *map(resident, now)])
+            self.peak = max([self.peak, *(resident(pid) / 2**20 for pid in now)])
             time.sleep(0.02)
-
-
-def children(pid: int) -> list[int]:
-    found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with contextlib.suppress(OSError):
-            found += map(int, (task / "children").read_text().split())
-    return found
-
-
-def resident(pid: int) -> float:
-    """MB."""
-    with contextlib.suppress(OSError):
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-    return 0.0
 
 
 def read(decoder: Decoder, path: Path) -> str:

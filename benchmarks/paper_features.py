@@ -19,7 +19,8 @@ from pathlib import Path
 import av
 import numpy as np
 import torch
-from extract import children, random_weights, resident
+from extract import random_weights
+from processes import children, resident
 
 from anomalycli.features.files import load_features
 

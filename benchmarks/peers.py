@@ -11,7 +11,6 @@ program held with all of its processes, and the seconds from its start to the fi
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from processes import children, resident
 
 LENGTH, SHORT_SIDE, CROP = 16, 256, 224
 TOOLS = ("video_features", "usual script", "anomalycli")
@@ -116,21 +116,6 @@ def run(tool: str, paths: list[Path], backbone: str, weights: Path, folder: Path
     assert process.returncode == 0 and process.stdout
     told = json.loads(process.stdout.readline())
     return told | {"first": first, "peak": peak}
-
-
-def children(pid: int) -> list[int]:
-    try:
-        threads = Path(f"/proc/{pid}/task").iterdir()
-        return [int(child) for thread in threads for child in (thread / "children").read_text().split()]
-    except OSError:
-        return []
-
-
-def resident(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
 
 
 def main() -> None:

@@ -86,9 +86,7 @@ def main():
     for name, seconds in times.items():
         median, fastest = (of(times[reference]) / of(seconds) for of in (statistics.median, min))
         cosine = lowest_cosine(features[name], features[reference])
-        print(
-            f"{name:36} x {median:5.2f}   fastest x {fastest:5.2f} ({min(seconds):.3f} s a clip)   cosine {cosine:.4f}"
-        )
+        print(f"{name:36} x {median:5.2f}   fastest x {fastest:5.2f} ({min(seconds):.3f} s/clip)   cosine {cosine:.4f}")
 
 
 def compare_scores(videos: list[Path]) -> None:

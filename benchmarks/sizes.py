@@ -7,10 +7,10 @@ decoder for each clip.
 """
 
 import argparse
-import resource
 from pathlib import Path
 
 import numpy as np
+from processes import cpu_seconds
 
 from anomalycli import Scorer
 from anomalycli.backbones import Extractor
@@ -28,20 +28,14 @@ def main() -> None:
     before: list[np.ndarray] = []
     print(f"{'size':>5} {'CPU per clip':>14} {'largest difference of a score':>31} {'mean':>7}")
     for size in args.sizes:
-        extractor, begin = Extractor(scorer.info.kind.backbone, "cpu", size=size), cpu()
+        extractor, begin = Extractor(scorer.info.kind.backbone, "cpu", size=size), sum(cpu_seconds())
         with Decoder() as decoder:
             features = [extract_video(path, extractor, decoder=decoder) for path in args.videos]
-        spent = (cpu() - begin) / sum(len(each.visual) for each in features)
+        spent = (sum(cpu_seconds()) - begin) / sum(len(each.visual) for each in features)
         scores = [scorer.score_features(each)[0] for each in features]
         before = before or scores
         differences = np.concatenate([np.abs(one - other) for one, other in zip(scores, before)])
         print(f"{size:5} {1000 * spent:11.0f} ms {differences.max():31.3f} {differences.mean():7.3f}", flush=True)
-
-
-def cpu() -> float:
-    """CPU time of this process and the decoders that have ended."""
-    times = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in times)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Compare a long run that is killed repeatedly with the same run undisturbed.
 
     python benchmarks/soak.py street-fights/clips robustness --work soak/
-
     python benchmarks/soak.py street-fights/clips robustness --work soak-score/ --command score --files 60
 
 500 videos, one in ten of them broken in one of the ways of damage.py, with fixed seeds. One run goes over them in

@@ -13,13 +13,13 @@ gets noise as strong as it has in these frames; then the video is shown once mor
 
 import argparse
 import os
-import resource
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import av
 import numpy as np
+from processes import cpu_seconds
 
 from anomalycli import Scorer
 from anomalycli.sample import sample_clip
@@ -80,22 +80,16 @@ def encode(path: Path, frames: Iterator[np.ndarray]) -> Path:
     return path
 
 
-def cpu() -> np.ndarray:
-    """CPU time of this process, and of the decoders that have ended."""
-    times = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return np.array([one.ru_utime + one.ru_stime for one in times])
-
-
 def compare(path: Path, model: str | None, name: str, part: Path | None = None, share: float = 1.0) -> None:
     """Print one line on `path`. Without the option, only `part` is scored if given, which is this share of it."""
     scores, spent, shares = [], [], []
     for still, video in ((False, part or path), (True, path)):
         scorer = Scorer.load(model, "cpu", skip=Skip(still))
         scorer.extractor  # noqa: B018  (loads the network before the clock starts)
-        begin = cpu()
+        begin = np.array(cpu_seconds())
         result = scorer.score(video)
         scorer._decoder.close()
-        spent.append((cpu() - begin) / (1 if still else share))
+        spent.append((np.array(cpu_seconds()) - begin) / (1 if still else share))
         scores.append(result.scores)
         shares.append(sum(end - start for start, end in result.still) / len(result.scores))
     off, auto = (f"{network:7.1f} + {decoder:5.1f} s" for network, decoder in spent)

@@ -10,7 +10,7 @@ sources into three folds, and strings clips together anew in the patterns of com
 FOLDS/K/train from the sources kept, FOLDS/K/val from those held out, with ground truth beside them, as
 `anomalycli compare` reads them.
 
-`tune` trains every method once a fold with each of TRIALS, and writes frame AUC and AP on val along the
+`tune` trains every method once per fold with each of TRIALS, and writes frame AUC and AP on val along the
 way; what is in the file is not run again. `best` prints, for each method and trial, the step of the
 highest AP, mean of the folds. `claims` prints, from what `anomalycli compare -o OUTPUT` has run, the
 differences that the paper's Table 4 claims, paired by seed: their mean, standard deviation and signs.
@@ -26,7 +26,7 @@ from pathlib import Path
 import av
 import numpy as np
 import torch
-from street_strings import FOLDS, clips_of_fold, string
+from street_strings import FOLDS, clips_of_fold, read, string
 
 from anomalycli.data.bags import load_bags
 from anomalycli.data.ground_truth import GroundTruthFile
@@ -48,11 +48,6 @@ TRIALS = {
 }
 CLAIMS = (("mstm", "baseline"), ("de-net", "mstm"), ("de-net", "mstm+eo"))
 PATTERNS = {"train": 80, "val": 30}  # how many compositions of each label lend their pattern
-
-
-def read(path):
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def cut(data, compositions):

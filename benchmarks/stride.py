@@ -11,10 +11,10 @@ of this process and its decoders.
 
 import argparse
 import dataclasses
-import resource
 from pathlib import Path
 
 import numpy as np
+from processes import cpu_seconds
 
 from anomalycli import Scorer, find_events
 from anomalycli.extraction.stride import rising
@@ -46,24 +46,18 @@ def cost(args: argparse.Namespace) -> None:
     for every in args.every:
         scorer = Scorer.load(args.model, "cpu", skip=Skip(every=every))
         scorer.extractor  # noqa: B018  (loads the network before the clock starts)
-        begin, seconds, frames, skipped = cpu(), 0.0, 0, 0
+        begin, seconds, frames, skipped = sum(cpu_seconds()), 0.0, 0, 0
         for path in args.paths:
             result = scorer.score(path)
             seconds, frames = seconds + result.duration, frames + len(result.scores)
             skipped += sum(end - start for start, end in result.interpolated)
         scorer._decoder.close()
-        spent = cpu() - begin
+        spent = sum(cpu_seconds()) - begin
         first = first or spent
         print(
             f"{every:5} {spent:14.1f} {spent / first:16.2f} {24 * spent / seconds:31.2f} {1 - skipped / frames:17.1%}",
             flush=True,
         )
-
-
-def cpu() -> float:
-    """CPU time of this process and the decoders that have ended."""
-    times = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in times)
 
 
 def events(args: argparse.Namespace) -> None:

@@ -1,14 +1,13 @@
-"""Steps of training a second, beside what the machine could do, and beside a plain loop over files.
+"""Training steps per second, relative to what the machine could do and to a plain loop over files.
 
     python benchmarks/train.py                       # D = 1024, T = 64, 32 + 32 videos, with erasing
     python benchmarks/train.py --dim 256 --erasing never
 
-Three figures: the steps a second of `anomalycli.training.loop.optimise`; those of a plain loop, in fp32 with
-torch's own transformer layers and dropout, fed by a DataLoader that opens each video's features with
-`np.load`; and the bound, the step's floating-point operations over the rate that this machine multiplies
-matrices of the step's own shapes at, in the step's own precision. The operations are counted by torch
-while a step runs, forward and backward. Each figure is the median over `--repeats` of `--steps` steps, and
-the three take turns; features are random, for speed does not depend on what they say.
+Three figures: the steps per second of `anomalycli.training.loop.optimise`; those of a plain loop, in fp32 with torch's
+own transformer layers and dropout, fed by a DataLoader that reads each video's features with `np.load`; and the bound,
+the floating-point operations of a step divided by the rate at which this machine multiplies matrices of the same shapes
+in the same precision. torch counts the operations while a step runs, forward and backward. Each figure is the median
+over `--repeats` of `--steps` steps, and the three take turns. Features are random: speed does not depend on them.
 """
 
 import argparse
@@ -34,7 +33,7 @@ VIDEOS = 64  # of each label
 
 
 class Files(Dataset):
-    """One label's videos, read from disk each time they are asked for."""
+    """The videos of one label, read from disk each time."""
 
     def __init__(self, paths, segments):
         self.paths, self.segments = paths, segments
@@ -52,7 +51,7 @@ def main():
     parser.add_argument("--segments", type=int, default=64)
     parser.add_argument("--feedforward", type=int, default=2048)
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--clips", type=int, default=300, help="clips a video on disk")
+    parser.add_argument("--clips", type=int, default=300, help="clips per video on disk")
     parser.add_argument("--erasing", default="dynamic", choices=("dynamic", "always", "never"))
     parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16"))
     parser.add_argument("--steps", type=int, default=5)
@@ -105,7 +104,7 @@ def main():
     print(f"a step        {ours_seconds:8.3f} s   {1 / ours_seconds:8.2f} steps/s")
     print(f"plain loop    {plain_seconds:8.3f} s   {1 / plain_seconds:8.2f} steps/s")
     print(f"bound         {bound:8.3f} s   {1 / bound:8.2f} steps/s   "
-          f"({flops / 1e9:.1f} GFLOP a step at {flops / bound / 1e9:.0f} GFLOP/s)")  # fmt: skip
+          f"({flops / 1e9:.1f} GFLOP per step at {flops / bound / 1e9:.0f} GFLOP/s)")  # fmt: skip
     print(f"a step runs at {bound / ours_seconds:.0%} of the bound; the plain loop takes "
           f"{plain_seconds / ours_seconds:.2f} times as long")  # fmt: skip
 
@@ -132,7 +131,7 @@ def with_stock_layers(model):
 
 
 def matrix_products(args, dtype, flops):
-    """The step's largest product, (2 * batch * T, D) by (D, feedforward), as often as comes to `flops` a step."""
+    """The step's largest product, (2 * batch * T, D) by (D, feedforward), as often as gives `flops` per step."""
     a = torch.randn(2 * args.batch * args.segments, args.dim, device=args.device, dtype=dtype)
     b = torch.randn(args.dim, args.feedforward, device=args.device, dtype=dtype)
     n = round(args.steps * flops / (2 * a.shape[0] * a.shape[1] * b.shape[1]))
@@ -145,7 +144,7 @@ def matrix_products(args, dtype, flops):
 
 
 def medians(runs, args):
-    """Seconds a step of each of `runs`, which take turns, so that what slows the machine slows them all."""
+    """Seconds per step of each of `runs`. They take turns, so that other load slows all of them."""
     times = [[] for _ in runs]
     for turn in range(args.repeats + 1):
         for run, mine in zip(runs, times):
