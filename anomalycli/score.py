@@ -31,7 +31,7 @@ from .segments import pool, spread
 
 log = logging.getLogger(__name__)
 MODES = ("auto", "video", "window")
-LONG = 3  # clips per segment beyond which `auto` takes windows: at 64 segments and 25 fps, two minutes
+LONG = 3  # clips per segment beyond which `auto` takes windows: at 25 frames/s, 61 s with 32 segments, 123 s with 64
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,11 @@ class Scorer:
         decoder: Decoder | None = None,
         skip: Skip = Skip(),
     ) -> "Scorer":
-        """The model at `path`, which may be the name of a bundled one (fights, fights-mc3), or the bundled one.
+        """Load the model at `path`, the bundled model of that name (fights, fights-mc3), or without `path` the default.
 
-        device: auto, cpu, cuda, cuda:N or mps. precision: that of the backbone: auto, fp32, bf16, fp16 or int8.
-        weights: a file of the backbone's weights, if not the published ones. decoder: one that was started before, to
-        be used instead of a new one. skip: clips that the network is not run on.
+        device: auto, cpu, cuda, cuda:N or mps. precision: of the backbone: auto, fp32, bf16, fp16 or int8.
+        weights: a file of the backbone's weights, if not the published ones. decoder: a decoder to use, which stays
+        open; by default the scorer starts its own. skip: clips that the network is not run on.
 
         Raises CheckpointError where `path` is no model, UsageError where there is no such device.
         """
@@ -107,14 +107,14 @@ class Scorer:
     ) -> Result:
         """Score a video, or a feature file (.npz).
 
-        mode: "video" divides the whole video into 64 segments, as the paper does; "window" scores
-        windows of 64 clips that overlap by half, so that what is brief in a long video is not
-        averaged away; "auto" takes windows beyond about two minutes. rule: overrides the model's own;
-        a calibration of the scene (`calibration.load`) has one.
+        mode: "video" divides the whole video into the model's segments (64 in the paper, 32 in the bundled model), as
+        the paper does; "window" scores windows of as many clips that overlap by half, so that short events in a long
+        video are not averaged away; "auto" takes windows for videos of more than LONG clips per segment.
+        rule: overrides the model's own; a calibration of the scene (`calibration.load`) has one.
         on_clips: called with the path, the clips done and the clips in all (None: not known).
-        cache: where the features of the video are kept, as a feature file, and its scores beside it.
-        They are taken from there if they are of this very video, with these settings and, for scores,
-        this model; an interrupted run resumes from it. Of a feature file, only the scores are kept.
+        cache: where the features of the video are kept, as a feature file, and its scores beside it. They are used if
+        they are of this very video, with these settings and, for scores, this model; an interrupted run resumes from
+        them. For a feature file, only the scores are kept.
         start_rule: how the result's `start` is found: by the file's name, or its creation time.
 
         Raises VideoError or FeatureError where there is nothing to read, UsageError where there is no

@@ -243,8 +243,8 @@ def mode_option(default: str) -> Callable:
         type=click.Choice(MODES),
         default=default,
         show_default=True,
-        help="video: 64 segments over the whole video, as in the paper; window: windows of 64 clips; "
-        "auto: windows for videos longer than about two minutes.",
+        help="video: the model's segments over the whole video, as in the paper; window: windows of as many clips; "
+        "auto: windows for videos of more than three clips per segment.",
     )
 
 
