@@ -9,7 +9,7 @@ from ..media.decoder import Decoder
 from ..media.messages import Piece
 from ..result import Result
 from ..storage import cannot_write, in_progress, partial_name
-from .plan import clip_path
+from .plan import event_clip_path
 from .records import Record
 
 
@@ -42,7 +42,7 @@ def cut_events(
                 stack.enter_context(in_progress(partial))
             suffixes = decoder.cut(result.path, _pieces(result, margin, partials), exact)
         for number, (partial, suffix) in enumerate(zip(partials, suffixes, strict=True), 1):
-            at = clip_path(base, number, suffix)
+            at = event_clip_path(base, number, suffix)
             if record:
                 record.expect(at, partial)
             paths.append(partial.replace(at))

@@ -10,7 +10,7 @@ DEFAULT = "DejaVu Sans"  # comes with matplotlib
 WEIGHT = "bold"  # of titles
 PLACEHOLDERS = "Last Resort"  # fonts that have a box for every letter
 
-# It warns of each font that has no bold letters; another weight is used, which is well.
+# It warns of each font without bold letters; using another weight is fine.
 logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
 
 

@@ -194,10 +194,10 @@ class ScoreRun:
     def _cut(self, result: "Result", base: Path) -> int:
         """Write the event clips, and remove those of an earlier run that are not among them."""
         from .event_clips import cut_events
-        from .plan import clips_there
+        from .plan import event_clips_there
 
         record: Record = self.plan.records[base]
-        before = [path for path in clips_there([base])[base] if record.owns(path)]
+        before = [path for path in event_clips_there([base])[base] if record.owns(path)]
         made = cut_events(result, base, self.outputs.margin or 0.0, record, self.outputs.exact, self._decoder)
         for path in before:
             if path not in made:
@@ -258,7 +258,7 @@ def score_inputs(
     on_clips: "OnClips | None" = None,
     start_rule: StartRule = StartRule(),
 ) -> ScoreRun:
-    """Score one input after another and write `outputs` of it; the iterator gives what became of each.
+    """Score one input after another and write `outputs` of it; the iterator yields the outcome of each.
 
     rule: one for all inputs, or calibrations, of which each input gets the first that is for it. None: the model's.
 

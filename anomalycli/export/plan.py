@@ -1,4 +1,4 @@
-"""Plan and check the output files before any work, so that no file of the user is replaced without being asked for."""
+"""Plan and check the output files before any work, so that no file of the user is replaced unasked."""
 
 import os
 import re
@@ -87,15 +87,15 @@ class Plan:
 
 
 def plan(inputs: Sequence[Input], outputs: Outputs) -> Plan:
-    """Check every file that `outputs` asks for of these inputs.
+    """Check every file that `outputs` requests for these inputs.
 
     Raises UsageError where one would replace an input, or two would be one file, or, unless they are to be
     overwritten, where one is there that this tool did not write for the same input; StorageError where none can be
     written.
     """
     records = {outputs.base(item.name): Record.of(outputs.base(item.name), item.path) for item in inputs}
-    clips = clips_there(records)
-    left_out = _former_clips(inputs, outputs, records, clips)
+    clips = event_clips_there(records)
+    left_out = _former_event_clips(inputs, outputs, records, clips)
     made = Plan([item for item in inputs if item not in set(left_out)], records, left_out)
     kept = {outputs.base(item.name) for item in made.inputs}
     at_stake = {base: clips[base] for base in kept} if outputs.margin is not None else {}
@@ -107,7 +107,7 @@ def plan(inputs: Sequence[Input], outputs: Outputs) -> Plan:
     if not outputs.overwrite:
         _check_nothing_is_lost([*targets, *_with_base(at_stake)], records)
     checked = [path for path, _, _ in targets] + [
-        clip_path(outputs.base(item.name), MANY_EVENTS, next(iter(CONTAINERS)))
+        event_clip_path(outputs.base(item.name), MANY_EVENTS, next(iter(CONTAINERS)))
         for item in made.inputs
         if outputs.margin is not None
     ]
@@ -126,7 +126,7 @@ def plan(inputs: Sequence[Input], outputs: Outputs) -> Plan:
     return made
 
 
-def clip_path(base: Path, number: int, container: str) -> Path:
+def event_clip_path(base: Path, number: int, container: str) -> Path:
     """Path of an event clip; events are counted from 1."""
     return base.with_name(f"{base.name}.event{number}.{container}")
 
@@ -136,7 +136,7 @@ def proxy_path(base: Path) -> Path:
     return base.with_name(f"{base.name}.proxy.mp4")
 
 
-def clips_there(bases: Collection[Path]) -> dict[Path, list[Path]]:
+def event_clips_there(bases: Collection[Path]) -> dict[Path, list[Path]]:
     """Files with the names of event clips, by this tool or not, for each of `bases`; every folder is read once."""
     found: dict[Path, list[Path]] = {base: [] for base in bases}
     for folder in {base.parent for base in bases}:
@@ -170,7 +170,7 @@ def _targets(inputs: Iterable[Input], outputs: Outputs) -> list[tuple[Path, Path
     return targets
 
 
-def _former_clips(
+def _former_event_clips(
     inputs: Sequence[Input], outputs: Outputs, records: Mapping[Path, Record], clips: Mapping[Path, list[Path]]
 ) -> list[Input]:
     by_place = {os.path.realpath(item.path): item for item in inputs}

@@ -1,6 +1,6 @@
 """A web server for review pages, which writes the verdicts into their folder.
 
-It serves the pages of one folder and the videos that they show, to whoever has its token. It writes two files,
+It serves the pages of one folder, and the videos that they show, to clients that have its token. It writes two files,
 verdicts.json and labels.csv in that folder, and nothing else.
 """
 
@@ -58,7 +58,7 @@ class ReviewServer(ThreadingHTTPServer):
         self.url = f"http://{name}:{self.server_port}/?token={self.token}"
 
     def page(self, path: Path) -> bytes:
-        """The page with the verdicts in it, leave to send new ones, and addresses of videos that lead here."""
+        """The page with the stored verdicts, permission to send new ones, and addresses of videos on this server."""
         content = path.read_text(encoding="utf-8")
         served = json.dumps({"token": self.token, "records": self.verdicts.records}).replace("<", "\\u003c")
         content = content.replace(DATA, f'<script type="application/json" id="served">{served}</script>\n{DATA}', 1)
@@ -123,7 +123,7 @@ class _Handler(BaseHTTPRequestHandler):
         return HTTPStatus.NO_CONTENT, b""
 
     def _known(self, given: str = "") -> bool:
-        """Whether the request is for this server (a page elsewhere may not rebind a name to it) and has the token."""
+        """Whether the request names this server, which prevents DNS rebinding, and has the token."""
         if self.server.hosts is not None and self.headers.get("Host") not in self.server.hosts:
             return False
         try:

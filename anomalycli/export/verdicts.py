@@ -57,7 +57,7 @@ class VerdictStore:
 
 
 def checked(record: Any) -> dict:
-    """The record with nothing in it but what belongs there. Raises ValueError where something is missing or wrong."""
+    """The record with its known fields only. Raises ValueError where something is missing or wrong."""
     try:
         label = record["label"]
         if label not in (None, 0, 1) or len(record["events"]) > MOST_EVENTS:
