@@ -36,11 +36,11 @@ class ScoredBy:
 
 
 @dataclass(frozen=True)
-class Often:
+class Frequency:
     """How often normal footage reaches a score: once in `hours`.
 
-    extrapolated: more rarely than the footage can show. bound: "at-least" where it is this often or more often,
-    "at-most" where it is this often or more rarely, else "".
+    extrapolated: whether this is beyond what the footage can show. bound: "at-least" where it is reached this often or
+    more often, "at-most" where this often or less often, else "".
     """
 
     hours: float
@@ -58,7 +58,7 @@ class Often:
 class Calibration:
     """Thresholds for the videos of a scene, and what is known about them.
 
-    rule: the event rule. target: false alarms per hour that were asked for. hours, videos: of normal footage. events:
+    rule: the event rule. target: requested false alarms per hour. hours, videos: of normal footage. events:
     those that the rule finds in it. rate_bound: upper bound of their rate per hour, at 95% confidence. hours_needed:
     of such footage without an event, to promise the target. clustering: how many events come together. extrapolated:
     the thresholds are above all scores of the footage. reached: (score, hours): normal footage reaches it once in so
@@ -84,20 +84,20 @@ class Calibration:
 
     @property
     def is_promised(self) -> bool:
-        """Whether the footage shows, with 95% confidence, that false alarms are as rare as was asked for."""
+        """Whether the footage shows, with 95% confidence, that false alarms are no more frequent than the target."""
         return self.rate_bound <= self.target
 
-    def once_in(self, score: float) -> Often:
+    def once_in(self, score: float) -> Frequency:
         """How often normal footage of the scene reaches this score."""
         below = sum(1 for level, _ in self.reached if level <= score)
         if not below:
-            return Often(self.reached[0][1] if self.reached else self.hours, bound="at-least")
+            return Frequency(self.reached[0][1] if self.reached else self.hours, bound="at-least")
         last = below == len(self.reached)
         beyond = last and score > self.reached[-1][0]
-        return Often(self.reached[below - 1][1], below > self.shown, "at-most" if beyond else "")
+        return Frequency(self.reached[below - 1][1], below > self.shown, "at-most" if beyond else "")
 
     def matches(self, path: PurePath) -> bool:
-        """Whether it is for this video."""
+        """Whether the calibration is for this video."""
         return self.pattern is None or path.match(self.pattern)
 
     def check(self, scored_by: ScoredBy) -> None:
@@ -208,7 +208,7 @@ def choose(calibrations: Sequence[Calibration], path: PurePath) -> Calibration |
 
 
 def time_in_words(hours: float) -> str:
-    """A length of time with one unit and at most two digits that count."""
+    """A length of time in one unit, with at most one decimal."""
     units = {"days": 24.0, "hours": 1.0, "minutes": 1 / 60, "seconds": 1 / 3600}
     unit = next((unit for unit, length in units.items() if hours >= 2 * length), "seconds")
     value = hours / units[unit]

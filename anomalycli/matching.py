@@ -1,7 +1,7 @@
 """Which video a list, a table or an annotation file means by a name.
 
 People write the same video as `monday`, `monday.mp4`, `cam1/monday`, `cam1\\monday.MP4` or with the path of
-another machine before it. One name here belongs to one video there; what belongs to none is always said.
+another machine before it. Each name matches one video; names that match none are always reported.
 """
 
 import re
@@ -12,20 +12,20 @@ from dataclasses import dataclass, field
 
 from .errors import UsageError
 
-# the suffix of a video or of features; `.01` of `cam.2024.01` is none
+# the suffix of a video or of features; `.01` of `cam.2024.01` is not a suffix
 _SUFFIX = re.compile(r"\.(3gp|3g2|26[45]|[a-z][a-z0-9]{1,4})$", re.IGNORECASE)
 _PART = re.compile(r"(__(\d+|vggish)|_i3d)$")
 
 
 @dataclass(frozen=True)
 class Matches:
-    """found: the video by the name that was written. unknown: names that are of no video."""
+    """found: the video by the name that was written. unknown: names that match no video."""
 
     found: dict[str, str] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
 
     def warning(self, source: str) -> str | None:
-        """A sentence about the names of `source` that are of no video, if there are any."""
+        """A sentence about the names of `source` that match no video, if there are any."""
         if not self.unknown:
             return None
         total = len(self.found) + len(self.unknown)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .calibration import Calibration, Often
+from .calibration import Calibration, Frequency
 from .events import Event, EventRule, frame_edges
 from .media.start_time import RecordingStart
 
@@ -54,7 +54,7 @@ class Result:
         """The time of day at which a frame begins, with its offset from UTC; None where `start` is not known."""
         return self.start.at(self.edges[frame]) if self.start else None
 
-    def once_in(self, score: float) -> Often | None:
+    def once_in(self, score: float) -> Frequency | None:
         """How often normal footage of the scene reaches this score; None without a calibration."""
         return self.calibration.once_in(score) if self.calibration else None
 

@@ -118,9 +118,8 @@ def rate(args):
     for name, median in medians.items():
         print(f"{name:13} {len(clips) / median:7.2f} clips/s {length / median:7.2f} x real time   "
               f"runs of {', '.join(f'{s:.1f}' for s in seconds[name])} s")  # fmt: skip
-    for other, times in medians.items():
-        if other != "anomalycli" and "anomalycli" in medians:
-            print(f"anomalycli: {times / medians['anomalycli']:.2f} times as fast as the {other}")
+    for other in [name for name in medians if name != "anomalycli" and "anomalycli" in medians]:
+        print(f"anomalycli: {medians[other] / medians['anomalycli']:.2f} times as fast as the {other}")
 
 
 def random_weights(backbone, folder):

@@ -45,7 +45,7 @@ class Files(Dataset):
         return torch.from_numpy(pool(np.load(self.paths[i]), self.segments))
 
 
-def main():
+def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dim", type=int, default=1024)
     parser.add_argument("--segments", type=int, default=64)
@@ -57,7 +57,11 @@ def main():
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default="cpu")
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main():
+    args = arguments()
     config = TrainConfig(steps=args.steps, batch=args.batch, precision=args.precision).on(torch.device(args.device))
     settings = DENetSettings(args.dim, segments=args.segments, feedforward=args.feedforward, erasing=args.erasing)
     model = DENetMethod(settings).to(args.device)

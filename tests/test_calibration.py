@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import poisson
 
-from anomalycli.calibration import Often, ScoredBy, calibrate, choose, load, time_in_words
+from anomalycli.calibration import Frequency, ScoredBy, calibrate, choose, load, time_in_words
 from anomalycli.errors import AnomalyError, UsageError
 from anomalycli.events import EventRule, find_events
 from anomalycli.false_alarms import AlarmCounter, Alarms, Footage, fit_tail, rate_bound, stand_out
@@ -230,4 +230,4 @@ def test_each_scene_has_its_own_calibration(tmp_path):
 )
 def test_hours_in_words(hours, words):
     assert time_in_words(hours) == words
-    assert str(Often(hours)) == f"once in {words}"
+    assert str(Frequency(hours)) == f"once in {words}"

@@ -30,8 +30,9 @@ from .terminal import say
 
 if TYPE_CHECKING:
     from ..data.ground_truth import GroundTruthFile
-    from ..evaluation.protocol import EvaluationSet
     from ..experiments.choice import Choice
+    from ..features.folder import FeatureFolder
+    from ..training.trainer import TrainingData
 
 
 @click.command(
@@ -114,14 +115,7 @@ def compare(features, test, test_only, interpolate, ground_truth, labels, groups
         say(f"[yellow]note[/]  settings of {method} do nothing: it is not among the methods compared.")
     files = files_of_comparison(options["output"], choice.sweeps)
     files.check(options["overwrite"])
-    held_out = replace(ground_truth, incomplete=True) if ground_truth and not test else None
-    sources = Sources(features, labels, groups, held_out, test, test_only, ground_truth)
-    sources.check()
-    if ground_truth is None:
-        raise UsageError(
-            "There is nothing to evaluate on: give ground truth of the test features, or of videos in FEATURES.",
-            "ground_truth",
-        )
+    sources = sources_of(features, labels, groups, test, test_only, ground_truth)
     bags = sources.load(choice.segments, choice.crops)
     check_width(features.path, bags, options["preset"], dim)
     rows = choice.rows(bags.dim)
@@ -138,7 +132,7 @@ def compare(features, test, test_only, interpolate, ground_truth, labels, groups
     table = summary(rows, results)
     caption = (
         f"Trained on {features.path}; evaluated on {test or 'videos held out of it'}, "
-        f"{test_set_of(data.test, ground_truth)}, scores of segments {to_frames} over frames; "
+        f"{test_set_of(data, ground_truth)}, scores of segments {to_frames} over frames; "
         f"mean ± standard deviation over {seeds} seeds."
     )
     write_table(table, output, caption)
@@ -161,15 +155,33 @@ def choice_of(options: dict[str, Any]) -> tuple["Choice", int | None]:
     return Choice(names, everyone, of_method, sweeps_of(options["sweep"]), defaults), dim
 
 
-def test_set_of(test: "EvaluationSet | None", ground_truth: "GroundTruthFile | None") -> str:
-    """The ground truth of a comparison, for the caption of its table."""
+def sources_of(
+    features: "FeatureFolder",
+    labels: Path | None,
+    groups: Path | None,
+    test: Path | None,
+    test_only: Path | None,
+    ground_truth: "GroundTruthFile | None",
+) -> Sources:
+    """The files to read. Raises UsageError where there is no ground truth to evaluate on."""
+    held_out = replace(ground_truth, incomplete=True) if ground_truth and not test else None
+    sources = Sources(features, labels, groups, held_out, test, test_only, ground_truth)
+    sources.check()
     if ground_truth is None:
-        return "labels of videos"
-    if test is None:
+        raise UsageError(
+            "There is nothing to evaluate on: give ground truth of the test features, or of videos in FEATURES.",
+            "ground_truth",
+        )
+    return sources
+
+
+def test_set_of(data: "TrainingData", ground_truth: "GroundTruthFile") -> str:
+    """The ground truth of a comparison, for the caption of its table."""
+    if data.test is None:
         return f"{ground_truth.dataset} ground truth"
-    truth = test.truth or {}
+    truth = data.test.truth or {}
     n_frames = sum(len(frames) for frames in truth.values())
-    frames = f"{n_frames:,} frames" + (f": {test.total}" if test.total else "")
+    frames = f"{n_frames:,} frames" + (f": {data.test.total}" if data.test.total else "")
     return f"{ground_truth.dataset} ground truth {ground_truth.interval}, {len(truth)} videos, {frames}"
 
 

@@ -114,10 +114,8 @@ def load_bags(
         warnings += [features.warning] if features.warning else []
     if not parts:
         raise UsageError(f"{folder.path}: no video and no event in one has a label.")
-    if len({video.shape for video in x}) > 1:
-        raise UsageError(f"{folder.path}: its videos have different numbers of crops; average them (crops: mean).")
     return Bags(
-        np.stack(x),
+        _stacked(x, folder.path),
         np.array([part.label for part in parts]),
         tuple(part.name for part in parts),
         features.kind,
@@ -171,6 +169,13 @@ def _segments(clips: np.ndarray, n_segments: int, crops: str) -> np.ndarray:
     segments = pool(clips.mean(1, keepdims=True) if crops == "mean" else clips, n_segments)  # (T, C, D)
     swapped = segments.swapaxes(0, 1)
     return swapped if len(swapped) == 1 else swapped.astype(np.float16)
+
+
+def _stacked(videos: list[np.ndarray], folder: Path) -> np.ndarray:
+    """Arrays (C, T, D) as (N, C, T, D). Raises UsageError where their numbers of crops differ."""
+    if len({video.shape for video in videos}) > 1:
+        raise UsageError(f"{folder}: its videos have different numbers of crops; average them (crops: mean).")
+    return np.stack(videos)
 
 
 def _check_split(folder: Path, names: tuple[str, ...]) -> None:

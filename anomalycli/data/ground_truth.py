@@ -1,7 +1,7 @@
 """Which frames of which videos are abnormal.
 
-Frames [s, e) are abnormal, as the published evaluations of XD-Violence (`gt[s:e] = 1`) and UCF-Crime
-have it; with `last_frame` frame e is too, as in RTFM's ground truth of UCF-Crime.
+Frames [s, e) are abnormal, as in the published evaluations of XD-Violence (`gt[s:e] = 1`) and UCF-Crime; with
+`last_frame`, frame e is abnormal too, as in RTFM's ground truth of UCF-Crime.
 """
 
 from collections import Counter

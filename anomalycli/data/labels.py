@@ -39,10 +39,10 @@ class EventLabel:
 
 @dataclass(frozen=True)
 class Labels:
-    """by_video: label by video, as far as there are any. events: those of single events, by video.
+    """by_video: label by video, as far as there are any. events: labels of single events, by video.
 
     A confirmed event makes its video abnormal; a rejected one says nothing about the rest of it. warning: a sentence
-    about labels that are of no video.
+    about labels that match no video.
     """
 
     by_video: dict[str, int]

@@ -65,7 +65,7 @@ def _is_valid(result: ComparisonResult) -> bool:
 
 
 def _difference(before: dict, now: dict) -> str | None:
-    """In what a record differs from what is asked for, in words."""
+    """The difference between a record and the requested run, in words; None where there is none."""
     before = {"evaluation": FORMER_EVALUATION} | before
     for part, different in (
         ("train", "other training features or labels"),

@@ -46,8 +46,8 @@ def extract(
     OUTPUT is a folder, or a URL as `place` knows them. Labels that lie beside the videos are copied to
     OUTPUT/labels.csv; OUTPUT/report.json lists the outcome of each input. A feature file of the same source and
     settings is kept. `engine` makes the others: `extract_here` does it in this process, `ray_engine.engine` on a
-    cluster. `on_note` is told the result of calibrating, at int8, and of
-    reports of other parts of the run that cannot be read.
+    cluster. `on_note` is called with sentences: the result of calibrating, at int8, and reports of other parts of the
+    run that cannot be read.
 
     Raises, before any work: VideoError if there is no video; StorageError if OUTPUT cannot be written; UsageError if
     labels contradict each other, or if OUTPUT holds features made with other settings and these do not overwrite them.

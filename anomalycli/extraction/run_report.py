@@ -23,8 +23,8 @@ STATUSES = ("done", "skipped", "partial", "failed")
 class ExtractionOutcome:
     """Outcome of one input. status: done, skipped (was there already), partial (damaged), failed.
 
-    reason: why it is not whole; one that was skipped has it, too. note: what else is worth knowing, such
-    as missing sound. frames and seconds are those that its features are of.
+    reason: why it is not whole, also for one that was skipped. note: what else is worth knowing, such as missing sound.
+    frames and seconds: the length that its features cover.
     """
 
     path: Path
@@ -140,8 +140,11 @@ def _is_report(report: Any) -> bool:
 
 
 def summed(reports: list[dict]) -> dict:
-    """One report of several: version, counts by status, seconds of video that were extracted, seconds on
-    the clock (of the longest), their ratio, whether all came to their end, and the files."""
+    """One report of several.
+
+    It has the version, counts by status, seconds of video that were extracted, seconds on the clock (of the longest),
+    their ratio, whether all runs were complete, and the files.
+    """
     files = sorted((file for report in reports for file in report["files"]), key=lambda file: file["path"])
     counts = Counter(file["status"] for file in files)
     video = sum(file["seconds"] for file in files if file["status"] in ("done", "partial"))

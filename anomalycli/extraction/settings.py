@@ -18,9 +18,8 @@ class ExtractionSettings:
     """What a run writes and how.
 
     layout: npz, or what other programs read (features/layouts.py): xd or rtfm. overwrite: whether feature files that
-    are there are made again. shard: which part of the inputs is taken. workers: processes that decode while the
-    network works. decoder: how each of them reads and what it may take; a video that exceeds that fails, and no
-    other does.
+    exist are made again. shard: the part of the inputs to process. workers: processes that decode while the network
+    runs. decoder: how each of them reads, and its limits; a video that exceeds them fails, and no other does.
     """
 
     layout: str = "npz"

@@ -1,4 +1,4 @@
-"""Features on their way: rows in a file, which another run takes up where this one was stopped."""
+"""Features of unfinished videos: rows in a file, with which the next run resumes after an interruption."""
 
 import errno
 import io
@@ -21,7 +21,7 @@ ALIGNED = 64  # bytes; the rows begin at a multiple of it
 
 
 def beside(target: Path) -> Path:
-    """Where the rows are that are for the file `target`."""
+    """The path of the rows of the file `target`."""
     return target.with_name(f"{target.name}.rows")
 
 
@@ -35,9 +35,9 @@ def no_room(path: Path, error: OSError) -> StorageError:
 class Rows:
     """float32 rows of one shape as they come, in a file: memory stays flat however many there are.
 
-    At `path` they outlive the process, killed or not, and whoever opens them with the same `identity` (of JSON) and the
-    same `width` (the last side of a row) has them back, as far as each row is what its checksum says; others are
-    dropped. Without `path`, and where another process is at it or nothing can be locked, they end with the process.
+    At `path` they outlive the process, killed or not. Opening the file with the same `identity` (of JSON) and the same
+    `width` (the last side of a row) restores them, up to the first row whose checksum is wrong. Without `path`, and
+    where another process uses the file or nothing can be locked, they end with the process.
 
     Raises OSError where `path` cannot be written.
     """
@@ -77,7 +77,7 @@ class Rows:
         return np.memmap(self._file, self._record, "c", self._begin, (self._n,))["row"]
 
     def discard(self) -> None:
-        """Delete them: they are saved elsewhere, or of no use."""
+        """Delete them: they are saved elsewhere, or useless."""
         self._file.close()
         if self.path:
             self.path.unlink(missing_ok=True)

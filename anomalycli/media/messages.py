@@ -1,4 +1,4 @@
-"""What the decoder's process is asked for and what it answers: one class per kind of message."""
+"""Requests to the decoder's process and its answers: one class per kind of message."""
 
 import sys
 from collections.abc import Sequence

@@ -13,7 +13,7 @@ Filter = tuple[str, str]  # name and arguments
 
 
 def turning(frame: av.VideoFrame) -> list[Filter]:
-    """The filters that show a frame as its display matrix has it: none, for most."""
+    """The filters that turn a frame as its display matrix says: none for most frames."""
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return []

@@ -27,7 +27,7 @@ Needed = Callable[[int], bool]
 
 
 class Doubt(Exception):
-    """The frames can only be told by decoding every packet."""
+    """The frames can only be identified by decoding every packet."""
 
 
 @dataclass(order=True)

@@ -1,8 +1,8 @@
 """Video files as consecutive clips.
 
-PyAV reads them. decord does where it is asked for, files of the common containers whose packets are in order, and PyAV
-continues at the very same frame where decord gives up. Both scale through the same libswscale filter, so a frame of an
-intact file does not depend on its reader.
+PyAV reads them. On request, decord reads files of the common containers whose packets are in order; where it stops,
+PyAV continues at the very same frame. Both scale with the same libswscale filter, so a frame of an intact file does not
+depend on its reader.
 """
 
 import os

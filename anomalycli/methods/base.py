@@ -20,8 +20,9 @@ AnyMethod = TypeVar("AnyMethod", bound="Method")
 class MethodSettings(Protocol):
     """A method's hyper-parameters: a frozen dataclass with at least these two fields.
 
-    Its other fields are int, float, bool, str, a Literal of words, or one of these or None, each with a default. They
-    are set by the command line and written to the checkpoint.
+    Its other fields are int, float, bool, str, or one of these or None, each with a default; `Annotated[type,
+    description, allowed values]` where only some values are allowed. The command line sets them, and the checkpoint
+    keeps them.
     """
 
     @property
