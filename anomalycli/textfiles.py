@@ -4,7 +4,7 @@ import codecs
 import csv
 import io
 import re
-import sys
+import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,10 +62,6 @@ def read_lines(path: Path) -> list[str]:
 
 def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file. Raises UsageError where it cannot be read as one."""
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
     try:
         return tomllib.loads(read_text(path))
     except (ValueError, RecursionError) as error:

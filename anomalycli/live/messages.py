@@ -1,7 +1,7 @@
 """News of events as JSON: what is printed, sent and stored."""
 
 import json
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from .tracking import Told
@@ -9,7 +9,7 @@ from .tracking import Told
 
 def clock(seconds: float) -> str:
     """Seconds since 1970 as ISO 8601 in UTC, with milliseconds."""
-    moment = datetime.fromtimestamp(round(seconds, 3), timezone.utc)
+    moment = datetime.fromtimestamp(round(seconds, 3), UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

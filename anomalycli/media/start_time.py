@@ -8,7 +8,7 @@ start: nothing is guessed.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -145,7 +145,7 @@ class StartRule:
         """Of local times that there are twice, the first is taken; those that are skipped have the offset before."""
         if time.tzinfo is None and self.zone:
             time = time.replace(tzinfo=self.zone)
-        return RecordingStart(time.astimezone(timezone.utc), source, self.zone)
+        return RecordingStart(time.astimezone(UTC), source, self.zone)
 
 
 def time_in_name(path: Path) -> datetime | None:
@@ -156,7 +156,7 @@ def time_in_name(path: Path) -> datetime | None:
     for forms, text in ((_IN_NAME, path.stem), (_IN_PATH, path.absolute().with_suffix("").as_posix())):
         for form, is_utc in forms:
             for time in _times(re.compile(form), text):
-                return time.replace(tzinfo=timezone.utc) if is_utc and time.tzinfo is None else time
+                return time.replace(tzinfo=UTC) if is_utc and time.tzinfo is None else time
     return None
 
 
@@ -224,7 +224,7 @@ def _time_of(match: re.Match) -> datetime | None:
     fraction = timedelta(seconds=float(f"0.{parts.get('f') or 0}"))
     try:
         if parts.get("E"):
-            return datetime.fromtimestamp(int(parts["E"]), timezone.utc) + fraction
+            return datetime.fromtimestamp(int(parts["E"]), UTC) + fraction
         hour = int(parts["H"])
         if half := parts.get("p"):
             if not 1 <= hour <= 12:
@@ -241,6 +241,6 @@ def _offset(text: str | None) -> timezone | None:
     if not text:
         return None
     if text == "Z":
-        return timezone.utc
+        return UTC
     minutes = int(text[1:3]) * 60 + int(text[-2:])
     return timezone(timedelta(minutes=-minutes if text[0] == "-" else minutes))

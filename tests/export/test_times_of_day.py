@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import re
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from xml.etree import ElementTree
 from zoneinfo import ZoneInfo
@@ -21,7 +21,7 @@ from anomalycli.export.time_axis import time_labels
 from anomalycli.media.start_time import RecordingStart
 
 BERLIN = ZoneInfo("Europe/Berlin")
-START = RecordingStart(datetime(2023, 10, 29, 0, 30, tzinfo=timezone.utc), "the file name", BERLIN)  # 02:30 in summer
+START = RecordingStart(datetime(2023, 10, 29, 0, 30, tzinfo=UTC), "the file name", BERLIN)  # 02:30 in summer
 HOUR = 3600 * 5  # frames
 
 
@@ -69,20 +69,20 @@ def test_the_table_has_times_of_day_and_each_day_once():
         *("29", "Oct", "02:40:00-02:40:20", "0.90"),
         *("02:10:00-02:10:02", "0.90"),
     ]
-    late = RecordingStart(datetime(2023, 5, 12, 21, 59, 50, tzinfo=timezone.utc), "the file name", BERLIN)
+    late = RecordingStart(datetime(2023, 5, 12, 21, 59, 50, tzinfo=UTC), "the file name", BERLIN)
     events = summary_row(result_of([(0, 25), (500, 525)], 1000, 25, start=late))["events"]
     assert "12 May 23:59:50" in events and "13 May 00:00:10" in events
 
 
 def test_the_axis_has_round_times_of_day():
-    start = RecordingStart(datetime(2023, 5, 12, 1, 0, 14, tzinfo=timezone.utc), "the file name", BERLIN)
+    start = RecordingStart(datetime(2023, 5, 12, 1, 0, 14, tzinfo=UTC), "the file name", BERLIN)
     places, texts, name = time_labels(3600, 6, start)
     assert texts == ["03:10", "03:20", "03:30", "03:40", "03:50", "04:00"] and places[0] == 586
     assert name == "time of day, 12 May 2023"
     places, texts, _ = time_labels(20, 12, start)
     assert texts[:2] == ["03:00:14", "03:00:16"] and places[:2] == [0, 2]
     assert time_labels(0.6, 6, start)[1][:2] == ["03:00:14.0", "03:00:14.1"]
-    over_midnight = RecordingStart(datetime(2023, 5, 12, 21, tzinfo=timezone.utc), "the file name", BERLIN)
+    over_midnight = RecordingStart(datetime(2023, 5, 12, 21, tzinfo=UTC), "the file name", BERLIN)
     _, texts, name = time_labels(7200, 4, over_midnight)
     assert texts == ["23:00", "23:30", "00:00", "00:30", "01:00"] and name.endswith("12 May 2023 to 13 May 2023")
 
@@ -123,7 +123,7 @@ def test_the_index_has_the_events_of_all_videos_by_camera_and_time(browser, tmp_
     from selenium.webdriver.support.wait import WebDriverWait
 
     def page(name, hour, spans):
-        start = RecordingStart(datetime(2023, 5, 12, hour, tzinfo=timezone.utc), "the file name", BERLIN)
+        start = RecordingStart(datetime(2023, 5, 12, hour, tzinfo=UTC), "the file name", BERLIN)
         result = result_of(spans, 3600 * 5, 5, str(tmp_path / name), start=start)
         return page_of(result, Context(tmp_path / f"{name}.html", name))
 

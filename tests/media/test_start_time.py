@@ -2,7 +2,7 @@
 
 import os
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -217,5 +217,5 @@ def test_the_decoder_reads_the_creation_time_of_a_container(tmp_path, make_video
     with Decoder() as decoder:
         times = [list(decoder.clips(file, ClipFormat(16)))[-1].creation_time for file in (path, plain)]
     assert times[1] is None
-    assert read_time(times[0]) == datetime(2023, 5, 12, 1, 0, 14, tzinfo=timezone.utc)
-    assert RULE.start_of(path, times[0]).at(0) - datetime(2023, 5, 12, 1, tzinfo=timezone.utc) == timedelta(seconds=14)
+    assert read_time(times[0]) == datetime(2023, 5, 12, 1, 0, 14, tzinfo=UTC)
+    assert RULE.start_of(path, times[0]).at(0) - datetime(2023, 5, 12, 1, tzinfo=UTC) == timedelta(seconds=14)
