@@ -87,11 +87,11 @@ class Lateness:
     def __init__(self) -> None:
         self.seconds: list[float] = []
 
-    def scored(self, _stream, scores) -> None:
+    def on_scores(self, _stream, scores) -> None:
         if scores.n_final < len(scores.scores):
             self.seconds.append(time.time() - scores.times[-1])
 
-    def told(self, _stream, _told) -> None:
+    def on_news(self, _stream, _news) -> None:
         pass
 
     def tick(self) -> None:

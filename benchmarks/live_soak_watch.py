@@ -115,6 +115,6 @@ def watch(log: str, *words: str) -> None:
         os.write(rows, ROW.pack(*row))
         struct.pack_into("d", shared, 16 + 8 * camera, newest[-1])
 
-    Lines.scored = scored
+    Lines.on_scores = scored
     sys.argv = ["anomalycli", "watch", *words]
     main()

@@ -49,18 +49,18 @@ class FakeSource:
 
 
 class Heard:
-    """A listener that keeps what it is told."""
+    """A listener that keeps all scores and news."""
 
     def __init__(self):
         self.news, self.frames, self.ticks = [], {}, 0
 
-    def scored(self, stream, scores):
+    def on_scores(self, stream, scores):
         key = stream.recording or stream.name
         held = self.frames.get(key, np.empty(0, np.float32))
         self.frames[key] = np.concatenate((held[: scores.start], scores.scores))
 
-    def told(self, stream, told):
-        self.news.append(told)
+    def on_news(self, stream, news):
+        self.news.append(news)
 
     def tick(self):
         self.ticks += 1

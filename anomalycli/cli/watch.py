@@ -136,18 +136,18 @@ def watch(sources, model, weights, timeout, idle, still, device, precision, read
     scorer = Scorer.load(model, device, precision, weights, skip=Skip(still == "auto"))
     rules = Rules(scorer, rule_of(scorer.info.events, options), options["calibrations"], found)
     with contextlib.ExitStack() as stack:
-        outputs = outputs_of(options, stack)
-        watcher = Watcher(scorer, outputs.listeners, rules.default, tell)
+        receivers = receivers_of(options, stack)
+        watcher = Watcher(scorer, receivers.listeners, rules.default, tell)
         cameras = None
         if config:
-            cameras = CameraFile(config, waits, tell, rules.check, outputs.show, outputs.forget, outputs.resume)
+            cameras = CameraFile(config, waits, tell, rules.check, receivers.show, receivers.forget, receivers.resume)
         signals = stack.enter_context(handled_signals(watcher, cameras))
         for source in found:
-            outputs.resume(source)
-            outputs.show(watcher.add(source, rules.of(source.name), outputs.unfinished.pop(source.name, None)))
+            receivers.resume(source)
+            receivers.show(watcher.add(source, rules.of(source.name), receivers.unfinished.pop(source.name, None)))
         if cameras:
-            outputs.listeners.append(cameras)
-            cameras.start(watcher, outputs.unfinished)
+            receivers.listeners.append(cameras)
+            cameras.start(watcher, receivers.unfinished)
         tell(f"Watching {', '.join(watcher.streams)}.")
         watcher.run()
     if signals:
@@ -165,16 +165,16 @@ def tell(sentence: str) -> None:
 
 
 @dataclass
-class Outputs:
-    """What is told of events. unfinished: those that an earlier process left open, by stream."""
+class Receivers:
+    """The listeners of a watcher. unfinished: events that an earlier process left open, by stream."""
 
     listeners: list[Any]
     unfinished: dict[str, Any] = field(default_factory=dict)
     archive: Any = None
-    shows: list[Any] = field(default_factory=list)  # those that show all streams: the page, the broker
+    shows: list[Any] = field(default_factory=list)  # those that show all streams: page and broker
 
     def resume(self, source: Any) -> None:
-        """Have a source go on where an earlier process left off, as far as the database knows."""
+        """Have a source resume where an earlier process stopped, as far as the database records it."""
         if self.archive:
             self.archive.resume(source)
 
@@ -220,8 +220,8 @@ class Rules:
         return self.rules.get(name, self.default)
 
 
-def outputs_of(options: dict[str, Any], stack: contextlib.ExitStack) -> Outputs:
-    """What is told of events, as options have it. `stack` closes what needs to be closed."""
+def receivers_of(options: dict[str, Any], stack: contextlib.ExitStack) -> Receivers:
+    """The listeners that the options name. `stack` closes what needs to be closed."""
     from ..live.archive import Archive
     from ..live.clips import ClipSaver
     from ..live.database import EventDatabase, Retention
@@ -229,33 +229,33 @@ def outputs_of(options: dict[str, Any], stack: contextlib.ExitStack) -> Outputs:
     from ..live.mqtt import Mqtt
     from ..live.webhooks import Webhooks, target_of
 
-    outputs = Outputs([Lines(click.echo, options["thumbnails"], options["scores"])])
+    receivers = Receivers([Lines(click.echo, options["thumbnails"], options["scores"])])
     urls, path, database = options["webhooks"], options["database"], None
     if urls and not path:
         raise UsageError("Messages to webhooks wait in a database: name a file for it.", "database")
     if path:
         database = EventDatabase(path, Retention(options["keep_days"], options["keep_mb"]))
         stack.callback(database.close)
-        outputs.archive = Archive(database, tell, tuple(map(target_of, urls)))
-        outputs.listeners.append(outputs.archive)
-        outputs.unfinished = database.unfinished()
+        receivers.archive = Archive(database, tell, tuple(map(target_of, urls)))
+        receivers.listeners.append(receivers.archive)
+        receivers.unfinished = database.unfinished()
     if folder := options["save_clips"]:
         saver = ClipSaver(folder, tell, options["margin"], options["clips_mb"], database)
         stack.callback(saver.close)
-        outputs.listeners.append(saver)
+        receivers.listeners.append(saver)
     if options["serve"]:
-        outputs.shows.append(serve(options["serve"], database, stack))
+        receivers.shows.append(serve(options["serve"], database, stack))
     if options["mqtt"]:
         broker = Mqtt(options["mqtt"], tell)
         stack.callback(broker.close)
         broker.start()
-        outputs.shows.append(broker)
-    outputs.listeners += outputs.shows
+        receivers.shows.append(broker)
+    receivers.listeners += receivers.shows
     if database and urls:
         hooks = Webhooks(database, urls, tell, os.environ.get("ANOMALYCLI_WEBHOOK_SECRET"))
         stack.callback(hooks.close)
         hooks.start()
-    return outputs
+    return receivers
 
 
 def serve(address: str, database: Any, stack: contextlib.ExitStack) -> Any:

@@ -1,1 +1,1 @@
-"""Streams scored while they run: sources, scores that become final, events, and what is told of them."""
+"""Streams scored while they run: sources, scores that become final, events, and where events are sent."""

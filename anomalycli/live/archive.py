@@ -1,4 +1,4 @@
-"""Keeps events in the database as they are told, and queues messages for webhooks."""
+"""Keeps events in the database, and queues messages for webhooks."""
 
 import contextlib
 import sqlite3
@@ -9,28 +9,24 @@ from pathlib import Path
 from .database import EventDatabase
 from .messages import message, to_json
 from .sources import FolderSource, Source, Stamp
-from .tracking import Told
-from .watcher import WatchedStream
-from .window import Scores
+from .tracking import News
+from .watcher import Listener, WatchedStream
 
 
-class Archive:
-    """Stores events as they are told; a disk that is full costs what cannot be stored, and is said."""
+class Archive(Listener):
+    """Stores the news of events. What a full disk cannot take is lost, and reported once."""
 
     def __init__(self, database: EventDatabase, say: Callable[[str], None], targets: tuple[str, ...] = ()):
         self.database, self.say, self.targets = database, say, targets
         self._fault = ""
 
-    def scored(self, stream: WatchedStream, scores: Scores) -> None:
-        pass
-
-    def told(self, stream: WatchedStream, told: Told) -> None:
+    def on_news(self, stream: WatchedStream, news: News) -> None:
         with self._storing():
-            picture = stream.jpeg() if told.kind == "start" else None
-            self.database.put(told.event, stream.recording, picture)
-            if told.kind != "update":
+            picture = stream.jpeg() if news.kind == "start" else None
+            self.database.put(news.event, stream.recording, picture)
+            if news.kind != "update":
                 for target in self.targets:
-                    self.database.push(target, to_json(message(told, stream.recording)))
+                    self.database.push(target, to_json(message(news, stream.recording)))
 
     def tick(self) -> None:
         with self._storing():

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .messages import clock, message
-from .tracking import Told
-from .watcher import WatchedStream
+from .tracking import News
+from .watcher import Listener, WatchedStream
 from .window import Scores
 
 SHOWN = 300.0  # seconds of the curve
@@ -30,7 +30,7 @@ class _Lane:
     events: int = 0
 
 
-class Board:
+class Board(Listener):
     """Follows all streams. Its methods may be called by any thread."""
 
     def __init__(self, now: Callable[[], float] = time.time):
@@ -42,7 +42,7 @@ class Board:
         self._ticked_at = now()
         self.version = 0  # grows with each change of an event
 
-    def scored(self, stream: WatchedStream, scores: Scores) -> None:
+    def on_scores(self, stream: WatchedStream, scores: Scores) -> None:
         with self._lock:
             lane = self._lane(stream)
             if lane.recording != stream.recording:  # another clock
@@ -56,16 +56,16 @@ class Board:
             while lane.points and lane.points[0][0] < newest - SHOWN:
                 lane.points.popleft()
 
-    def told(self, stream: WatchedStream, told: Told) -> None:
+    def on_news(self, stream: WatchedStream, news: News) -> None:
         with self._lock:
-            lane, number = self._lane(stream), told.event.id
-            lane.events += told.kind == "start"
-            (lane.open_events.add if told.event.is_open else lane.open_events.discard)(number)
-            if told.kind == "start":
+            lane, number = self._lane(stream), news.event.id
+            lane.events += news.kind == "start"
+            (lane.open_events.add if news.event.is_open else lane.open_events.discard)(number)
+            if news.kind == "start":
                 self._pictures[number] = stream.jpeg() or b""
             before = self._recent.pop(number, {})
             kept = {name: before[name] for name in ("verdict", "note") if name in before}
-            self._recent[number] = message(told, stream.recording, **kept, picture=True)
+            self._recent[number] = message(news, stream.recording, **kept, picture=True)
             while len(self._recent) > MOST_EVENTS:
                 self._pictures.pop(oldest := next(iter(self._recent)), None)
                 del self._recent[oldest]
@@ -120,7 +120,7 @@ class Board:
         return lane.stream.jpeg() if lane else None
 
     def health(self) -> tuple[bool, dict[str, Any]]:
-        """Whether scoring goes on, and what a health check says."""
+        """Whether clips are being scored, and what a health check says."""
         silent = self.now() - self._ticked_at
         streams = self.streams()
         connected = sum(stream["connected"] for stream in streams)

@@ -13,8 +13,7 @@ from ..events import EventRule
 from ..settings import make_settings
 from ..textfiles import CAMERAS, read_toml
 from .sources import Source, Waits, make_source
-from .watcher import Watcher
-from .window import Scores
+from .watcher import Listener, Watcher
 
 
 @dataclass(frozen=True)
@@ -79,10 +78,10 @@ def _filled_in(source: str) -> str:
     return re.sub(r"\$\{(\w+)\}", value, source)
 
 
-class CameraFile:
-    """The cameras of a file, watched as the file has them now: `reload` has it read again at the next tick.
+class CameraFile(Listener):
+    """Watches the cameras of a file; `reload` has it read again at the next tick.
 
-    A listener of `Watcher`. `check` raises UsageError for a calibration that does not fit the model. `resume` is called
+    `check` raises UsageError for a calibration that does not fit the model. `resume` is called
     with each source before it is watched, `added` with each stream, and `removed` with its name.
     """
 
@@ -120,12 +119,6 @@ class CameraFile:
             self.say(f"{self.path}: read again; watching {', '.join(self.watcher.streams) or 'nothing'}.")
         except AnomalyError as error:
             self.say(f"{error} The cameras stay as they were.")
-
-    def scored(self, stream: object, scores: Scores) -> None:
-        pass
-
-    def told(self, stream: object, told: object) -> None:
-        pass
 
     def _apply(self, cameras: dict[str, Camera], unfinished: Mapping) -> None:
         """Watch these cameras: nothing changes where one is wrong, and those that stay lose nothing."""

@@ -10,9 +10,8 @@ from ..errors import StorageError
 from ..storage import check_writable
 from .database import EventDatabase
 from .messages import clock
-from .tracking import LiveEvent, Told
-from .watcher import WatchedStream
-from .window import Scores
+from .tracking import LiveEvent, News
+from .watcher import Listener, WatchedStream
 
 LONGEST = 300.0  # seconds of one file
 KEPT = 20.0  # seconds, beside the margin, that a stream holds: an event is found some clips after it began
@@ -30,8 +29,8 @@ class _Ordered:
 
 
 @dataclass
-class ClipSaver:
-    """Has events written below `folder`, one file each, with `margin` seconds before and after; a listener.
+class ClipSaver(Listener):
+    """Has events written below `folder`, one file each, with `margin` seconds before and after.
 
     Beyond `megabytes` in all, the oldest files are deleted.
     """
@@ -48,13 +47,10 @@ class ClipSaver:
         check_writable(self.folder / "clip.mp4")
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def scored(self, stream: WatchedStream, scores: Scores) -> None:
-        pass
-
-    def told(self, stream: WatchedStream, told: Told) -> None:
-        event, source = told.event, stream.reader.source
+    def on_news(self, stream: WatchedStream, news: News) -> None:
+        event, source = news.event, stream.reader.source
         target = str(self._target(event).absolute())
-        if told.kind == "start":
+        if news.kind == "start":
             since, limit = event.start - self.margin, event.start + LONGEST
             with suppress(OSError):  # the process that writes says what is wrong
                 Path(target).parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +63,7 @@ class ClipSaver:
         if ordered is None:
             return
         ordered.event = event
-        if told.kind == "final":
+        if news.kind == "final":
             ordered.ticks = 0
         until = None if event.is_open else event.end + self.margin
         source.record({"stop": target, "until": until})

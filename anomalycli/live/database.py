@@ -13,7 +13,7 @@ import portalocker
 
 from ..errors import UsageError, cause
 from .messages import message
-from .tracking import LiveEvent, Told
+from .tracking import LiveEvent, News
 
 VERSION = 1  # of the schema
 SCHEMA = """
@@ -138,7 +138,7 @@ class EventDatabase:
         for row in rows:
             event = _event(row)
             more = {"verdict": row[11], "note": row[12] or None, "clip": row[13], "picture": bool(row[14]) or None}
-            found.append(message(Told("stored", event), row[10], **more))
+            found.append(message(News("stored", event), row[10], **more))
         return found
 
     def picture(self, number: str) -> bytes | None:

@@ -4,18 +4,18 @@ import base64
 from collections.abc import Callable
 
 from .messages import clock, message, to_json
-from .tracking import Told
-from .watcher import WatchedStream
+from .tracking import News
+from .watcher import Listener, WatchedStream
 from .window import Scores
 
 
-class Lines:
+class Lines(Listener):
     """Writes each piece of news as a line. thumbnails: with the newest picture; scores: each clip's scores too."""
 
     def __init__(self, write: Callable[[str], None], thumbnails: bool = False, scores: bool = False):
         self.write, self.thumbnails, self.scores = write, thumbnails, scores
 
-    def scored(self, stream: WatchedStream, scores: Scores) -> None:
+    def on_scores(self, stream: WatchedStream, scores: Scores) -> None:
         if self.scores:
             final = [round(float(score), 5) for score in scores.scores[: scores.n_final]]
             at = clock(scores.times[-1]) if len(scores.times) else None
@@ -24,11 +24,8 @@ class Lines:
             still = {"still": stream.still} if stream.still else {}
             self.write(to_json(fields | {"first_frame": scores.start, "final": final} | still))
 
-    def told(self, stream: WatchedStream, told: Told) -> None:
+    def on_news(self, stream: WatchedStream, news: News) -> None:
         more = {}
-        if self.thumbnails and told.kind == "start" and (picture := stream.jpeg()):
+        if self.thumbnails and news.kind == "start" and (picture := stream.jpeg()):
             more["thumbnail"] = "data:image/jpeg;base64," + base64.b64encode(picture).decode()
-        self.write(to_json(message(told, stream.recording, **more)))
-
-    def tick(self) -> None:
-        pass
+        self.write(to_json(message(news, stream.recording, **more)))

@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from .tracking import Told
+from .tracking import News
 
 
 def clock(seconds: float) -> str:
@@ -13,11 +13,11 @@ def clock(seconds: float) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def message(told: Told, recording: str = "", **more: Any) -> dict[str, Any]:
+def message(news: News, recording: str = "", **more: Any) -> dict[str, Any]:
     """News of an event as a JSON object; `recording` is the file of a folder that it is in."""
-    event = told.event
+    event = news.event
     fields = {
-        "kind": told.kind,
+        "kind": news.kind,
         "id": event.id,
         "stream": event.stream,
         "recording": recording or None,

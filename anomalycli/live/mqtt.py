@@ -10,8 +10,8 @@ from ..errors import UsageError
 from ..version import __version__
 from .messages import message, to_json
 from .redaction import redact
-from .tracking import Told
-from .watcher import WatchedStream
+from .tracking import News
+from .watcher import Listener, WatchedStream
 from .window import Scores
 
 ROOT = "anomalycli"
@@ -22,8 +22,8 @@ QUEUED = 1000  # messages that wait while the broker is away
 SCORE_EVERY = 5.0  # seconds between scores of a stream
 
 
-class Mqtt:
-    """Publishes to the broker at `url`, mqtt://user:password@host:port (mqtts for TLS); a listener.
+class Mqtt(Listener):
+    """Publishes to the broker at `url`, mqtt://user:password@host:port (mqtts for TLS).
 
     Topics of a stream, below anomalycli/NAME: `event` (each piece of news as JSON), `state` (ON while an event goes on,
     else OFF; retained), `score` (the newest; retained). anomalycli/status is online or offline.
@@ -80,22 +80,19 @@ class Mqtt:
         for kind in ("binary_sensor", "sensor"):
             self._publish(f"{DISCOVERY}/{kind}/{ROOT}_{_plain(name)}/config", "")
 
-    def scored(self, stream: WatchedStream, scores: Scores) -> None:
+    def on_scores(self, stream: WatchedStream, scores: Scores) -> None:
         at = float(scores.times[-1]) if len(scores.times) else 0.0
         if at - self._scored_at.get(stream.name, 0.0) >= SCORE_EVERY:
             self._scored_at[stream.name] = at
             self._publish(f"{_topic(stream.name)}/score", f"{scores.newest:.3f}")
 
-    def told(self, stream: WatchedStream, told: Told) -> None:
-        self._publish(f"{_topic(stream.name)}/event", to_json(message(told, stream.recording)), retain=False)
+    def on_news(self, stream: WatchedStream, news: News) -> None:
+        self._publish(f"{_topic(stream.name)}/event", to_json(message(news, stream.recording)), retain=False)
         going_on = self._open.setdefault(stream.name, set())
         was_on = bool(going_on)
-        (going_on.add if told.event.is_open else going_on.discard)(told.event.id)
+        (going_on.add if news.event.is_open else going_on.discard)(news.event.id)
         if was_on != bool(going_on):
             self._publish(f"{_topic(stream.name)}/state", "ON" if going_on else "OFF")
-
-    def tick(self) -> None:
-        pass
 
     def _publish(self, topic: str, content: str, retain: bool = True) -> Any:
         return self._client.publish(topic, content, qos=1, retain=retain)

@@ -68,8 +68,11 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Waits:
-    """timeout: seconds without data after which a stream is lost. idle: seconds after which a file that does not grow
-    is complete. kept: seconds of video that are held for clips of events."""
+    """How long a source is waited for.
+
+    timeout: seconds without data after which a stream is lost. idle: seconds after which a file that does not grow is
+    complete. kept: seconds of video that are held for clips of events.
+    """
 
     timeout: float = 20.0
     idle: float = 10.0

@@ -15,9 +15,9 @@ from .sources import Break, Fault, Message, Source
 
 WAITING = 8  # clips of a stream that may wait to be scored
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds before a stream is opened again; doubled each time
-SILENCES = 3  # times in a row that a stream is silent before it gives a full clip, after which a hint is told
+SILENCES = 3  # times in a row that a stream is silent before its first full clip, after which a hint is given
 LONGER_TIMEOUT = "If its frames are that far apart, choose a longer timeout."
-FROZEN = 60.0  # seconds without any change in the picture that are told
+FROZEN = 60.0  # seconds without any change in the picture after which a sentence says so
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Events while they happen: found in the scores so far, told when they begin, change and end."""
+"""Events while they happen: found in the scores so far, with news when they begin, change and end."""
 
 import secrets
 from dataclasses import dataclass, field, replace
@@ -8,8 +8,8 @@ import numpy as np
 from ..events import EPSILON, Event, EventRule, find_events, frame_edges, runs
 from .window import Scores
 
-RISE = 0.05  # by which the highest score of an event grows before it is told again
-EVERY = 10.0  # seconds after which an event that goes on is told again
+RISE = 0.05  # by which the highest score of an event grows before there is an update
+EVERY = 10.0  # seconds after which there is an update of an open event
 LONGEST = 3600.0  # seconds; a longer event is ended, and another begins
 KINDS = ("start", "update", "end", "final")
 
@@ -35,7 +35,7 @@ class LiveEvent:
 
 
 @dataclass(frozen=True)
-class Told:
+class News:
     """News of an event: `kind` is one of KINDS."""
 
     kind: str
@@ -49,10 +49,10 @@ class _Known:
     event: LiveEvent
     first: int
     last: int
-    told: LiveEvent | None = None  # as it was told last
+    told: LiveEvent | None = None  # as the last news had it
     since: float = np.inf  # when it began, where that was before a restart
     is_found: bool = True
-    is_done: bool = False  # told as final
+    is_done: bool = False  # its final news are out
 
 
 @dataclass
@@ -76,7 +76,7 @@ class EventTracker:
         """Whether an event is going on."""
         return any(known.event.is_open for known in self._known)
 
-    def update(self, scores: Scores, fps: float) -> list[Told]:
+    def update(self, scores: Scores, fps: float) -> list[News]:
         """What is new by these scores, which replace those that were not final."""
         kept = scores.start - self._base
         self._begin = min(self._begin, float(scores.times[0]))
@@ -90,30 +90,30 @@ class EventTracker:
         self._drop(start)
         return news
 
-    def finish(self, reason: str | None, fps: float) -> list[Told]:
+    def finish(self, reason: str | None, fps: float) -> list[News]:
         """What is new where no score is to come: all events end."""
         news = self._compare(fps, len(self._scores)) if len(self._scores) else []
         return news + self._finish(reason, start=len(self._scores))
 
-    def _finish(self, reason: str | None, start: int) -> list[Told]:
+    def _finish(self, reason: str | None, start: int) -> list[News]:
         news = self._give_up_before()
         for known in self._known:
             if known.event.is_open:
                 known.event = replace(known.event, is_open=False, reason=reason)
-                news.append(Told("end", known.event))
+                news.append(News("end", known.event))
             if not known.is_done:
                 news.append(self._final(known))
         self._known = []
         self._drop(start)
         return news
 
-    def _compare(self, fps: float, n_final: int) -> list[Told]:
+    def _compare(self, fps: float, n_final: int) -> list[News]:
         """Match the events in the scores with those that are known."""
         found = find_events(self._scores, fps, self.rule, self._times)
         edges = frame_edges(len(self._scores), fps, self._times)
         for known in self._known:
             known.is_found = False
-        news: list[Told] = []
+        news: list[News] = []
         for event in found:
             news += self._match(event, edges)
         for known in self._known:
@@ -125,7 +125,7 @@ class EventTracker:
             news += self._give_up_before()
         return news
 
-    def _match(self, event: Event, edges: np.ndarray) -> list[Told]:
+    def _match(self, event: Event, edges: np.ndarray) -> list[News]:
         """Give what was found to the known event that it overlaps, or to a new one."""
         first, last = event.start + self._base, event.end + self._base
         start, end, peak = float(edges[event.start]), float(edges[event.end]), float(edges[event.peak])
@@ -139,7 +139,7 @@ class EventTracker:
                 known.first, known.last, known.is_found = first, last, True
                 return []
         number, since = secrets.token_hex(8), np.inf
-        news: list[Told] = []
+        news: list[News] = []
         if self.before and start <= max(self.before.end, self._begin) + self.rule.gap:
             number, since, self.before = self.before.id, self.before.start, None
         elif self.before:
@@ -148,14 +148,14 @@ class EventTracker:
         self._known.append(_Known(new, first, last, told=new, since=since))
         if not is_open:
             self._known[-1].event = replace(new, is_open=False)
-        return [*news, Told("start", new)]
+        return [*news, News("start", new)]
 
-    def _give_up_before(self) -> list[Told]:
+    def _give_up_before(self) -> list[News]:
         """The event before the restart has ended."""
         before, self.before = self.before, None
-        return [Told("final", replace(before, is_open=False, is_final=True, reason="interrupted"))] if before else []
+        return [News("final", replace(before, is_open=False, is_final=True, reason="interrupted"))] if before else []
 
-    def _changes(self, known: _Known, edges: np.ndarray) -> list[Told]:
+    def _changes(self, known: _Known, edges: np.ndarray) -> list[News]:
         event, told = known.event, known.told
         assert told
         if not known.is_found and event.is_confirmed:
@@ -168,16 +168,16 @@ class EventTracker:
         if kind is None:
             return []
         known.told = event
-        return [Told(kind, event)]
+        return [News(kind, event)]
 
     def _is_settled(self, known: _Known, edges: np.ndarray, n_final: int) -> bool:
         """Whether no score to come can change the event."""
         last = known.last - self._base
         return not known.event.is_open and last <= n_final and edges[n_final] - edges[last] >= self.rule.gap
 
-    def _final(self, known: _Known) -> Told:
+    def _final(self, known: _Known) -> News:
         known.is_done = True
-        return Told("final", replace(known.event, is_open=False, is_final=True))
+        return News("final", replace(known.event, is_open=False, is_final=True))
 
     def _settled(self, n_final: int) -> int:
         """The first frame that is still needed: no event that may change begins before it."""

@@ -1,4 +1,4 @@
-"""Scores several streams with one network, clip by clip, and tells events to whoever listens."""
+"""Scores several streams with one network, clip by clip, and passes scores and news of events to listeners."""
 
 import io
 import os
@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ from ..media.messages import StreamClip
 from ..score import Scorer
 from .sources import Source
 from .stream import StreamReader, Waiting
-from .tracking import EventTracker, LiveEvent, Told
+from .tracking import EventTracker, LiveEvent, News
 from .window import Scores, ScoreWindow
 
 QUALITY = 80  # of JPEG pictures
@@ -30,17 +29,20 @@ PER_CORE = 4  # streams whose decoders get a core: several times what 720p at 25
 TELL_EVERY = 60.0  # seconds between sentences on being behind
 
 
-class Listener(Protocol):
-    """What is told of streams and their events. Called by one thread, in order; must not wait long."""
+class Listener:
+    """Receives scores of streams and news of their events. Subclasses override what they need.
 
-    def scored(self, stream: "WatchedStream", scores: Scores) -> None:
+    One thread calls the methods, in order; they must not wait long.
+    """
+
+    def on_scores(self, stream: "WatchedStream", scores: Scores) -> None:
         """New scores of a stream."""
 
-    def told(self, stream: "WatchedStream", told: Told) -> None:
+    def on_news(self, stream: "WatchedStream", news: News) -> None:
         """News of an event."""
 
     def tick(self) -> None:
-        """Called now and then, at least each second."""
+        """Called at least once per second."""
 
 
 @dataclass
@@ -56,7 +58,9 @@ class WatchedStream:
     features: np.ndarray | None = None  # of the last clip that was computed
     is_fresh: bool = False  # whether that is the last one that was not still
     n_frames: int = 0  # that were scored in a row
-    still: list[tuple[int, int]] = field(default_factory=list)  # frames of still clips since scores were told last
+    still: list[tuple[int, int]] = field(
+        default_factory=list
+    )  # frames of still clips since the last call of `on_scores`
     is_still: bool = False  # whether the newest clip is
     last_at: float | None = None  # when the last frame of its window was taken
     lag: float = 0.0  # seconds from the newest frame that was scored to now; 0 of what is read as fast as it can be
@@ -92,7 +96,7 @@ class WatchedStream:
 
 @dataclass
 class Batch:
-    """What was taken from the streams at once: clips with frames, in order, and the entries that they belong to."""
+    """Entries that were taken from the streams at once, in order. Not all of them have a clip with frames."""
 
     entries: list[tuple[WatchedStream, Waiting]] = field(default_factory=list)
 
@@ -101,7 +105,7 @@ class Batch:
 
 
 def _follows(times: np.ndarray, before: float) -> bool:
-    """Whether a clip goes on behind a frame, without a gap that is long, also by its own frame rate."""
+    """Whether a clip follows a frame without a long gap, measured by its own frame rate too."""
     apart = (times[-1] - times[0]) / max(1, len(times) - 1)
     return bool(0 <= times[0] - before < max(GONE, 2 * apart))
 
@@ -248,7 +252,7 @@ class Watcher:
             stream.scores = stream.window.take(some)
             stream.lag = self.clock() - float(stream.scores.times[-1]) if stream.reader.source.is_live else 0.0
             for listener in self.listeners:
-                listener.scored(stream, stream.scores)
+                listener.on_scores(stream, stream.scores)
             stream.still = []
             self._tell(stream, stream.tracker.update(stream.scores, stream.reader.state.fps))
 
@@ -275,14 +279,14 @@ class Watcher:
         if last := stream.scores:
             left = Scores(last.start + last.n_final, last.scores[last.n_final :], last.times[last.n_final :], 0)
             for listener in self.listeners:
-                listener.scored(stream, replace(left, n_final=len(left.scores)))
+                listener.on_scores(stream, replace(left, n_final=len(left.scores)))
         self._tell(stream, stream.tracker.finish(reason, stream.reader.state.fps or 25.0))
         stream.tracker = EventTracker(stream.name, stream.tracker.rule)
         stream.window = ScoreWindow(stream.window.length, stream.window.clip_length)
         stream.scores = stream.last_at = None
         stream.n_frames, stream.is_still = 0, False
 
-    def _tell(self, stream: WatchedStream, news: list[Told]) -> None:
-        for told in news:
+    def _tell(self, stream: WatchedStream, news: list[News]) -> None:
+        for each in news:
             for listener in self.listeners:
-                listener.told(stream, told)
+                listener.on_news(stream, each)

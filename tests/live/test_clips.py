@@ -22,10 +22,10 @@ class Ordered:
     def __init__(self):
         self.once = threading.Event()
 
-    def scored(self, stream, scores):
+    def on_scores(self, stream, scores):
         pass
 
-    def told(self, stream, told):
+    def on_news(self, stream, news):
         self.once.set()
 
     def tick(self):

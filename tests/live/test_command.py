@@ -120,12 +120,12 @@ from anomalycli.backbones.base import BUILT_IN
 import anomalycli.score
 BUILT_IN["brightness"] = "live_brightness:Brightness"
 from anomalycli.live import lines
-told = lines.Lines.told
+told = lines.Lines.on_news
 def then_signal(self, stream, news):
     told(self, stream, news)
     if news.kind == "start":
         os.kill(os.getpid(), number)
-lines.Lines.told = then_signal
+lines.Lines.on_news = then_signal
 sys.argv[1:] = sys.argv[4:]
 from anomalycli.cli import main
 main()

@@ -20,7 +20,7 @@ from anomalycli.live import webhooks
 from anomalycli.live.archive import Archive
 from anomalycli.live.database import EventDatabase, Retention
 from anomalycli.live.messages import clock
-from anomalycli.live.tracking import LiveEvent, Told
+from anomalycli.live.tracking import LiveEvent, News
 from anomalycli.live.watcher import Watcher
 from anomalycli.live.webhooks import Webhooks, target_of
 
@@ -135,7 +135,7 @@ def test_a_database_that_cannot_be_written_is_said_once(tmp_path, scorer):
     archive = Archive(database, said.append)
     database._connection.execute("PRAGMA query_only = 1")  # as a disk that is full or read-only
     for number in range(3):
-        archive.told(Watcher(scorer, []).add(FakeSource("gate")), Told("start", event(str(number))))
+        archive.on_news(Watcher(scorer, []).add(FakeSource("gate")), News("start", event(str(number))))
     assert len(said) == 1 and "events cannot be stored" in said[0]
     database.close()
 

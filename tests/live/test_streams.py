@@ -304,7 +304,7 @@ def test_no_such_host_nothing_there_and_silence_are_sentences(monkeypatch):
 def test_streams_of_other_frame_rates_are_scored_as_score_does(tmp_path, scorer, rate):
     path = write_stream(tmp_path / "clip.mkv", 16 * 21 + 5, lambda i: 200 if 90 < i < 160 else 60, rate=rate)
     heard, times = Heard(), []
-    heard.scored = lambda stream, scores: (Heard.scored(heard, stream, scores), times.append(scores.times))
+    heard.on_scores = lambda stream, scores: (Heard.on_scores(heard, stream, scores), times.append(scores.times))
     watcher = Watcher(scorer, [heard], rule=EventRule(0.6, 0.4, float(8 / rate), float(8 / rate)))
     watcher.add(StreamSource("gate", "growing", str(path), Waits(idle=0.0)))
     watcher.run()

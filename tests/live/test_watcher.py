@@ -1,4 +1,4 @@
-"""Streams from sources without a camera, scored and told of."""
+"""Streams from sources without a camera: scores and news of events."""
 
 import contextlib
 import dataclasses
@@ -189,8 +189,8 @@ def test_a_picture_that_does_not_change_is_told_once():
 
 def test_still_clips_take_the_features_of_the_clip_before_and_are_marked(scorer):
     class Marked(Heard):
-        def scored(self, stream, scores):
-            super().scored(stream, scores)
+        def on_scores(self, stream, scores):
+            super().on_scores(stream, scores)
             marks.extend(stream.still)
 
     marks, levels = [], [0.2] * 5 + [0.9] * 4 + [0.2] * 12
@@ -222,7 +222,7 @@ def test_after_a_gap_still_clips_are_scored_on(scorer):
     source = FakeSource("gate", *clips([0.2] * 4), *(still_clip(START + 600 + 0.64 * number) for number in range(3)))
     ends = []
     heard = Heard()
-    heard.scored = lambda stream, scores: ends.append((scores.start + len(scores.scores), scores.times[-1]))
+    heard.on_scores = lambda stream, scores: ends.append((scores.start + len(scores.scores), scores.times[-1]))
     watcher = Watcher(scorer, [heard])
     watcher.add(source)
     watcher.run()
