@@ -30,8 +30,9 @@ from damage import WAYS, damaged
 from processes import children, resident
 
 from anomalycli.errors import VideoError
+from anomalycli.media import READERS
 from anomalycli.media.audio import RATE
-from anomalycli.media.decoder import READERS, Decoder, DecoderSettings
+from anomalycli.media.decoder import Decoder, DecoderSettings
 from anomalycli.media.messages import ClipFormat, DecodedClip, Piece, SoundWindows, VideoFacts
 
 SIZE, FRAMES = (96, 64), 30

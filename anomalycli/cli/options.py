@@ -11,8 +11,10 @@ from typing import Any
 
 import click
 
+from ..data.datasets import DATASETS
 from ..errors import AnomalyError, UsageError
 from ..inputs import Input, expand, find_inputs
+from ..media import READERS, VIDEO_SUFFIXES
 from ..textfiles import CAMERAS, read_toml
 from ..training.presets import PRESETS
 from ..version import __version__
@@ -21,9 +23,8 @@ from .terminal import set_up_messages
 
 # Packages whose versions a bug report needs.
 PACKAGES = ("torch", "torchvision", "decord", "av", "numpy", "safetensors")
-DATASETS = ("csv", "xd-violence", "ucf-crime", "tad")
 CONFIG = "anomalycli.config"  # where the context of a command has the path of --config
-MODES = ("auto", "video", "window")
+MODES = ("auto", "video", "window")  # of score.py, which imports torch
 
 
 def read_settings(ctx: click.Context, _parameter: click.Parameter, path: Path | None) -> None:
@@ -125,7 +126,6 @@ def videos_argument(required: bool = True) -> Callable:
 def inputs_of(videos: list[Path], sample: bool = False) -> list[Input]:
     """The files to score. Raises UsageError where none is named, AnomalyError where folders contain none."""
     from ..features.files import SUFFIX
-    from ..media import VIDEO_SUFFIXES
 
     if sample:
         from ..sample import sample_clip
@@ -209,7 +209,11 @@ preset_option = option(
 )
 _truth_options = (
     option(
-        "--dataset", type=click.Choice(DATASETS), default="csv", show_default=True, help="Format of the ground truth."
+        "--dataset",
+        type=click.Choice(list(DATASETS)),
+        default="csv",
+        show_default=True,
+        help="Format of the ground truth.",
     ),
     option("--ground-truth", type=FILE, help="The data set's annotation file, or a CSV of video,n_frames,start,end."),
     option("--frames", type=FILE, show_default="published lengths, or the features'", help="CSV of video,n_frames."),
@@ -262,7 +266,7 @@ device_options = section(
     ),
     option(
         "--reader",
-        type=click.Choice(("auto", "decord", "pyav")),
+        type=click.Choice(READERS),
         show_default="auto",
         help="Library that decodes. auto: PyAV. decord: MP4, Matroska and AVI files, as far as it can.",
     ),

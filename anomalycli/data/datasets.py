@@ -148,6 +148,7 @@ def _whole_number(path: Path, line: int, word: str) -> int:
 
 
 DATASETS = {
+    "csv": Dataset(_read_csv),
     "xd-violence": Dataset(_read_xd, {2_330_384: "whole clips, (n - 1) // 16 of each video"}, normal_suffix="_label_A"),
     "ucf-crime": Dataset(
         _read_ucf,
@@ -157,5 +158,4 @@ DATASETS = {
         },
     ),
     "tad": Dataset(_read_tad, fractions=True),
-    "csv": Dataset(_read_csv),
 }

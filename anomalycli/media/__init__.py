@@ -7,3 +7,4 @@ VIDEO_SUFFIXES = frozenset(
 )
 # Of videos that are cut out or recorded: FFmpeg's format by suffix. The first that can hold the streams is taken.
 CONTAINERS = {"mp4": "mp4", "mkv": "matroska"}
+READERS = ("auto", "decord", "pyav")  # libraries that decode, see `video.Video`

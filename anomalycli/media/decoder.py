@@ -23,9 +23,9 @@ from typing import Any, cast
 import numpy as np
 
 from ..errors import UsageError, VideoError
+from . import READERS
 from .messages import ALIVE, ClipFormat, DecodedClip, Piece, SoundFacts, SoundWindows, VideoFacts
 
-READERS = ("auto", "decord", "pyav")
 READER = "ANOMALYCLI_READER"  # the environment variable that names the reader of all decoders
 TRIES = 3  # decoders that a file may cost; the frames do not depend on which reads them
 PACKAGE = __name__.split(".")[0]
