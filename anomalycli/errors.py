@@ -1,6 +1,7 @@
 """Errors that a user can act on: each message names the file and says what is wrong and what to do."""
 
 import pickle
+from collections.abc import Sequence
 
 
 class AnomalyError(Exception):
@@ -36,6 +37,14 @@ class StorageError(AnomalyError, OSError):
 
 class FeatureError(AnomalyError):
     """A file that is not a feature file of this tool, or is damaged."""
+
+
+class DamagedError(FeatureError):
+    """Feature files of a folder that are damaged. `each` has a sentence for each where there are several."""
+
+    def __init__(self, message: str, each: Sequence[str], *settings: str):
+        super().__init__(message, *settings)
+        self.each = tuple(each)
 
 
 class CheckpointError(AnomalyError):

@@ -14,6 +14,8 @@ from pathlib import Path
 from .errors import UsageError
 from .textfiles import LARGEST, decode_text
 
+CONTROL = re.compile(r"[\0-\x08\x0e-\x1f\x7f]")  # characters that no text has, and hardly any name
+
 
 @dataclass(frozen=True)
 class Input:
@@ -141,6 +143,8 @@ def _listed(content: bytes, source: str) -> list[Path]:
         lines = re.split(b"\0" if b"\0" in content else b"\r?\n", content.removeprefix(codecs.BOM_UTF8))
     if not (named := [os.fsdecode(line) for line in lines if line.strip()]):
         raise UsageError(f"{source}: there is no file in the list.")
+    if any(map(CONTROL.search, named)) and not any(map(os.path.lexists, named)):
+        raise UsageError(f"{source}: not a list of files, one per line, but something else.")
     return [_as_here(line) for line in named]
 
 

@@ -79,6 +79,17 @@ def test_a_link_to_nothing_is_found_before_the_work(tmp_path, target):
         check_writable(tmp_path / target / "a.csv")
 
 
+@pytest.mark.parametrize("separator", [b"\n", b"\0"])
+def test_a_video_that_is_given_as_a_list_is_no_list_of_names(tmp_path, monkeypatch, separator):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "clip.mp4").write_bytes(b"\x20ftypisom" + separator + b"\xff\x01\x02" + separator + b"mdat")
+    with pytest.raises(UsageError, match=r"clip\.mp4: not a list of files"):
+        expand(["@clip.mp4"])
+    (tmp_path / "odd\x1b.mp4").touch()
+    (tmp_path / "list.txt").write_bytes(b"odd\x1b.mp4" + separator + b"gone.mp4" + separator)
+    assert expand(["@list.txt"]) == [Path("odd\x1b.mp4"), Path("gone.mp4")]
+
+
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "NaN"])
 @pytest.mark.parametrize("words", ["score v --clips --margin", "extract v --stall", "score v --gap", "train v --lr"])
 def test_numbers_that_are_none_are_refused(call, words, value):

@@ -13,7 +13,16 @@ from ..storage import check_writable
 from .command import OUTPUT_FILE, PATH, Command, option, section
 from .event_rule import DURATION_OPTIONS, rule_of
 from .exits import finish
-from .options import device_options, inputs_of, mode_option, talk_options, use_reader, videos_argument, weights_option
+from .options import (
+    check_there,
+    device_options,
+    inputs_of,
+    mode_option,
+    talk_options,
+    use_reader,
+    videos_argument,
+    weights_option,
+)
 from .progress import clip_progress
 from .terminal import complain, say, shown
 
@@ -72,6 +81,7 @@ def calibrate(videos, model, weights, mode, output, overwrite, device, precision
     use_reader(reader)
     inputs = inputs_of(videos)
     _check_options(output, overwrite, options)
+    check_there(inputs)
     from .. import calibration
     from ..export.sources import is_video
     from ..false_alarms import Footage, stand_out

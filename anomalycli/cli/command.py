@@ -10,8 +10,8 @@ from typing import Any, get_args, get_type_hints
 import click
 from rich.markup import escape
 
-from ..errors import AnomalyError
-from .terminal import say
+from ..errors import AnomalyError, DamagedError
+from .terminal import complain, say
 
 LAST_SECTIONS = ("Machine", "Messages and configuration", "Options")
 
@@ -84,6 +84,8 @@ class Command(click.Command):
         try:
             return super().invoke(ctx)
         except AnomalyError as error:
+            for sentence in error.each if isinstance(error, DamagedError) else ():
+                complain(f"[red]failed[/]  {escape(sentence)}")
             error.args = (with_hint(str(error), self.params, error.settings),)
             raise
         except KeyboardInterrupt as error:

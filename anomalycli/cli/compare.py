@@ -11,6 +11,7 @@ from rich.markup import escape
 from ..errors import UsageError
 from ..export.results import files_of_comparison
 from .command import PATH, Command, option, section
+from .exits import finish
 from .options import (
     device_option,
     feature_options,
@@ -23,7 +24,7 @@ from .options import (
     truth_options,
 )
 from .progress import compare_progress, loading
-from .settings import preset_of, settings_of, sweeps_of
+from .settings import names_as_written, preset_of, settings_of, sweeps_of
 from .sources import Sources, check_width
 from .tables import print_comparison
 from .terminal import say
@@ -110,15 +111,18 @@ def compare(features, test, test_only, interpolate, ground_truth, labels, groups
         from ..experiments.table import summary, write_table
 
     choice, dim = choice_of(options)
-    choice.check()  # mistakes in the settings, before the features are read
+    with names_as_written((*options["changes"], *options["sweep"])):
+        choice.check()  # mistakes in the settings, before the features are read
     for method in choice.not_compared:
         say(f"[yellow]note[/]  settings of {method} do nothing: it is not among the methods compared.")
     files = files_of_comparison(options["output"], choice.sweeps)
     files.check(options["overwrite"])
     sources = sources_of(features, labels, groups, test, test_only, ground_truth)
+    choice.check_held_out(has_test=test is not None)
     bags = sources.load(choice.segments, choice.crops)
     check_width(features.path, bags, options["preset"], dim)
-    rows = choice.rows(bags.dim)
+    with names_as_written((*options["changes"], *options["sweep"])):
+        rows = choice.rows(bags.dim)
     to_frames = "interpolated" if interpolate else "repeated"
     data = sources.data(bags, to_frames=to_frames)
     results, output = [], options["output"]
@@ -143,6 +147,7 @@ def compare(features, test, test_only, interpolate, ground_truth, labels, groups
     else:
         print_comparison(table)
     say(escape(f"Written: {output}/table.md, .csv, .json and plots"))
+    finish(failed=len(sources.left_out), done=1)
 
 
 def choice_of(options: dict[str, Any]) -> tuple["Choice", int | None]:

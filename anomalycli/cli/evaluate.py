@@ -11,6 +11,7 @@ from ..errors import UsageError
 from ..export.results import files_of_evaluation
 from ..storage import write_whole
 from .command import PATH, Command, option, section
+from .exits import finish
 from .options import (
     device_option,
     feature_options,
@@ -23,7 +24,7 @@ from .options import (
 from .progress import loading
 from .settings import say_warnings
 from .tables import print_evaluation
-from .terminal import say
+from .terminal import complain, say
 
 if TYPE_CHECKING:
     from ..data.ground_truth import GroundTruthFile
@@ -106,6 +107,8 @@ def evaluate(model, features, scores_folder, ground_truth, mode, interpolate, re
         scored = score_folder(scorer, features, ground_truth, mode, to_frames)
         about |= {"checkpoint": scorer.info.training.checkpoint, "span": mode}
     say_warnings(scored.warnings)
+    for sentence in scored.left_out:
+        complain(f"[red]failed[/]  {escape(sentence)}")
     drawn = videos_to_draw(results["draw"], scored, scores_folder or features.path)
     evaluation = run(scored.scores, scored.truth, resamples=resamples)
     report = report_of(evaluation, scored, ground_truth, about)
@@ -119,6 +122,7 @@ def evaluate(model, features, scores_folder, ground_truth, mode, interpolate, re
     if results["output"]:
         pictures = "curves and sheet" if drawn else "curves"
         say(escape(f"Written: {results['output']}/videos.csv, metrics.json, {pictures} as .png, .svg, .pdf"))
+    finish(failed=len(scored.left_out), done=1)
 
 
 def videos_to_draw(names: tuple[str, ...], scored: "ScoredSet", folder: Path) -> list[str]:

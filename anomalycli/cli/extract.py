@@ -1,6 +1,7 @@
 """The command `extract`: make feature files of videos."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -175,7 +176,13 @@ def print_outcome(outcome: "ExtractionOutcome") -> None:
     if outcome.reason:
         complain(f"[red]{outcome.status}[/]  {escape(outcome.reason)}")
     elif outcome.status == "done":
-        say(f"{shown(outcome.path.name)}: done" + escape(f" ({outcome.note})" if outcome.note else ""))
+        say(f"{shown(from_here(outcome.path))}: done" + escape(f" ({outcome.note})" if outcome.note else ""))
+
+
+def from_here(path: Path) -> Path:
+    """The path, below the current folder where it lies there: names alone do not tell files of two folders apart."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def audio_kind(audio: str | None, former: str | None) -> str | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.markup import escape
 
 from ..data.datasets import DATASETS
 from ..errors import AnomalyError, UsageError
@@ -19,7 +20,8 @@ from ..textfiles import CAMERAS, read_toml
 from ..training.presets import PRESETS
 from ..version import __version__
 from .command import FILE, OUTPUT_FILE, PATH, Command, note_renamed, option, section
-from .terminal import set_up_messages
+from .exits import finish
+from .terminal import complain, set_up_messages
 
 # Packages whose versions a bug report needs.
 PACKAGES = ("torch", "torchvision", "decord", "av", "numpy", "safetensors")
@@ -137,6 +139,14 @@ def inputs_of(videos: list[Path], sample: bool = False) -> list[Input]:
     if not inputs:
         raise AnomalyError(f"{', '.join(map(str, videos))}: there is no video in it.")
     return inputs
+
+
+def check_there(inputs: list[Input]) -> None:
+    """End the command where no input is there: nothing else needs to be loaded to say so."""
+    if not any(os.path.lexists(item.path) for item in inputs):
+        for item in inputs:
+            complain(f"[red]failed[/]  {escape(str(item.path))}: there is no such file or folder.")
+        finish(failed=len(inputs), done=0)
 
 
 _feature_options = section(

@@ -15,6 +15,7 @@ from .command import FILE, FOLDER, OUTPUT_FILE, PATH, Command, option, section
 from .event_rule import RULE_OPTIONS, rule_of
 from .exits import finish
 from .options import (
+    check_there,
     device_options,
     inputs_of,
     mode_option,
@@ -152,6 +153,7 @@ def score(
     inputs = inputs_of(videos, sample)
     check_one_input(start_rule, len(inputs))
     outputs = outputs_of(options, inputs)
+    check_there(inputs)
     if len(inputs) > 1:
         say(f"{len(inputs)} inputs")
     note_computed_before(inputs, still, every)

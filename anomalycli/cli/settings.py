@@ -1,6 +1,8 @@
 """Settings of networks and training: their options, presets and NAME=VALUE."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.markup import escape
@@ -64,6 +66,19 @@ def sweeps_of(sweeps: tuple[str, ...]) -> dict[str, list[bool | int | float | st
         method, dot, setting = name.rpartition(".")
         values[f"{method}{dot}{field_of(setting)}"] = [value_of(word) for word in words.split(",")]
     return values
+
+
+@contextmanager
+def names_as_written(pairs: tuple[str, ...]) -> Iterator[None]:
+    """Have a UsageError name settings as (METHOD.)NAME=VALUE does, where options are named otherwise than fields."""
+    try:
+        yield
+    except UsageError as error:
+        message = str(error)
+        for name in {pair.partition("=")[0].strip().rpartition(".")[2] for pair in pairs}:
+            if field_of(name) != name.replace("-", "_"):
+                message = re.sub(rf"\b{field_of(name)}\b", name, message)
+        raise UsageError(message, *error.settings) from error
 
 
 def field_of(option: str) -> str:

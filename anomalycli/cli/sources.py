@@ -1,11 +1,15 @@
 """The files and folders that training reads, loaded with their warnings printed."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
+
 from ..errors import UsageError
 from .settings import say_warnings
+from .terminal import complain
 
 
 @dataclass(frozen=True)
@@ -14,7 +18,8 @@ class Sources:
 
     features: a FeatureFolder. ground_truth: a GroundTruthFile, of the folder `test`. validation: one of the training
     videos, for those that are held out. events: whether labels of single events count; they do not where validation is
-    on frames.
+    on frames. leave_out: whether videos with damaged features are left out of training, not an error. left_out: the
+    sentences on those that were, which are printed, as are `warnings`, each once.
     """
 
     features: Any
@@ -25,6 +30,9 @@ class Sources:
     test_only: Path | None = None
     ground_truth: Any = None
     events: bool = True
+    leave_out: bool = False
+    left_out: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def check(self) -> None:
         """Raise UsageError where test features have no ground truth."""
@@ -36,9 +44,20 @@ class Sources:
         from ..data.bags import load_bags
 
         events = self.events and not self.validation
-        bags = load_bags(self.features, n_segments, crops=crops, labels=self.labels, events=events)
-        say_warnings(bags.warnings)
+        bags = load_bags(
+            self.features, n_segments, crops=crops, labels=self.labels, events=events, leave_out=self.leave_out
+        )
+        self._tell(bags.warnings, bags.left_out)
         return bags
+
+    def _tell(self, warnings: Iterable[str], left_out: Iterable[str] = ()) -> None:
+        """Print what was not printed before: features may be read twice."""
+        say_warnings(new := [sentence for sentence in warnings if sentence not in self.warnings])
+        self.warnings.extend(new)
+        for sentence in left_out:
+            if sentence not in self.left_out:
+                complain(f"[red]failed[/]  {escape(sentence)}")
+                self.left_out.append(sentence)
 
     def data(self, bags: Any, watch: tuple[str, ...] = (), to_frames: str = "repeated") -> Any:
         """The bags with their groups and ground truth, and the test set: TrainingData."""
@@ -51,15 +70,15 @@ class Sources:
         groups, truth, test = None, None, None
         if self.groups:
             groups, warnings = read_groups(self.groups, list(dict.fromkeys(bags.videos)))
-            say_warnings(warnings)
+            self._tell(warnings)
         if self.validation:
             loaded = self.validation.load(bags.lengths)
-            say_warnings(loaded.warnings)
+            self._tell(loaded.warnings)
             truth = loaded.frames
         if self.test:
             folder = FeatureFolder(self.test, self.features.vggish, self.test_only)
             test = load_evaluation_set(folder, bags.x.shape[2], self.ground_truth, to_frames)
-            say_warnings(test.warnings)
+            self._tell(test.warnings, test.bags.left_out)
         found = match_names(watch, bags.names, "the videos to watch").found
         return TrainingData(bags, groups, truth, test, tuple(dict.fromkeys(found.get(name, name) for name in watch)))
 

@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from ..errors import UsageError
 from .command import FILE, PATH, Command, option, section
+from .exits import finish
 from .options import (
     device_option,
     feature_options,
@@ -22,7 +23,7 @@ from .progress import loading, recipe_progress, train_progress
 from .settings import VALIDATION, settings_for, training_options
 from .sources import Sources, check_width
 from .tables import print_recipe
-from .terminal import say
+from .terminal import complain, say
 
 if TYPE_CHECKING:
     import torch
@@ -115,6 +116,10 @@ def train(features, output, start, quick, method, preset, changes, watch, device
     else:
         train_without_settings(sources, destination, pick_device(device), given.get("seed", 0), quick, start)
     say(escape(f"{output}: trained. Use it with: anomalycli score VIDEO --model {output}"))
+    if n := len(sources.left_out):
+        videos = "1 video is" if n == 1 else f"{n} videos are"
+        complain(f"{videos} left out, whose features are damaged; after extracting them again, train anew.")
+    finish(failed=len(sources.left_out), done=1)
 
 
 @dataclass(frozen=True)
@@ -135,19 +140,21 @@ def sources_of(features: "FeatureFolder", options: dict[str, Any]) -> Sources:
     labels, groups, validation, test, test_only, ground_truth = (options.pop(name) for name in names)
     of_validation = GroundTruthFile(validation, incomplete=True) if validation else None
     events = not options.pop("video_labels_only")
-    return Sources(features, labels, groups, of_validation, test, test_only, ground_truth, events)
+    return Sources(features, labels, groups, of_validation, test, test_only, ground_truth, events, leave_out=True)
 
 
 def train_with_settings(chosen: Chosen, sources: Sources, destination: "Destination", device: "torch.device") -> None:
     """Train one method with the user's settings."""
     from ..methods import find_method
+    from ..training.config import TrainConfig, check_picked_on
     from ..training.plan import make_plan, split_settings
     from ..training.trainer import train as run
 
     settings = dict(chosen.settings)
     dim = settings.pop("feature_dim", None)
     _, training = split_settings(chosen.method, settings)  # mistakes in the settings, before the features are read
-    _check_keep(training, sources)
+    keep, held_out = (training.get(name, getattr(TrainConfig, name)) for name in ("keep", "validation"))
+    check_picked_on(keep, bool(sources.test if keep == "test" else held_out))
     bags = sources.load(find_method(chosen.method).segments(settings), settings.get("crops", "mean"))
     check_width(sources.features.path, bags, chosen.preset, dim)
     plan = make_plan(chosen.method, bags.dim, settings)
@@ -161,17 +168,6 @@ def train_with_settings(chosen: Chosen, sources: Sources, destination: "Destinat
         table = destination.beside(".erasing.csv")
         plot_erasures(read_erasures(table), table.with_suffix(""), data.truth)
         say(escape(f"Written: {table}, .png, .svg, .pdf: erased segments"))
-
-
-def _check_keep(training: dict[str, Any], sources: Sources) -> None:
-    """Raise UsageError where the best state is to be kept, and there will be nothing to pick it on."""
-    from ..training.config import TrainConfig
-
-    keep, held_out = (training.get(name, getattr(TrainConfig, name)) for name in ("keep", "validation"))
-    if keep == "test" and not sources.test:
-        raise UsageError("To keep the state that is best on test videos, name the folder of their features.", "test")
-    if keep == "validation" and not held_out:
-        raise UsageError("To keep the state that is best on validation videos, hold some out.", "validation")
 
 
 def train_without_settings(

@@ -24,7 +24,7 @@ class Bags:
 
     labels: int64 (N,), 1 = abnormal. names: of the N videos. n_frames: int64 (N,). warnings: sentences
     about damaged videos. seen: number of crops per clip, averaged here or not. videos: the video that each bag is or
-    is a part of; empty where each bag is a video.
+    is a part of; empty where each bag is a video. left_out: a sentence for each video whose features are damaged.
     """
 
     x: np.ndarray
@@ -35,6 +35,7 @@ class Bags:
     warnings: tuple[str, ...] = ()
     seen: int = 1
     videos: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def __getitem__(self, chosen: np.ndarray) -> "Bags":
         names, videos = (tuple(np.array(part)[chosen]) if part else () for part in (self.names, self.videos))
@@ -71,6 +72,7 @@ def load_bags(
     crops: str = "mean",
     labels: str | Path | None = None,
     events: bool = True,
+    leave_out: bool = False,
 ) -> Bags:
     """All features of the folder, pooled to `n_segments`, with their labels.
 
@@ -81,8 +83,9 @@ def load_bags(
     With `events`, parts of videos that are labelled by themselves are bags of their own, named VIDEO#START-END. Videos
     without a label are then left out, with a warning: who reviews a few events need not label all videos.
 
-    Raises FeatureError if there are no files or one is damaged, UsageError if a label is missing, labels contradict
-    each other or the files are of different kinds.
+    Raises FeatureError if there are no files, DamagedError, which names all of them, if some are damaged and not to be
+    left out (`leave_out`), UsageError if a label is missing, labels contradict each other or the files are of different
+    kinds.
     """
     if not isinstance(folder, FeatureFolder):
         folder = FeatureFolder(Path(folder))
@@ -102,7 +105,8 @@ def load_bags(
     warnings = [*features_found.warnings, *([found.warning] if found.warning else [])]
     if missing:
         warnings.append(f"{folder.path}: left out, without a label or a verdict: {some(missing)}.")
-    for source, features in load_all(sources):
+    left_out: list[str] = []
+    for source, features in load_all(sources, left_out if leave_out else None):
         clips = features.joined()
         seen = max(seen, clips.shape[1])
         for part in _parts(source.name, features, known.get(source.name), judged.get(source.name, [])):
@@ -123,6 +127,7 @@ def load_bags(
         tuple(warnings),
         seen,
         tuple(part.video for part in parts),
+        tuple(left_out),
     )
 
 

@@ -5,8 +5,9 @@ between the middles of segments, as `score` does for people, gives higher AP for
 """
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -15,9 +16,9 @@ import numpy as np
 from ..data.bags import Bags, load_bags
 from ..data.datasets import CLIP_LENGTH
 from ..data.ground_truth import GroundTruth, GroundTruthFile
-from ..errors import FeatureError, UsageError
+from ..errors import DamagedError, FeatureError, UsageError
 from ..features.files import PUBLISHED, FeatureKind, Features
-from ..features.folder import FeatureFolder, check_folder, find_features, load_all
+from ..features.folder import FeatureFolder, check_folder, find_features, load_all, load_whole
 from ..features.layouts import load_array, split_name
 from ..inputs import find_inputs
 from ..matching import match_names, some
@@ -48,7 +49,8 @@ class Tolerance:
 class ScoredSet:
     """Scores of frames and their ground truth, of the same videos and lengths.
 
-    n_videos: of the whole test set. total: what the number of frames is, where it is a published one.
+    n_videos: of the whole test set. total: what the number of frames is, where it is a published one. left_out: a
+    sentence for each video whose features or scores are damaged.
     """
 
     scores: dict[str, np.ndarray]
@@ -56,6 +58,7 @@ class ScoredSet:
     n_videos: int
     total: str | None = None
     warnings: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,10 +110,12 @@ def load_evaluation_set(
 ) -> EvaluationSet:
     """Test features with their ground truth, which gives the labels too; crops are kept.
 
-    Raises UsageError where the two do not fit.
+    Raises UsageError where the two do not fit. Features that are damaged are left out where videos may be missing, and
+    else raise DamagedError: without them it would be another test set.
     """
     labels = file.path if file.gives_labels else None
-    bags = load_bags(folder, n_segments, crops="all", labels=labels, events=False)
+    with _naming_the_way_out(file):
+        bags = load_bags(folder, n_segments, crops="all", labels=labels, events=False, leave_out=file.incomplete)
     truth = file.load(bags.lengths)
     frames = _cut(bags.lengths, truth.frames, tolerance_of(bags.kind, file.dataset, file.incomplete))
     return EvaluationSet(bags, frames, to_frames, truth.total, (*bags.warnings, *truth.warnings))
@@ -125,30 +130,34 @@ def score_folder(
 ) -> ScoredSet:
     """Score the features of a folder, and bring the scores together with their ground truth.
 
-    Raises UsageError where the model does not know such features, or they do not fit the ground truth.
+    Raises UsageError where the model does not know such features, or they do not fit the ground truth. Features that
+    are damaged are left out where videos may be missing, and else raise DamagedError.
     """
     scores: dict[str, np.ndarray] = {}
-    found = find_features(folder)
-    for source, features in load_all(found.sources):
-        scorer.check_features(source.paths[0], features)
-        segments, _ = scorer.score_segments(features, mode)
-        scores[source.name] = TO_FRAMES[to_frames](segments, features.n_frames, features.kind.clip_length)
+    found, left_out = find_features(folder), list[str]()
+    with _naming_the_way_out(file):
+        for source, features in load_all(found.sources, left_out if file.incomplete else None):
+            scorer.check_features(source.paths[0], features)
+            segments, _ = scorer.score_segments(features, mode)
+            scores[source.name] = TO_FRAMES[to_frames](segments, features.n_frames, features.kind.clip_length)
     truth = file.load({name: len(video) for name, video in scores.items()})
     tolerance = tolerance_of(features.kind, file.dataset, file.incomplete)
-    return _fitted(scores, truth, tolerance, found.warnings)
+    return replace(_fitted(scores, truth, tolerance, found.warnings), left_out=tuple(left_out))
 
 
 def read_scores(folder: Path, file: GroundTruthFile) -> ScoredSet:
     """Anyone's scores, one `NAME.npy` per video with a score for each clip of 16 frames or for each frame.
 
     Raises UsageError where the folder has none, and where they do not fit the ground truth; FeatureError where there is
-    no such folder, or a file is damaged.
+    no such folder. Files that are damaged are left out where videos may be missing, and else raise DamagedError.
     """
     check_folder(folder, "scores")
     inputs = find_inputs([folder], {".npy"})
     if not inputs:
         raise UsageError(f"{folder}: there is no .npy file of scores in it.")
-    arrays = {split_name(Path(item.name))[0]: _load_scores(item.path) for item in inputs}
+    sources, left_out = [_ScoreFile(split_name(Path(item.name))[0], item.path) for item in inputs], list[str]()
+    with _naming_the_way_out(file):
+        arrays = {source.name: array for source, array in load_whole(sources, left_out if file.incomplete else None)}
     lengths = file.lengths()
     if not lengths:
         raise UsageError(f"{file.path}: it does not say how long videos are, and scores do not either: give lengths.")
@@ -169,7 +178,20 @@ def read_scores(folder: Path, file: GroundTruthFile) -> ScoredSet:
     scores |= {name: array for name, array in arrays.items() if name not in scores}  # the ground truth refuses them
     truth = file.load({name: len(video) for name, video in scores.items()})
     kind = FeatureKind(PUBLISHED, "", "", 0, 0)
-    return _fitted(scores, truth, tolerance_of(kind, file.dataset, file.incomplete))
+    return replace(_fitted(scores, truth, tolerance_of(kind, file.dataset, file.incomplete)), left_out=tuple(left_out))
+
+
+@contextmanager
+def _naming_the_way_out(file: GroundTruthFile) -> Iterator[None]:
+    """Add to a DamagedError that the videos can be left out."""
+    try:
+        yield
+    except DamagedError as error:
+        if file.incomplete:
+            raise
+        it = "them" if error.each else "it"
+        words = f"{error} To evaluate without {it}, which is on another test set, allow videos to be missing."
+        raise DamagedError(words, error.each, "incomplete") from error
 
 
 def tolerance_of(kind: FeatureKind, dataset: str, incomplete: bool = False) -> Tolerance:
@@ -201,11 +223,20 @@ def _fitted(
     return ScoredSet(cut, frames, truth.n_videos, truth.total, (*warnings, *truth.warnings))
 
 
-def _load_scores(path: Path) -> np.ndarray:
-    """Float (n,). Raises FeatureError where the file does not hold one finite number per clip or frame."""
-    array = load_array(path, np.float64)
-    if array.ndim == 2 and 1 in array.shape:
-        array = array.reshape(-1)
-    if array.ndim != 1 or not len(array):
-        raise FeatureError(f"{path}: an array of shape {array.shape} where (n,) belongs: one score per clip or frame.")
-    return array
+@dataclass(frozen=True)
+class _ScoreFile:
+    """A file with the scores of a video."""
+
+    name: str
+    path: Path
+
+    def load(self) -> np.ndarray:
+        """Float (n,). Raises FeatureError where the file does not hold one finite number per clip or frame."""
+        array = load_array(self.path, np.float64)
+        if array.ndim == 2 and 1 in array.shape:
+            array = array.reshape(-1)
+        if array.ndim != 1 or not len(array):
+            raise FeatureError(
+                f"{self.path}: an array of shape {array.shape} where (n,) belongs: one score per clip or frame."
+            )
+        return array

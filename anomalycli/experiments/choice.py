@@ -8,10 +8,24 @@ from typing import Any
 from ..errors import UsageError
 from ..methods import find_method
 from ..settings import unknown_setting
+from ..training.config import TrainConfig, check_picked_on
 from ..training.plan import Plan, make_plan, setting_names, split_settings
 
 # those of the paper's tables, and its peers; ms-tct-full takes several times as long as all of them
 USUAL = ("mil-rank", "rtfm", "baseline", "mstm", "mstm+eo", "de-net", "rtfm-mtn", "ms-tct")
+
+
+def check_evaluated_on(has_test: bool, has_held_out: bool, keep: str) -> None:
+    """Raise UsageError where a run has no videos to evaluate on, or none to pick the best state on."""
+    if not has_test and (keep == "validation" or not has_held_out):
+        raise UsageError(
+            "There is nothing to evaluate on: give test features, or ground truth of training videos "
+            "and a share of them to hold out (to be evaluated on, and not to pick the best on as well).",
+            "test",
+            "ground_truth",
+            "validation",
+        )
+    check_picked_on(keep, has_held_out)
 
 
 @dataclass(frozen=True)
@@ -74,6 +88,18 @@ class Choice:
         if not self.methods and not self.sweeps:
             raise UsageError("There is no method to compare.", "methods")
         _ = self.segments
+
+    def check_held_out(self, has_test: bool) -> None:
+        """Raise UsageError where no videos are held out, and some are needed to evaluate or to pick the best on.
+
+        has_test: whether there are test videos to evaluate on.
+        """
+        for label, _, values, _, _ in self._rows():
+            keep, share = (values.get(name, getattr(TrainConfig, name)) for name in ("keep", "validation"))
+            try:
+                check_evaluated_on(has_test, bool(share), keep)
+            except UsageError as error:
+                raise UsageError(f"{label}: {error}", *error.settings) from error
 
     def rows(self, feature_dim: int) -> list[ComparisonRow]:
         """The rows, for features of this width. Raises UsageError where settings do not fit together."""

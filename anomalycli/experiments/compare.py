@@ -21,7 +21,7 @@ from ..methods import find_method
 from ..training.config import TrainConfig
 from ..training.plan import Plan
 from ..training.trainer import Material, TrainingData, check_classes, fit
-from .choice import ComparisonRow
+from .choice import ComparisonRow, check_evaluated_on
 from .records import read_record, write_record, write_scores
 from .table import ComparisonResult
 from .workers import in_processes
@@ -119,14 +119,8 @@ class _Parts:
     def check(self, config: TrainConfig, share: float) -> None:
         """Raise UsageError where there is nothing to evaluate on, or to pick the best on."""
         held_out, _ = self.split(share, config.seed)
-        if self.data.test is None and (self.data.truth is None or not len(held_out) or config.keep == "validation"):
-            raise UsageError(
-                "There is nothing to evaluate on: give test features, or ground truth of training videos "
-                "and a share of them to hold out (to be evaluated on, and not to pick the best on as well).",
-                "test",
-                "ground_truth",
-                "validation",
-            )
+        has_test = self.data.test is not None
+        check_evaluated_on(has_test, len(held_out) > 0 and (has_test or self.data.truth is not None), config.keep)
 
     def sets(self, plan: Plan, share: float) -> tuple[Material, EvaluationSet]:
         """What a plan is trained on and what it is evaluated on."""

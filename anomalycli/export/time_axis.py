@@ -15,6 +15,8 @@ def time_labels(length: float, most: int, start: RecordingStart | None = None) -
 
     No two labels are alike.
     """
+    if start and length < most:  # tenths of a second make times of day longer
+        most = max(1, most * 2 // 3)
     step = next((step for step in STEPS if step * most >= length), length / most)
     if start is None:
         places = _multiples(step, 0.0, length)

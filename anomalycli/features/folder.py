@@ -2,17 +2,20 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Any, Protocol, TypeVar
 
-from ..errors import FeatureError, UsageError
+from ..errors import DamagedError, FeatureError, UsageError
 from ..inputs import find_inputs
 from ..matching import Matches, match_names, some
 from ..textfiles import read_lines
 from .files import SUFFIX, Features, load_features
 from .layouts import array_shape, has_crops_first, load_arrays, split_name
 
+Loaded = TypeVar("Loaded", covariant=True)
 _TWICE = "{} and {} are the same part of one video: name the folder of one of them."
 
 
@@ -64,8 +67,8 @@ class FoundFeatures:
 def find_features(folder: str | Path | FeatureFolder) -> FoundFeatures:
     """The videos whose features are below the folder.
 
-    Raises FeatureError where there are none or a file is damaged, UsageError where two files are features of one
-    video, crops or sound are missing, or the folder holds a training and a test split and no list of one is given.
+    Raises FeatureError where there are none, UsageError where two files are features of one video, crops or sound are
+    missing, or the folder holds a training and a test split and no list of one is given.
     """
     if not isinstance(folder, FeatureFolder):
         folder = FeatureFolder(Path(folder))
@@ -96,15 +99,54 @@ def check_folder(path: Path, content: str) -> None:
         raise FeatureError(f"{path}: {wrong}. Name the folder of the {content}.")
 
 
-def load_all(sources: list[Source]) -> Iterator[tuple[Source, Features]]:
-    """Yield the features of each video. Raises UsageError if two are of different kinds."""
+def load_all(sources: list[Source], left_out: list[str] | None = None) -> Iterator[tuple[Source, Features]]:
+    """Yield the features of each video, and treat damaged ones as `load_whole` does.
+
+    Raises UsageError if two are of different kinds.
+    """
     first = None
-    for source in sources:
-        features = source.load()
+    for source, features in load_whole(sources, left_out):
         first = first or (source, features.kind)
         if conflict := first[1].conflict(features.kind, f"{first[0].paths[0]} has", f"{source.paths[0]} has"):
             raise UsageError(f"{conflict}. Features of different kinds cannot be mixed: extract them alike.")
         yield source, features
+
+
+class Loadable(Protocol[Loaded]):
+    """The files of one video. `load` raises FeatureError where they are damaged."""
+
+    @property
+    def name(self) -> str: ...
+    def load(self) -> Loaded: ...
+
+
+def load_whole(sources: Sequence[Loadable[Loaded]], left_out: list[str] | None = None) -> Iterator[tuple[Any, Loaded]]:
+    """Yield what is loaded of each video. Sentences on files that are damaged are added to `left_out`.
+
+    Raises DamagedError, after all files were read, where no video is whole, or where one is not and there is no
+    `left_out`; then nothing is yielded after the first that is not.
+    """
+    damaged: dict[str, str] = {}
+    for source in sources:
+        try:
+            loaded = source.load()
+        except FeatureError as error:
+            damaged[source.name] = str(error)
+        else:
+            if not damaged or left_out is not None:
+                yield source, loaded
+    if damaged and (left_out is None or len(damaged) == len(sources)):
+        raise _damaged(damaged, len(sources))
+    if left_out is not None:
+        left_out += damaged.values()
+
+
+def _damaged(sentences: dict[str, str], n_videos: int) -> DamagedError:
+    """The error for videos whose files are damaged: sentences by video, of `n_videos`."""
+    if len(sentences) == 1:
+        return DamagedError(next(iter(sentences.values())), ())
+    words = f"The files of {len(sentences)} of {n_videos} videos are damaged: {some(sentences)}. Make them again."
+    return DamagedError(words, list(sentences.values()))
 
 
 def _listed(sources: list[Source], path: Path) -> tuple[list[Source], tuple[str, ...]]:
@@ -209,9 +251,11 @@ def _sounds(place: Path, stems: Collection[str], deep: bool) -> dict[str, Path]:
 
 def _with_axes(sources: list[Source]) -> list[Source]:
     """`sources` with the order of the axes of files that hold all crops of a video."""
-    single = [source for source in sources if len(source.paths) == 1]
-    shapes = {source.paths[0]: array_shape(source.paths[0]) for source in single}
-    shapes = {path: shape for path, shape in shapes.items() if len(shape) == 3}
+    shapes = {}
+    for source in sources:
+        with suppress(FeatureError):  # raised where it is loaded
+            if len(source.paths) == 1 and len(shape := array_shape(source.paths[0])) == 3:
+                shapes[source.paths[0]] = shape
     if not shapes or not has_crops_first(shapes):
         return sources
     return [replace(source, crops_first=source.paths[0] in shapes) for source in sources]

@@ -5,12 +5,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from ..data import CROP_POLICIES
+from ..errors import UsageError
 
 if TYPE_CHECKING:
     import torch
 
 PRECISIONS = ("auto", "fp32", "bf16")
 CHECKPOINTS = {"last": "last", "validation": "best on validation", "test": "best on test"}
+
+
+_NOTHING = {
+    "test": "To keep the state that is best on test videos, name the folder of their features.",
+    "validation": "To keep the state that is best on validation videos, hold some out, of both labels.",
+}
+
+
+def check_picked_on(keep: str, is_there: bool) -> None:
+    """Raise UsageError where the state to `keep` is the best on videos, and none of these is there."""
+    if keep in _NOTHING and not is_there:
+        raise UsageError(_NOTHING[keep], keep)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from ..events import EventRule
 from ..methods import Method, find_method
 from ..methods.prepared import scaled, standardised
 from ..version import __version__
-from .config import CHECKPOINTS, TrainConfig
+from .config import CHECKPOINTS, TrainConfig, check_picked_on
 from .destination import Destination as Destination
 from .erasure_log import Erasure, write_erasures
 from .loop import Step, make_optimizer, optimise
@@ -196,12 +196,7 @@ def _divide(config: TrainConfig, data: TrainingData) -> tuple[list[str], Materia
     validation = evaluation_set(bags[held_out], data.truth) if len(held_out) else None
     picker = {"last": None, "validation": validation, "test": data.test}[config.keep]
     material = Material(bags, kept, validation, picker, data.watch)
-    if config.keep != "last" and picker is None:
-        raise UsageError(
-            f"There is nothing to pick the best state on: no video is set apart for {config.keep}.",
-            "keep",
-            "validation",
-        )
+    check_picked_on(config.keep, picker is not None)
     trained_on = {bags.names[i]: bags.labels[i] for i in kept}
     for name in data.watch:
         if name not in bags.names:

@@ -145,6 +145,12 @@ def test_footage_of_another_backbone_costs_itself_alone(call, make_model, gate, 
     assert not (tmp_path / "d.json").exists()
 
 
+def test_a_folder_that_is_not_there_is_told_before_a_model_that_is_not(call):
+    for command in ("calibrate", "score"):
+        told = call(command, "nowhere", "--model", "gone.safetensors", code=1).stderr
+        assert "nowhere: there is no such file or folder" in told and "gone.safetensors" not in told
+
+
 def test_a_calibration_of_another_model_or_mode_is_refused_before_any_work(call, make_model, gate):
     call("calibrate", gate, "--model", make_model(), "--false-alarms-per-hour", 2, "-o", "c.json")
     make_model("other.safetensors", bias=0.5)

@@ -69,7 +69,7 @@ def test_closed_full_and_broken_outputs_end_without_a_traceback(tmp_path, redire
 def test_lists_come_from_process_substitution(tmp_path):
     line = f"{sys.executable} -m anomalycli score @<(echo gone.mp4) --model gone.safetensors"
     done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 1 and "gone.safetensors: there is no such file" in done.stderr
+    assert done.returncode == 1 and "gone.mp4: there is no such file" in done.stderr
 
 
 def test_an_error_of_the_system_names_the_file_and_is_no_bug(monkeypatch, capsys):

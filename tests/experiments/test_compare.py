@@ -123,6 +123,9 @@ def test_what_is_wrong_is_told_before_anything_is_iterated(bags, tmp_path):
         compare(rows, [0], TrainingData(bags), tmp_path)
     with pytest.raises(UsageError, match="no ground truth"):
         compare(rows, [0], TrainingData(bags, truth={"other": np.zeros(9, bool)}), tmp_path)
+    picked = Choice(["mil-rank"], SHORT | {"keep": "validation", "validation": 0.01}).rows(32)
+    with pytest.raises(UsageError, match="hold some out"):  # of so few, none is, and the last would pass for the best
+        compare(picked, [0], data_of(bags), tmp_path)
     with pytest.raises(UsageError, match="Every training video is normal"):
         compare(rows, [0], data_of(bags[bags.labels == 0]), tmp_path)
     (tmp_path / "runs").mkdir()
@@ -227,6 +230,19 @@ def test_the_command_compares_sweeps_and_goes_on(make_features, call, tmp_path):
     command += ["--set", "rtfm.lr=1", "--set", "mil-rank.lr=1e-3"]
     assert "settings of rtfm do nothing" in call(*command).stderr
     assert "nothing to evaluate on" in call("compare", "not-read-yet", *WORDS, "-o", "none", code=2).stderr
+
+
+def test_wrong_settings_are_told_as_they_were_written_before_features_are_read(call, tmp_path):
+    (tmp_path / "truth.csv").write_text("video,n_frames,start,end\na,16,,\n")
+    command = ["compare", "not-read-yet", "--methods", "de-net", "--ground-truth", "truth.csv"]
+    for words, answer in (
+        (("--sweep", "delta=.5,x"), "delta must be a number, not 'x'"),
+        (("--sweep", "de-net.threshold=x"), "threshold must be a number"),
+        (("--set", "crop-policy=none"), "crop-policy must be one of"),
+        (("--set", "validation=0"), "nothing to evaluate on"),
+        (("--test", "t", "--set", "keep=validation", "--set", "validation=0"), "hold some out"),
+    ):
+        assert answer in call(*command, *words, code=2).stderr
 
 
 def test_results_do_not_depend_on_how_many_runs_are_trained_at_a_time(bags, tmp_path):

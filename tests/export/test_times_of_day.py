@@ -81,7 +81,8 @@ def test_the_axis_has_round_times_of_day():
     assert name == "time of day, 12 May 2023"
     places, texts, _ = time_labels(20, 12, start)
     assert texts[:2] == ["03:00:14", "03:00:16"] and places[:2] == [0, 2]
-    assert time_labels(0.6, 6, start)[1][:2] == ["03:00:14.0", "03:00:14.1"]
+    assert time_labels(0.6, 6, start)[1][:2] == ["03:00:14.0", "03:00:14.2"]
+    assert len(time_labels(2.0, 12, start)[1]) == 5  # eleven of that length would nearly touch
     over_midnight = RecordingStart(datetime(2023, 5, 12, 21, tzinfo=UTC), "the file name", BERLIN)
     _, texts, name = time_labels(7200, 4, over_midnight)
     assert texts == ["23:00", "23:30", "00:00", "00:30", "01:00"] and name.endswith("12 May 2023 to 13 May 2023")

@@ -230,9 +230,9 @@ def test_a_complete_video_at_a_url_is_read_once_and_whole(tmp_path, scorer, monk
 
     heard, said = Heard(), []
     with serve(answer) as address:
-        watcher = Watcher(scorer, [heard], say=said.append)
+        watcher = Watcher(scorer, [heard], say=said.append, pause=lambda _seconds: watcher.stop() or True)
         watcher.add(StreamSource("gate", "url", f"http://{address}/clip.mp4", FAST))
-        watcher.run()
+        watcher.run()  # ends, also where the stream would be opened again
     assert heard.frames["gate"] == pytest.approx(scorer.score(path, "window").scores, abs=1e-3)
     assert said == []
 

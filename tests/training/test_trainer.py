@@ -203,8 +203,6 @@ def test_bad_training_data_is_named_before_any_work(make_features, call, tmp_pat
     (tmp_path / "bad.toml").write_text("stepz = 3\n")
     assert "no setting 'stepz'" in told(2, "--config", "bad.toml")
     half = folder / "video04.npz"
-    half.write_bytes(half.read_bytes()[:500])
-    assert "video04.npz: not a whole feature file" in told(1)
     half.unlink()
     make_features("other", backbone="i3d")
     (tmp_path / "other" / "video04.npz").rename(half)
@@ -269,7 +267,7 @@ def test_the_best_state_is_kept_only_where_asked_for_and_says_so(make_features, 
     info = go(bags, tmp_path / "t", plan(keep="test"), test=test)
     assert info.training.checkpoint == "best on test"
     assert average_precision(load_model(tmp_path / "t")[0], test, "cpu") == pytest.approx(info.training.checkpoint_ap)
-    for keep, told in (("test", "set apart for test"), ("validation", "set apart for validation")):
+    for keep, told in (("test", "name the folder"), ("validation", "hold some out")):
         with pytest.raises(UsageError, match=told):
             go(bags, tmp_path / "n", plan(keep=keep, validation=0))
     few = {name: frames for name, frames in truth_of(bags).items() if name not in bags.names[::2]}
