@@ -1,7 +1,7 @@
 """Weakly supervised video anomaly detection: anomaly scores for every frame, and events.
 
 from anomalycli import Scorer
-result = Scorer.load().score("clip.mp4")
+result = Scorer.load().score("clip.mp4")  # result.scores, result.events
 """
 
 from typing import TYPE_CHECKING

@@ -21,7 +21,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 
-def place(words: str | Path) -> Path:
+def path_or_url(words: str | Path) -> Path:
     """A path, or a path-like object if `words` is a URL that fsspec supports (`s3://bucket/features`).
 
     Raises UsageError if the packages for such URLs are not installed, or the store does not answer.

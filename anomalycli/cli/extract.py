@@ -123,7 +123,7 @@ def extract(videos, output, layout, overwrite, shard, workers, stall, memory, re
         from ..extraction.run_report import Shard
         from ..extraction.settings import ExtractionSettings
         from ..media.decoder import DecoderSettings
-        from ..storage import place
+        from ..storage import path_or_url
 
     part = Shard.parse(shard) if shard else Shard()
     use_reader(reader)
@@ -139,7 +139,7 @@ def extract(videos, output, layout, overwrite, shard, workers, stall, memory, re
             print_outcome(outcome)
             failed += outcome.reason is not None
             done += outcome.status != "failed"
-    print_counts(place(output) / part.report)
+    print_counts(path_or_url(output) / part.report)
     finish(failed, done)
 
 

@@ -20,7 +20,7 @@ from ..inputs import Input, find_inputs
 from ..media import VIDEO_SUFFIXES
 from ..media.decoder import Decoder
 from ..media.messages import DecodedClip
-from ..storage import check_writable, place
+from ..storage import check_writable, path_or_url
 from .batching import clip_format
 from .local_engine import extract_here, outcome_of
 from .run_report import ExtractionOutcome, RunReport
@@ -43,7 +43,7 @@ def extract(
 ) -> Iterator[ExtractionOutcome]:
     """Write OUTPUT/name.npz for each video in `paths` (files and folders); returns an iterator over their outcomes.
 
-    OUTPUT is a folder, or a URL as `place` knows them. Labels that lie beside the videos are copied to
+    OUTPUT is a folder, or a URL (`storage.path_or_url`). Labels that lie beside the videos are copied to
     OUTPUT/labels.csv; OUTPUT/report.json lists the outcome of each input. A feature file of the same source and
     settings is kept. `engine` makes the others: `extract_here` does it in this process, `ray_engine.engine` on a
     cluster. `on_note` is called with sentences: the result of calibrating, at int8, and reports of other parts of the
@@ -53,7 +53,7 @@ def extract(
     labels contradict each other, or if OUTPUT holds features made with other settings and these do not overwrite them.
     While the iterator runs: StorageError if OUTPUT has no room left.
     """
-    folders, output = [Path(path) for path in paths], place(output)
+    folders, output = [Path(path) for path in paths], path_or_url(output)
     with _uncollected():
         every = find_inputs(folders, VIDEO_SUFFIXES)
         if not every:

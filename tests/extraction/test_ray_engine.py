@@ -21,7 +21,7 @@ from anomalycli.extraction.job import extract
 from anomalycli.extraction.run_report import ExtractionOutcome
 from anomalycli.extraction.settings import ExtractionSettings
 from anomalycli.inputs import Input
-from anomalycli.storage import place
+from anomalycli.storage import path_or_url
 
 NODE = {"num_cpus": 1, "object_store_memory": 100 << 20}
 SETTINGS = {"backbone": "mc3", "device": "auto", "precision": "auto", "size": 32}
@@ -244,4 +244,4 @@ def test_features_go_to_a_url(make_video, tmp_path, layout):
 def test_urls_that_nothing_knows_are_refused():
     pytest.importorskip("upath", reason="the extra 'ray' is not installed")
     with pytest.raises(UsageError, match="foo://bucket/x: it cannot be reached"):
-        place("foo://bucket/x")
+        path_or_url("foo://bucket/x")
