@@ -51,12 +51,9 @@ def check_file(path: Path) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """The sha256 of a file, read in pieces. Raises OSError where it cannot be read."""
-    digest = hashlib.sha256()
+    """The sha256 of a file. Raises OSError where it cannot be read."""
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, hashlib.sha256).hexdigest()
 
 
 @contextmanager

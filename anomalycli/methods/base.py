@@ -6,15 +6,13 @@ A method is a torch module for bags of segments. docs/extending.md adds one step
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
 from ..settings import check_settings, make_settings
-
-AnyMethod = TypeVar("AnyMethod", bound="Method")
 
 
 class MethodSettings(Protocol):
@@ -59,9 +57,9 @@ class Method(Protocol):
     def parameters(self) -> Iterator[nn.Parameter]: ...
     def state_dict(self) -> dict[str, Tensor]: ...
     def load_state_dict(self, state_dict: Mapping[str, Tensor]) -> Any: ...
-    def train(self: AnyMethod) -> AnyMethod: ...
-    def eval(self: AnyMethod) -> AnyMethod: ...
-    def to(self: AnyMethod, device: torch.device) -> AnyMethod: ...
+    def train(self) -> Self: ...
+    def eval(self) -> Self: ...
+    def to(self, device: torch.device) -> Self: ...
 
 
 @dataclass(frozen=True)
