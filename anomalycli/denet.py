@@ -11,10 +11,11 @@ import copy
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, linear
+from torch.nn.functional import linear
 
 from .denet_settings import DENetConfig as DENetConfig
-from .dropout import Dropout, Layers
+from .dropout import Dropout
+from .segment_layers import Layers, attend, feed_forward
 
 
 class SelfAttention(nn.Module):
@@ -34,10 +35,7 @@ class SelfAttention(nn.Module):
         qkv = linear(x, self.in_proj_weight, self.in_proj_bias)  # (B, T, 3*D)
         qkv = qkv.unflatten(2, (3, self.num_heads, -1))  # (B, T, 3, heads, D/heads)
         query, key, value = qkv.transpose(1, 3).unbind(2)  # (B, heads, T, D/heads) each
-        products = query @ key.mT  # (B, heads, T, T)
-        scaled = products * query.shape[3] ** -0.5  # so that their spread does not grow with D
-        weights = self.drop(scaled.softmax(3))  # (B, heads, T, T)
-        attended = weights @ value  # (B, heads, T, D/heads)
+        attended = attend(query, key, value, self.drop)  # (B, heads, T, D/heads)
         joined = attended.transpose(1, 2).flatten(2)  # (B, T, D)
         return self.out_proj(joined)
 
@@ -61,8 +59,7 @@ class EncoderLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         attended = self.self_attn(self.norm1(x))  # (B, T, D)
         x = x + self.drop(attended)
-        wide = gelu(self.linear1(self.norm2(x)))  # (B, T, feedforward)
-        narrow = self.linear2(self.drop(wide))  # (B, T, D)
+        narrow = feed_forward(self.norm2(x), self.linear1, self.drop, self.linear2)  # (B, T, D)
         return x + self.drop(narrow)
 
 

@@ -6,8 +6,9 @@
 Three figures: the steps per second of `anomalycli.training.loop.optimise`; those of a plain loop, in fp32 with torch's
 own transformer layers and dropout, fed by a DataLoader that reads each video's features with `np.load`; and the bound,
 the floating-point operations of a step divided by the rate at which this machine multiplies matrices of the same shapes
-in the same precision. torch counts the operations while a step runs, forward and backward. Each figure is the median
-over `--repeats` of `--steps` steps, and the three take turns. Features are random: speed does not depend on them.
+in the same precision. torch counts the operations while a step runs, forward and backward, including those with zeros,
+of which training leaves out some. Each figure is the median over `--repeats` of `--steps` steps, and the three take
+turns. Features are random: speed does not depend on them.
 """
 
 import argparse
@@ -99,6 +100,7 @@ def main():
                     if done == args.steps:
                         break
 
+        model.eval()  # in training, gradients that are zero are not computed
         with FlopCounterMode(display=False) as counter:
             model.loss(x[: args.batch], x[-args.batch :])[0].backward()
         flops = counter.get_total_flops()

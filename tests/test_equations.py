@@ -12,10 +12,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from anomalycli.dropout import Dropout, Layers
+from anomalycli.dropout import Dropout
 from anomalycli.erasing import completeness, erase, similarity
 from anomalycli.losses import ranking_loss, variation, variation_loss
 from anomalycli.methods.de_net import DENetMethod, DENetSettings
+from anomalycli.segment_layers import Layers
 
 TOLERANCE = 1e-5
 CONFIG = DENetSettings(feature_dim=8, segments=8, scales=3, heads=2, feedforward=12)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy
 
-from ..dropout import Dropout, Layers
+from ..dropout import Dropout
+from ..segment_layers import Layers
 from .base import nothing_erased
 from .mil_rank import smoothness
 
