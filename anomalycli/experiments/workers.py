@@ -1,8 +1,10 @@
 """Runs of a comparison in processes beside this one, each with one thread."""
 
 import dataclasses
+import gc
 import multiprocessing
 import os
+import pickle
 import signal
 import tempfile
 import threading
@@ -12,21 +14,24 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import AnomalyError
-from ..training.trainer import TrainingData
+
+if TYPE_CHECKING:
+    from ..training.trainer import TrainingData  # imports torch, as _work does in its own way
 
 TOLD_EVERY = 0.2  # seconds between messages on the steps of a run
 
-Job = Callable[[TrainingData, Any, Callable[[int], None]], Any]  # what a process does: data, run and on_step to result
+# what a process does: data, run and on_step to result
+Job = Callable[["TrainingData", Any, Callable[[int], None]], Any]
 Outcome = tuple[int, Any, Exception | None]  # the number of the run, its result, and what went wrong if there is none
 
 
 def in_processes(
-    job: Job, data: TrainingData, runs: Sequence[Any], workers: int, on_step: Callable[[int, int], None]
+    job: Job, data: "TrainingData", runs: Sequence[Any], workers: int, on_step: Callable[[int, int], None]
 ) -> Generator[Outcome, None, None]:
     """Yield the outcome of `job` for each of `runs`, as they come; `workers` of them are done at a time.
 
@@ -70,7 +75,7 @@ class _Worker:
     def __init__(self, job: Job, shared: "_Shared"):
         context = multiprocessing.get_context("spawn")  # a fork of a process that has used torch can hang
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, job, shared), daemon=True)
+        self.process = context.Process(target=_work, args=(theirs, pickle.dumps((job, shared))), daemon=True)
         self.process.start()
         theirs.close()
         self.number, self.is_alive = 0, True
@@ -107,15 +112,15 @@ class _Worker:
 class _Shared:
     """Training data without its features, which are in files: of the training bags, and of the test bags if any."""
 
-    data: TrainingData
+    data: "TrainingData"
     files: tuple[Path, ...]
 
-    def load(self) -> TrainingData:
+    def load(self) -> "TrainingData":
         """The data, with features that are mapped from the files; what is written to them stays in this process."""
         return _with_features(self.data, [np.load(path, mmap_mode="c") for path in self.files])
 
 
-def _shared(data: TrainingData, folder: Path) -> _Shared:
+def _shared(data: "TrainingData", folder: Path) -> _Shared:
     arrays = [data.bags.x] + ([data.test.bags.x] if data.test else [])
     files = tuple(folder / f"{number}.npy" for number in range(len(arrays)))
     for path, array in zip(files, arrays):
@@ -123,17 +128,21 @@ def _shared(data: TrainingData, folder: Path) -> _Shared:
     return _Shared(_with_features(data, [array[:0] for array in arrays]), files)
 
 
-def _with_features(data: TrainingData, arrays: Sequence[np.ndarray]) -> TrainingData:
+def _with_features(data: "TrainingData", arrays: Sequence[np.ndarray]) -> "TrainingData":
     test = data.test and dataclasses.replace(data.test, bags=dataclasses.replace(data.test.bags, x=arrays[-1]))
     return dataclasses.replace(data, bags=dataclasses.replace(data.bags, x=arrays[0]), test=test)
 
 
-def _work(pipe: Connection, job: Job, shared: _Shared) -> None:
-    """Do one run after another, until the other side is gone."""
-    import torch
-
+def _work(pipe: Connection, pickled: bytes) -> None:
+    """Do one run after another, until the other side is gone. `pickled`: the job and the _Shared data."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    gc.disable()  # looking for unreachable objects takes two fifths of the time of these imports
+    import torch
+
+    job, shared = pickle.loads(pickled)
+    gc.freeze()
+    gc.enable()
     torch.set_num_threads(1)
     data = shared.load()
     told = 0.0
