@@ -161,19 +161,19 @@ def calibrate(
         threshold = max(threshold, curve.extrapolate(target))
     reached, shown = _reached(curve, target)
     return Calibration(
-        counter.rule_at(threshold),
-        target,
-        counter.hours,
-        len(footage),
-        len(alarms),
-        curve.bound(alarms),
-        rate_bound((), 1.0, curve.clustering) / target,
-        curve.clustering,
-        found is None,
-        reached,
-        shown,
-        scored_by,
-        pattern,
+        rule=counter.rule_at(threshold),
+        target=target,
+        hours=counter.hours,
+        videos=len(footage),
+        events=len(alarms),
+        rate_bound=curve.bound(alarms),
+        hours_needed=rate_bound((), 1.0, curve.clustering) / target,
+        clustering=curve.clustering,
+        extrapolated=found is None,
+        reached=reached,
+        shown=shown,
+        scored_by=scored_by,
+        pattern=pattern,
     )
 
 

@@ -209,7 +209,16 @@ def _read_info(meta: dict) -> ModelInfo:
     )
     if len(voters) > MOST_MEMBERS:
         raise ValueError(f"{len(voters)} voters")
-    return ModelInfo(first.settings, kind, events, record, first.method, first.standardised, first.members, voters)
+    return ModelInfo(
+        first.settings,
+        kind,
+        events,
+        record,
+        method=first.method,
+        standardised=first.standardised,
+        members=first.members,
+        voters=voters,
+    )
 
 
 def _read_voter(meta: Mapping[str, Any]) -> Voter:

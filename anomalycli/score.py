@@ -3,7 +3,6 @@
 import dataclasses
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from .errors import StorageError, UsageError
 from .events import EventRule, find_events
 from .extraction.job import calibrate, check_stored
 from .extraction.local_engine import OnClips, extract_video, kept_features, refine_video
+from .extraction.stride import Skip as Skip
 from .extraction.stride import rising
 from .features.files import PUBLISHED, SUFFIX, Features, load_features
 from .features.score_cache import VideoScores, load_scores, scores_beside
@@ -32,25 +32,6 @@ from .segments import pool, spread
 log = logging.getLogger(__name__)
 MODES = ("auto", "video", "window")
 LONG = 3  # clips per segment beyond which `auto` takes windows: at 25 frames/s, 61 s with 32 segments, 123 s with 64
-
-
-@dataclass(frozen=True)
-class Skip:
-    """Clips of videos that the network is not run on; a result says which.
-
-    still: those in which nothing moves take the features of the last one that was computed (`media.still`). every: only
-    clips number 0, N, 2 N and so on are computed, and then those between where scores rise (`extraction.stride`). The
-    features of the others are interpolated.
-
-    Raises UsageError where `every` is less than 1.
-    """
-
-    still: bool = False
-    every: int = 1
-
-    def __post_init__(self) -> None:
-        if self.every < 1:
-            raise UsageError(f"Clips can be computed every 1, 2, 3 and so on, not every {self.every}.", "every")
 
 
 class Scorer:
@@ -131,10 +112,20 @@ class Scorer:
         scores = found.frames()
         events = find_events(scores, found.fps, rule, found.times)
         start = start_rule.start_of(path.parent / Path(found.source).name, found.creation_time)
-        notes = found.warning, found.note
-        skipped = found.frames_of(found.still), found.frames_of(found.interpolated)
         return Result(
-            path, scores, found.fps, events, found.mode, rule, *notes, found.times, start, calibration, *skipped
+            path,
+            scores,
+            found.fps,
+            events,
+            found.mode,
+            rule,
+            warning=found.warning,
+            note=found.note,
+            times=found.times,
+            start=start,
+            calibration=calibration,
+            still=found.frames_of(found.still),
+            interpolated=found.frames_of(found.interpolated),
         )
 
     def _scores(self, path: Path, mode: str, level: float, on_clips: OnClips | None, cache: Path | None) -> VideoScores:

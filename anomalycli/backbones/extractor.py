@@ -65,15 +65,15 @@ class Extractor:
         self.vggish = VGGish(audio).load(on_bytes).eval().to(self.device) if audio else None
         net.load(weights, on_bytes).eval()
         self.kind = FeatureKind(
-            registered_name(backbone) or backbone,
-            net.sha256,
-            net.preprocessing,
-            self.size,
-            net.dim,
-            audio,
-            net.clip_length,
-            net.clip_length,
-            net.groups,
+            backbone=registered_name(backbone) or backbone,
+            weights_sha256=net.sha256,
+            preprocessing=net.preprocessing,
+            size=self.size,
+            dim=net.dim,
+            audio=audio,
+            clip_length=net.clip_length,
+            stride=net.clip_length,
+            groups=net.groups,
         )
         self.calibration_clips = self.clips_to_check = 0
         self.net: Any = net  # the module, or int8.Int8

@@ -119,15 +119,15 @@ def load_bags(
     if not parts:
         raise UsageError(f"{folder.path}: no video and no event in one has a label.")
     return Bags(
-        _stacked(x, folder.path),
-        np.array([part.label for part in parts]),
-        tuple(part.name for part in parts),
-        features.kind,
-        np.array([part.n_frames for part in parts]),
-        tuple(warnings),
-        seen,
-        tuple(part.video for part in parts),
-        tuple(left_out),
+        x=_stacked(x, folder.path),
+        labels=np.array([part.label for part in parts]),
+        names=tuple(part.name for part in parts),
+        kind=features.kind,
+        n_frames=np.array([part.n_frames for part in parts]),
+        warnings=tuple(warnings),
+        seen=seen,
+        videos=tuple(part.video for part in parts),
+        left_out=tuple(left_out),
     )
 
 

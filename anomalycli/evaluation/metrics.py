@@ -152,8 +152,16 @@ def _runs(scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 def _of_video(name: str, scores: np.ndarray, truth: np.ndarray) -> VideoMetrics:
     area, ap, _ = _metrics(scores, truth)
-    alarms = float((scores >= ALARM).mean())
-    return VideoMetrics(name, len(truth), int(truth.sum()), area, ap, float(scores.max()), float(scores.mean()), alarms)
+    return VideoMetrics(
+        video=name,
+        n_frames=len(truth),
+        abnormal_frames=int(truth.sum()),
+        auc=area,
+        ap=ap,
+        highest=float(scores.max()),
+        mean=float(scores.mean()),
+        alarms=float((scores >= ALARM).mean()),
+    )
 
 
 def _bootstrap(scores: Mapping, truth: Mapping, resamples: int, seed: int) -> dict[str, tuple[float, float]]:

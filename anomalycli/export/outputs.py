@@ -145,7 +145,14 @@ class ScoreRun:
         except AnomalyError as error:
             failures.append(str(error))
         context = Context(
-            base, scored.title, video, scored.truth, self.outputs.embed, item.name, self.index, decoder=self._decoder
+            base,
+            scored.title,
+            video,
+            scored.truth,
+            embed=self.outputs.embed,
+            label=item.name,
+            index=self.index,
+            decoder=self._decoder,
         )
         if self.outputs.proxy and video:
             from .proxies import write_proxy

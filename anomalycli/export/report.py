@@ -110,13 +110,13 @@ def page_of(result: Result, context: Context) -> Page:
     """The page of a result as the index shows it."""
     frames = context.frames(result, result.highlights(1))
     return Page(
-        context.path,
-        context.title,
-        _jpeg(next(iter(frames.values()))) if frames else None,
-        float(result.scores.max()),
-        clock(result.duration),
-        _spark_line(result.scores),
-        {
+        path=context.path,
+        name=context.title,
+        thumbnail=_jpeg(next(iter(frames.values()))) if frames else None,
+        peak=float(result.scores.max()),
+        duration=clock(result.duration),
+        curve=_spark_line(result.scores),
+        data={
             **_identity(result, context),
             "duration": round(result.duration, 3),
             "camera": camera_of(context.title),

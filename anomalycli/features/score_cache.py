@@ -50,16 +50,16 @@ class VideoScores:
         return cls(
             scores,
             mode,
-            features.n_frames,
-            features.fps,
-            features.kind.clip_length,
-            features.source,
-            features.times,
-            features.warning,
-            features.sound_warning,
-            features.creation_time,
-            features.still,
-            features.interpolated,
+            n_frames=features.n_frames,
+            fps=features.fps,
+            clip_length=features.kind.clip_length,
+            source=features.source,
+            times=features.times,
+            warning=features.warning,
+            note=features.sound_warning,
+            creation_time=features.creation_time,
+            still=features.still,
+            interpolated=features.interpolated,
         )
 
     def frames_of(self, clips: Sequence[int]) -> list[tuple[int, int]]:

@@ -68,9 +68,15 @@ class Recorder:
         if packet.dts is None or packet.time_base is None:
             return
         held = _Held(
-            bytes(packet), packet.stream, packet.pts, packet.dts, packet.duration or 0, packet.time_base,
-            bool(packet.is_keyframe) and packet.stream is self.video, taken_at,
-        )  # fmt: skip
+            content=bytes(packet),
+            stream=packet.stream,
+            pts=packet.pts,
+            dts=packet.dts,
+            duration=packet.duration or 0,
+            time_base=packet.time_base,
+            is_key=bool(packet.is_keyframe) and packet.stream is self.video,
+            taken_at=taken_at,
+        )
         self._held.append(held)
         self._bytes += len(held.content)
         for recording in list(self._active.values()):
