@@ -70,17 +70,21 @@ def _file(word: str) -> Path:
 def find_inputs(paths: Iterable[str | Path], suffixes: Collection[str]) -> list[Input]:
     """Files as named, and those below folders as named whose suffix is one of `suffixes`, sorted. Links are followed.
 
-    Missing files, broken links and folders without permission stay in the list, so that opening them reports the error
-    and the others are read.
+    Missing files, broken links, folders without permission and, of several paths, folders without such a file stay in
+    the list, so that opening them reports the error and the others are read.
     Two files that would get one name keep their suffix in it (`a.mp4`, `a.avi`); where they would still get one,
     they are named by their path below the folder that holds both.
     """
     found: dict[str, str] = {}  # absolute path -> path below the folder that was named, with slashes
-    for path in map(Path, paths):
+    named = [Path(path) for path in paths]
+    for path in named:
         whole = _whole(path)
         if os.path.isdir(path):  # noqa: PTH112  (Path.is_dir raises OSError where a name is too long)
             begin = len(whole.rstrip(os.sep)) + 1
-            for file in sorted(_files_below(whole, suffixes), key=_folder_by_folder):
+            files = sorted(_files_below(whole, suffixes), key=_folder_by_folder)
+            if not files and len(named) > 1:
+                found.setdefault(whole, os.path.basename(whole))  # noqa: PTH119
+            for file in files:
                 found.setdefault(file, path.name if file == whole else file[begin:].replace(os.sep, "/"))
         else:
             found.setdefault(whole, path.name)

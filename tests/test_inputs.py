@@ -90,6 +90,12 @@ def test_linked_folders_are_entered_and_circles_left(tmp_path):
     assert names_of(tmp_path / "videos") == ["abnormal/a", "normal/n1"]
 
 
+def test_a_folder_without_videos_is_not_left_out_silently(tmp_path):
+    touch(tmp_path / "a" / "x.mp4", tmp_path / "b" / "notes.txt")
+    assert names_of(tmp_path / "a", tmp_path / "b") == ["x", "b"]
+    assert names_of(tmp_path / "b") == names_of() == []
+
+
 def test_what_cannot_be_opened_stays_in_the_list(tmp_path):
     touch(tmp_path / "v" / "a.mp4")
     (tmp_path / "v" / "gone.mp4").symlink_to(tmp_path / "nowhere.mp4")

@@ -54,6 +54,12 @@ class Page:
     data: dict[str, Any]
 
 
+def _milliseconds(times: np.ndarray) -> str:
+    """Seconds as whole milliseconds: 32-bit integers, or doubles where these do not reach (49 days)."""
+    numbers = (times * 1000).round()
+    return _base64(numbers.astype("<u4" if numbers.max() < 1 << 32 else "<f8"))
+
+
 class HTML:
     """The review page: video, score curve, events, and an adjustable threshold."""
 
@@ -63,7 +69,7 @@ class HTML:
             **_identity(result, context),
             "fps": result.fps,
             "scores": _base64(result.scores.astype("<f4")),
-            "times": None if result.times is None else _base64((result.times * 1000).round().astype("<u4")),
+            "times": None if result.times is None else _milliseconds(result.times),
             "rule": _rule(result.rule),
             "often": _often(result),
             "truth": context.truth,

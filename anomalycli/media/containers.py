@@ -50,7 +50,7 @@ def open_container(path: Path, part: str | None = None) -> InputContainer:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             next(path.iterdir(), None)  # OSError if it may not be listed, which is why it stands for its videos
-            raise VideoError(f"{path}: a folder, not a video.")
+            raise VideoError(f"{path}: a folder without a video.")
         if not stat.S_ISREG(mode):
             raise VideoError(f"{path}: a pipe or a device, not a file. Save the video to a file first.")
         with path.open("rb") as file:

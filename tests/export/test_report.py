@@ -416,6 +416,15 @@ def test_variable_rate_seeks_to_true_times(browser, tmp_path):
     assert complaints(browser) == []
 
 
+def test_times_after_a_jump_of_years_are_right(browser, tmp_path):
+    """As where a camera begins in 1970 and then learns what time it is."""
+    times = np.concatenate((np.arange(50) / 25, 1.6e9 + np.arange(50) / 25))
+    write_report(result_of([(60, 70)], 100, 25, "camera.ts", times), tmp_path / "page.html")
+    opened(browser, tmp_path / "page.html")
+    assert browser.execute_script("return [edge(49), edge(60), frameAt(1.6e9 + .4)]") == [1.96, 1.6e9 + 0.4, 60]
+    assert complaints(browser) == []
+
+
 def test_two_hours_stay_light_and_keep_their_peak(browser, tmp_path):
     n = 180_000
     rng = np.random.default_rng(0)

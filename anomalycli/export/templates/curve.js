@@ -1,8 +1,9 @@
 // The score curve: drawing, zoom, and where the mouse is. Uses common.js; report.js moves the position.
 
 const scores = new Float32Array(decode(data.scores));
-const times = data.times && new Uint32Array(decode(data.times)); // milliseconds, where the rate is variable
 const n = scores.length;
+const bytes = data.times && decode(data.times); // milliseconds, where the rate is variable
+const times = bytes && (bytes.byteLength > 4 * n ? new Float64Array(bytes) : new Uint32Array(bytes));
 
 const edge = (frame) => {
   if (!times) return frame / data.fps;
