@@ -142,7 +142,9 @@ def _listed(content: bytes, source: str) -> list[Path]:
     if b"\n\0" in content[1:] and (not any(content[1::2]) or not any(content[::2])):
         decode_text(content, source)  # UTF-16 without a mark, whose zeros do not separate names
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # PowerShell's
-        lines = [os.fsencode(line) for line in re.split(r"\r\n|\r|\n", decode_text(content, source))]
+        lines = [
+            line.encode(errors="surrogateescape") for line in re.split(r"\r\n|\r|\n", decode_text(content, source))
+        ]
     else:
         lines = re.split(b"\0" if b"\0" in content else b"\r?\n", content.removeprefix(codecs.BOM_UTF8))
     if not (named := [os.fsdecode(line) for line in lines if line.strip()]):

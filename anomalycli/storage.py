@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import secrets
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -190,7 +191,8 @@ _LONGEST_NAME = 255  # bytes, on the file systems in use
 def partial_name(name: str) -> str:
     """A temporary name of this process, `name` with an ending, shortened if it would be too long."""
     end = f".{_machine()}{secrets.token_hex(4)}.part"
-    return os.fsencode(name)[: _LONGEST_NAME - len(end)].decode(errors="ignore") + end
+    begin = os.fsencode(name)[: _LONGEST_NAME - len(end)]
+    return begin.decode(sys.getfilesystemencoding(), errors="ignore") + end
 
 
 def _machine() -> str:

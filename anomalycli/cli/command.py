@@ -81,6 +81,7 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command. An AnomalyError leaves with the options of its settings in its message."""
+        check_current_folder()
         try:
             return super().invoke(ctx)
         except AnomalyError as error:
@@ -103,6 +104,14 @@ class Command(click.Command):
         for name in in_order(sections):
             with formatter.section(name):
                 formatter.write_dl(sections[name])
+
+
+def check_current_folder() -> None:
+    """Raise AnomalyError where the current folder was deleted: libraries end the process there without a word."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise AnomalyError("The current folder is not there any more. Change to another one.") from error
 
 
 def option(*names: str, **settings: Any) -> Callable:

@@ -66,6 +66,25 @@ def test_closed_full_and_broken_outputs_end_without_a_traceback(tmp_path, redire
         assert done.returncode == 1 and "No space left on device" in done.stderr
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows deletes no folder that is in use")
+def test_a_current_folder_that_was_deleted_is_a_sentence(tmp_path):
+    line = f"mkdir gone; cd gone; rmdir ../gone; {sys.executable} -P -m anomalycli train /nowhere"
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and "The current folder is not there any more" in done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are Unicode there")
+def test_names_beyond_an_ascii_locale_are_found_in_lists_and_written(tmp_path):
+    (tmp_path / "é🎉.mp4").touch()
+    (tmp_path / "list.txt").write_bytes("é🎉.mp4\n".encode("utf-16"))
+    code = "from anomalycli.inputs import expand; from anomalycli.storage import write_whole"
+    code += "; write_whole(*[path.with_suffix('.csv') for path in expand(['@list.txt']) if path.exists()], 'x')"
+    env = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "é🎉.csv").read_text() == "x"
+
+
 def test_lists_come_from_process_substitution(tmp_path):
     line = f"{sys.executable} -m anomalycli score @<(echo gone.mp4) --model gone.safetensors"
     done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True)
