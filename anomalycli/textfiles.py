@@ -97,10 +97,7 @@ def read_table(path: Path, columns: Collection[str], *alternatives: Collection[s
 
     Raises UsageError where the file is not such a table.
     """
-    text = read_text(path)
-    first, _, rest = text.lstrip("\r\n \t").partition("\n")
-    if re.fullmatch(r"(?i)sep=.\r?", first):  # Excel's own first line
-        text = rest
+    text = re.sub(r"(?i)\A(\s*)\"?sep=.\"?(?=[\r\n])", r"\1", read_text(path))  # Excel's own first line
     for delimiter in ",;\t":
         rows = _parse(path, text, delimiter)
         header = [cell.lower() for cell in rows[0][1]] if rows else []

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from anomalycli.cli import cli
-from anomalycli.cli.options import read_settings
+from anomalycli.cli.settings_file import read_settings
 from anomalycli.data.ground_truth import GroundTruthFile, read_frames, read_intervals
 from anomalycli.data.labels import label_videos
 from anomalycli.data.sampling import read_groups
@@ -84,6 +84,7 @@ TABLES = {
     "capitals": lambda r: written(r).replace("video", "Video").replace("label", "LABEL").replace("group", "Group"),
     "quotes": lambda r: written(r, [f'"{name}"' for name in NAMES]),
     "excel-sep": lambda r: "sep=;\r\n" + written(r, delimiter=";", end="\r\n"),
+    "excel-sep-old-mac": lambda r: '"sep=;"\r' + written(r, delimiter=";", end="\r"),
     "blanks": lambda r: written(r, [f"  {name} " for name in NAMES], delimiter=" , "),
     "trailing": lambda r: written(r, change=lambda line: line + ",,"),
     "more-columns": lambda r: written(r, change=lambda line: line + ",note"),

@@ -15,7 +15,8 @@ from ..errors import UsageError
 from .command import OUTPUT_FILE, PATH, Command, option, section, with_hint
 from .event_rule import RULE_OPTIONS, rule_of
 from .exits import INTERRUPTED, finish
-from .options import CONFIG, device_options, still_option, talk_options, use_reader, weights_option
+from .options import device_options, still_option, talk_options, use_reader, weights_option
+from .settings_file import CONFIG
 from .terminal import say
 
 ABOVE_0 = click.FloatRange(min=0, min_open=True)

@@ -87,12 +87,12 @@ def read_labels(path: Path) -> tuple[dict[str, int], dict[str, list[EventLabel]]
     labels: dict[str, int] = {}
     events: dict[str, list[EventLabel]] = {}
     for row in read_table(path, ["video", "label"], ["video", "start"]):
-        video, label = row["video"], row["label"]
+        video, label = row["video"], re.sub(r"\.0*$", "", row["label"])  # spreadsheets turn 1 into 1.0
         if "label" not in row.values:
             labels[video] = int(bool(row["start"])) | labels.get(video, 0)
             continue
         if not video or label not in ("0", "1"):
-            row.refuse(f"'{video},{label}' is not a video and a label; a label is 0 (normal) or 1 (abnormal).")
+            row.refuse(f"'{video},{row['label']}' is not a video and a label; a label is 0 (normal) or 1 (abnormal).")
         if row["start"] or row["end"]:
             events.setdefault(video, []).append(_event(row, int(label)))
         elif labels.setdefault(video, int(label)) != int(label):
@@ -104,7 +104,7 @@ def _event(row: Row, label: int) -> EventLabel:
     try:
         event = EventLabel(float(row["start"]), float(row["end"]), label)
     except ValueError:
-        row.refuse(f"'{row['start']}' and '{row['end']}' are not times in seconds.")
+        row.refuse(f"'{row['start']}' and '{row['end']}' are not times in seconds, such as 1.5.")
     if not 0 <= event.start < event.end < math.inf:
         row.refuse(f"an event from {row['start']} to {row['end']} seconds is none.")
     return event

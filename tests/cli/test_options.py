@@ -216,6 +216,12 @@ def test_a_config_file_is_under_the_flags(run, features, tmp_path):
         ("html = [true]", "'html' takes one value"),
         ("format = [['csv']]", "'format' takes single values, not a list"),
         ("format = [true]", "'format' takes a value"),
+        ("every = 1.5", "'every' takes a whole number, not 1.5"),
+        ("every = inf", "'every' takes a whole number, not inf"),
+        ("every = 2023-05-12", "'every' takes a whole number, not 2023-05-12"),
+        ("gap = 03:00:14", "'gap' takes a number, not 03:00:14"),
+        ("html = 2", "'html' takes true or false, not 2"),
+        ("end-threshold = 0.2\nend_threshold = 0.3", "'end-threshold' is set twice"),
     ],
 )
 def test_a_config_file_with_values_of_another_shape_is_named(call, tmp_path, line, told):

@@ -122,3 +122,11 @@ def test_events_are_labelled_as_the_review_page_writes_them(tmp_path):
     path.write_text("video,label,start,end\ngate,0,,\ngate,1,1,2\n")
     with pytest.raises(UsageError, match="gate is labelled normal, and an event in it is confirmed"):
         label_videos(["gate"], tmp_path)
+
+
+def test_labels_as_spreadsheets_write_whole_numbers(tmp_path):
+    (tmp_path / "labels.csv").write_text("video,label\na,1.0\nb,0.0\n")
+    assert read_labels(tmp_path / "labels.csv")[0] == {"a": 1, "b": 0}
+    (tmp_path / "labels.csv").write_text("video,label\na,1.5\n")
+    with pytest.raises(UsageError, match=r"line 2: 'a,1\.5' is not a video and a label"):
+        read_labels(tmp_path / "labels.csv")
