@@ -185,7 +185,7 @@ class PathName(click.Path):
     """A path, with a sentence for what is none: a number from a settings file, or nothing."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, (str, Path)) or value == "":
+        if not isinstance(value, (str, Path)) or value == "" or "\0" in str(value):
             self.fail(f"'{value}' is no path.", param, ctx)
         return super().convert(value, param, ctx)
 

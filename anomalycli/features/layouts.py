@@ -111,10 +111,12 @@ def load_arrays(
         crops = list(crops[0] if crops_first else crops[0].swapaxes(0, 1))
     sound = load_array(sound_path) if sound_path else None
     shapes = [array.shape for array in (*crops, *([] if sound is None else [sound]))]
+    if not all(map(all, shapes)) or () in shapes:
+        raise FeatureError(f"{paths[0]}: there are no numbers in it or in another file of this video: {shapes}.")
     longest, n_clips = max(shape[0] for shape in shapes), min(shape[0] for shape in shapes)
     if longest - n_clips > TOLERATED or {crop.shape[1:] for crop in crops} != {crops[0].shape[1:]}:
         raise FeatureError(f"{paths[0]}: the crops and the sound of this video do not fit together: {shapes}.")
-    if any(len(shape) != 2 for shape in shapes) or not n_clips:
+    if any(len(shape) != 2 for shape in shapes):
         raise FeatureError(f"{paths[0]}: {shapes[0]} features where (n_clips, D) or (n_clips, crops, D) belong.")
     kind = FeatureKind(PUBLISHED, "", "", 0, crops[0].shape[1], audio=None if sound is None else PUBLISHED)
     return Features(

@@ -110,7 +110,9 @@ class StartRule:
     creation_time: str = "utc"
 
     def __post_init__(self) -> None:
-        """Raises UsageError for a pattern that gives no time."""
+        """Raises UsageError for a pattern that gives no time, and for a year that calendars may not reach."""
+        if self.given and not 1800 <= self.given.year < 3000:
+            raise UsageError(f"No recording is of the year {self.given.year}.", "start")
         if self.pattern is not None:
             name_pattern(self.pattern)
 

@@ -4,7 +4,7 @@ from helpers import kind
 
 from anomalycli.errors import FeatureError, UsageError
 from anomalycli.features.files import Features
-from anomalycli.features.layouts import check_format, load_made, save, target
+from anomalycli.features.layouts import check_format, load_arrays, load_made, save, target
 
 
 def made(n_frames=40, audio=True) -> Features:
@@ -102,3 +102,10 @@ def test_extraction_into_another_format_goes_on_and_refuses_other_settings(run, 
     make_video("videos/b.mp4", 20)
     assert "1 done, 1 skipped" in run("extract", "videos", *options).stderr
     assert "size 32" in run("extract", "videos", *options[:-1], "48", code=2).stderr
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (0, 16), (10, 0), (10, 0, 16), (2, 3, 4, 5), (16,)])
+def test_an_array_that_holds_no_features_is_named(tmp_path, shape):
+    np.save(tmp_path / "a.npy", np.zeros(shape, np.float32))
+    with pytest.raises(FeatureError, match=r"a\.npy: "):
+        load_arrays("a", (tmp_path / "a.npy",))

@@ -182,6 +182,11 @@ def test_a_pattern_that_gives_no_time_is_refused(pattern):
         StartRule(pattern=pattern)
 
 
+@pytest.mark.parametrize("start", ["0001-01-01 00:00:00", "9999-12-31 23:59:59", ""])
+def test_a_start_that_no_calendar_goes_on_from_is_refused(call, start):
+    assert "(--start)" in call("score", "clip.mp4", "--start", start, code=2).stderr
+
+
 def test_a_zone_that_there_is_not_is_refused():
     for name in ("Europe/Bonn", "", "../etc", "/etc/passwd"):
         with pytest.raises(UsageError, match="no time zone"):
