@@ -19,10 +19,11 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from anomalycli.data.ground_truth import GroundTruthFile
+from anomalycli.evaluation.metrics import resampled_metrics, samples_of_videos
 from anomalycli.evaluation.protocol import load_evaluation_set
 from anomalycli.features.folder import FeatureFolder
 
-RESAMPLES, BINS = 1000, 2048
+RESAMPLES = 1000
 
 
 def runs_of(folders):
@@ -35,24 +36,6 @@ def runs_of(folders):
             scores = np.load(path.with_suffix(".npz"))["scores"]
             runs.setdefault(label, {})[outcome["seed"]] = (outcome["metrics"], scores)
     return runs
-
-
-def resampled(test, segments, draws):
-    """AUC and AP of all frames in each sample of videos: (2, RESAMPLES). Scores become histograms per video."""
-    frames = test.frame_scores(segments)
-    edges = np.unique(np.quantile(np.concatenate(list(frames.values())), np.linspace(0, 1, BINS + 1)[1:-1]))
-    counts = np.zeros((2, len(frames), len(edges) + 1))
-    for i, (name, scores) in enumerate(frames.items()):
-        bins = np.searchsorted(edges, scores, side="right")
-        for label in (0, 1):
-            counts[label, i] = np.bincount(bins[test.truth[name] == label], minlength=len(edges) + 1)
-    negative, positive = (np.cumsum((draws @ part)[:, ::-1], axis=1) for part in counts)
-    start = np.zeros((len(draws), 1))
-    recall = np.hstack((start, positive / positive[:, -1:]))
-    false = np.hstack((start, negative / negative[:, -1:]))
-    auc = (np.diff(false, axis=1) * (recall[:, 1:] + recall[:, :-1]) / 2).sum(1)
-    ap = (np.diff(recall, axis=1) * positive / np.maximum(positive + negative, 1)).sum(1)
-    return np.stack((auc, ap))
 
 
 def spread(values):
@@ -74,14 +57,13 @@ def main():
     args = parser.parse_args()
     test = load_evaluation_set(FeatureFolder(args.test), 64, GroundTruthFile(args.ground_truth))
     runs = runs_of(args.tables)
-    n = len(test.bags.names)
-    draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLES)
+    draws = samples_of_videos(test.truth, RESAMPLES, 0)
     pairs = [pair.split(":") for pair in args.pairs.split(",") if pair]
     rows = args.rows.split(",") if args.rows else list(runs)
-    samples = {
-        row: np.mean([resampled(test, segments, draws) for _, segments in runs[row].values()], 0)
-        for row in {*rows, *(name for pair in pairs for name in pair)}
-    }
+    samples = {}
+    for row in {*rows, *(name for pair in pairs for name in pair)}:
+        seeds = [resampled_metrics(test.frame_scores(each), test.truth, draws) for _, each in runs[row].values()]
+        samples[row] = np.mean([(seed["auc"], seed["ap"]) for seed in seeds], 0)
     print("| | seeds | AUC | 95% of videos | AP | 95% of videos | AUC, abnormal videos | AUC of videos |")
     print("|---" * 8 + "|")
     for row in rows:

@@ -165,7 +165,26 @@ def _of_video(name: str, scores: np.ndarray, truth: np.ndarray) -> VideoMetrics:
 
 
 def _bootstrap(scores: Mapping, truth: Mapping, resamples: int, seed: int) -> dict[str, tuple[float, float]]:
-    """95% intervals of auc, ap and pr_auc.
+    """95% intervals of auc, ap and pr_auc."""
+    values = resampled_metrics(scores, truth, samples_of_videos(truth, resamples, seed))
+    intervals = {name: np.percentile(value, (2.5, 97.5)) for name, value in values.items()}
+    return {name: (float(low), float(high)) for name, (low, high) in intervals.items()}
+
+
+def samples_of_videos(truth: Mapping[str, np.ndarray], resamples: int, seed: int) -> np.ndarray:
+    """How often each bootstrap sample has each video: int (at most `resamples`, videos).
+
+    Samples whose frames have one class only are left out.
+    """
+    samples = np.random.default_rng(seed).multinomial(len(truth), np.full(len(truth), 1 / len(truth)), resamples)
+    abnormal, normal = (np.array([(video == label).any() for video in truth.values()]) for label in (1, 0))
+    return samples[samples[:, abnormal].any(1) & samples[:, normal].any(1)]
+
+
+def resampled_metrics(
+    scores: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray], samples: np.ndarray
+) -> dict[str, np.ndarray]:
+    """auc, ap and pr_auc over all frames of each of `samples_of_videos`: float64 (samples,) each.
 
     Each video becomes a histogram of its scores, separately for abnormal and normal frames. A bootstrap sample is a sum
     of histograms, so a test set of millions of frames takes seconds.
@@ -176,12 +195,8 @@ def _bootstrap(scores: Mapping, truth: Mapping, resamples: int, seed: int) -> di
         bins = np.searchsorted(edges, scores[name], side="right")
         for label in (0, 1):
             counts[label, i] = np.bincount(bins[truth[name] == label], minlength=len(edges) + 1)
-    draws = np.random.default_rng(seed).multinomial(len(truth), np.full(len(truth), 1 / len(truth)), resamples)
-    negative, positive = (
-        np.cumsum((draws @ part)[:, ::-1], axis=1) for part in counts
-    )  # (resamples, bins), from above
-    whole = (positive[:, -1] > 0) & (negative[:, -1] > 0)
-    negative, positive = negative[whole], positive[whole]
+    # (samples, bins), from the highest score down
+    negative, positive = (np.cumsum((samples @ part)[:, ::-1], axis=1) for part in counts)
     start = np.zeros((len(positive), 1))
     recall = np.hstack((start, positive / positive[:, -1:]))
     false = np.hstack((start, negative / negative[:, -1:]))
@@ -189,10 +204,8 @@ def _bootstrap(scores: Mapping, truth: Mapping, resamples: int, seed: int) -> di
     precision = np.divide(positive, total, out=np.ones_like(total), where=total > 0)
     padded = np.hstack((start + 1, precision))
     steps = np.diff(recall, axis=1)
-    values = {
+    return {
         "auc": (np.diff(false, axis=1) * (recall[:, 1:] + recall[:, :-1]) / 2).sum(1),
         "ap": (steps * precision).sum(1),
         "pr_auc": (steps * (padded[:, 1:] + padded[:, :-1]) / 2).sum(1),
     }
-    intervals = {name: np.percentile(value, (2.5, 97.5)) for name, value in values.items()}
-    return {name: (float(low), float(high)) for name, (low, high) in intervals.items()}
