@@ -54,7 +54,7 @@ class CheckpointError(AnomalyError):
 def cause(error: BaseException) -> str:
     """The reason that the system or FFmpeg gives, or the type and first line of another exception, for a sentence."""
     if isinstance(error, pickle.UnpicklingError):  # torch's own words advise to load the file without care
-        return "it is no file of tensors alone"
+        return "it does not hold tensors alone"
     if reason := getattr(error, "strerror", None):
         return reason[:1].lower() + reason[1:] if reason[1:2].islower() else reason
     lines = str(error).strip().splitlines()

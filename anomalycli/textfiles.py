@@ -26,7 +26,7 @@ _BOMS = {
 def read_text(path: Path) -> str:
     """The text of a file: UTF-8 with or without a byte order mark, or UTF-16 and UTF-32 with one.
 
-    Raises UsageError where the file cannot be read, is too large, or is no text in one of these encodings.
+    Raises UsageError where the file cannot be read, is too large, or is not text in one of these encodings.
     """
     try:
         with path.open("rb") as file:
@@ -39,7 +39,7 @@ def read_text(path: Path) -> str:
 
 
 def decode_text(content: bytes, name: str) -> str:
-    """The text that `content` holds; `name` is what errors call it. Raises UsageError where it is no text."""
+    """The text that `content` holds; `name` is what errors call it. Raises UsageError where it is not text."""
     encoding = next((encoding for mark, encoding in _BOMS.items() if content.startswith(mark)), "utf-8")
     try:
         text = content.decode(encoding)

@@ -112,7 +112,7 @@ def _check_options(output: Path, overwrite: bool, options: dict[str, Any]) -> No
     if output.exists() and not overwrite:
         raise UsageError(f"{output} exists. Overwrite it, or name another file.", "overwrite", "output")
     if output.is_file() and MARK not in output.read_bytes():
-        raise UsageError(f"{output}: it is no calibration, and is not replaced by one.", "output")
+        raise UsageError(f"{output}: it is not a calibration, and is not overwritten. Name another file.", "output")
     check_writable(output)
 
 
@@ -158,7 +158,7 @@ def _say_promise(made: "Calibration", output: Path) -> None:
         say(
             f"Too little footage: {made.target:g} per hour needs {time_in_words(made.hours_needed)} without an event. "
             + (
-                "The thresholds are extrapolated from the highest peaks to that rate, which is no promise."
+                "The thresholds are extrapolated from the highest peaks to that rate and promise nothing."
                 if has_tail
                 else "Its peaks are too few to extrapolate, so events begin just above its highest score."
             )

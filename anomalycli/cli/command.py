@@ -182,11 +182,11 @@ def note_renamed(old: str, new: str) -> None:
 
 
 class PathName(click.Path):
-    """A path, with a sentence for what is none: a number from a settings file, or nothing."""
+    """A path, with a sentence for what is not one: nothing, or a number from a settings file."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not isinstance(value, (str, Path)) or value == "" or "\0" in str(value):
-            self.fail(f"'{value}' is no path.", param, ctx)
+            self.fail(f"'{value}' is not a path.", param, ctx)
         return super().convert(value, param, ctx)
 
 

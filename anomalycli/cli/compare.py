@@ -108,7 +108,6 @@ def compare(features, test, test_only, interpolate, ground_truth, labels, groups
         from ..device import pick_device
         from ..experiments.compare import Machine
         from ..experiments.compare import compare as run
-        from ..experiments.table import summary, write_table
 
     choice, dim = choice_of(options)
     with names_as_written((*options["changes"], *options["sweep"])):
@@ -125,28 +124,24 @@ def compare(features, test, test_only, interpolate, ground_truth, labels, groups
         rows = choice.rows(bags.dim)
     to_frames = "interpolated" if interpolate else "repeated"
     data = sources.data(bags, to_frames=to_frames)
-    results, output = [], options["output"]
+    results = []
     machine = Machine(pick_device(device), options["workers"] or torch.get_num_threads())
     with compare_progress(rows, seeds) as (on_step, on_result):
-        for result in run(rows, range(seeds), data, output, to_frames, machine, on_step):
+        for result in run(rows, range(seeds), data, options["output"], to_frames, machine, on_step):
             results.append(result)
             on_result(result)
-    labels = [row.label for row in rows]
-    results.sort(key=lambda result: (result.seed, labels.index(result.label)))
-    table = summary(rows, results)
     caption = (
         f"Trained on {features.path}; evaluated on {test or 'videos held out of it'}, "
         f"{test_set_of(data, ground_truth)}, scores of segments {to_frames} over frames; "
         f"mean ± standard deviation over {seeds} seeds."
     )
-    write_table(table, output, caption)
-    plot_comparison(rows, results, output)
+    table = write_comparison(rows, results, options["output"], caption)
     files.keep()
     if options["as_json"]:
         click.echo(json.dumps({"on": caption, "rows": table}))
     else:
         print_comparison(table)
-    say(escape(f"Written: {output}/table.md, .csv, .json and plots"))
+    say(escape(f"Written: {options['output']}/table.md, .csv, .json and plots"))
     finish(failed=len(sources.left_out), done=1)
 
 
@@ -188,6 +183,18 @@ def test_set_of(data: "TrainingData", ground_truth: "GroundTruthFile") -> str:
     n_frames = sum(len(frames) for frames in truth.values())
     frames = f"{n_frames:,} frames" + (f": {data.test.total}" if data.test.total else "")
     return f"{ground_truth.dataset} ground truth {ground_truth.interval}, {len(truth)} videos, {frames}"
+
+
+def write_comparison(rows: list[Any], results: list[Any], output: Path, caption: str) -> list[dict[str, Any]]:
+    """Write the table and the plots into `output`, and return the rows of the table."""
+    from ..experiments.table import summary, write_table
+
+    labels = [row.label for row in rows]
+    results = sorted(results, key=lambda result: (result.seed, labels.index(result.label)))
+    table = summary(rows, results)
+    write_table(table, output, caption)
+    plot_comparison(rows, results, output)
+    return table
 
 
 def plot_comparison(rows: list[Any], results: list[Any], output: Path) -> None:

@@ -67,7 +67,7 @@ def set_up_messages(quiet: bool = False, verbose: bool = False, log_file: Path |
             with log_file.open("a+b") as file:
                 file.seek(0)
                 if log_file.is_file() and _is_something_else(log_file.suffix.lower(), file.read(1 << 12)):
-                    raise UsageError(f"{log_file}: it is no log but another file, and is left as it is.")
+                    raise UsageError(f"{log_file}: it is not a log, and nothing is appended to it. Name another file.")
             _listen(
                 _ToFile(log_file, encoding="utf-8", errors="backslashreplace"), "%(asctime)s %(levelname)s %(message)s"
             )
@@ -76,7 +76,7 @@ def set_up_messages(quiet: bool = False, verbose: bool = False, log_file: Path |
 
 
 def _is_something_else(suffix: str, begin: bytes) -> bool:
-    """Whether what begins so is no log to append to: no text, or a table or settings by its name."""
+    """Whether what begins so is not a log to append to: not text, or a table or settings by its name."""
     return b"\0" in begin or (suffix in NO_LOGS and begin.strip() != b"" and not LOG_LINE.match(begin))
 
 

@@ -45,7 +45,7 @@ def start_options(command: Callable) -> Callable:
     def run(start: str | None, start_pattern: str | None, creation_time: str, timezone: str | None, **others: Any):
         given = None if start is None else read_time(start)
         if start is not None and given is None:
-            raise UsageError(f"'{start}' is no time. Give one such as 2023-05-12 03:00:14.", "start")
+            raise UsageError(f"'{start}' is not a time. Give one such as 2023-05-12 03:00:14.", "start")
         zone = None if timezone is None else read_zone(timezone)
         return command(start_rule=StartRule(given, start_pattern, zone, creation_time), **others)
 

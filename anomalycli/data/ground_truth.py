@@ -105,7 +105,7 @@ class GroundTruthFile:
         """`intervals` with the names of `lengths`. Raises UsageError where the two do not fit."""
         found = match_names(intervals.by_video, lengths, str(self.path))
         if found.unknown:
-            raise UsageError(f"{self.path}: {some(found.unknown)} is no test video whose length is known.")
+            raise UsageError(f"{self.path}: {some(found.unknown)} is not a test video whose length is known.")
         renamed = Intervals()
         for written, name in found.found.items():
             renamed.by_video.setdefault(name, []).extend(intervals.by_video[written])

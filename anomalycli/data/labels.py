@@ -106,7 +106,9 @@ def _event(row: Row, label: int) -> EventLabel:
     except ValueError:
         row.refuse(f"'{row['start']}' and '{row['end']}' are not times in seconds, such as 1.5.")
     if not 0 <= event.start < event.end < math.inf:
-        row.refuse(f"an event from {row['start']} to {row['end']} seconds is none.")
+        row.refuse(
+            f"an event must begin at 0 or later and end after that, not from {row['start']} to {row['end']} seconds."
+        )
     return event
 
 

@@ -40,7 +40,7 @@ def split(
 def read_groups(path: Path, names: Collection[str]) -> tuple[dict[str, str], list[str]]:
     """Group by video of `names`, from a CSV of `video,group`, and sentences on what has no match on either side.
 
-    Raises UsageError where the file is no such table, or puts a video into two groups.
+    Raises UsageError where the file is not such a table, or puts a video into two groups.
     """
     groups: dict[str, str] = {}
     for row in read_table(path, ["video", "group"]):

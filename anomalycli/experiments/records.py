@@ -35,7 +35,7 @@ FORMER: dict[str, dict[str, Any]] = {
 def read_record(path: Path, identity: dict) -> ComparisonResult | None:
     """The result of a run that is there, or None.
 
-    Raises UsageError where the file is no record, or that of a run with another `identity`.
+    Raises UsageError where the file is not a record, or that of a run with another `identity`.
     """
     if not path.exists():
         return None

@@ -109,7 +109,7 @@ class ReportError(AnomalyError):
 
 
 def read_report(path: Path) -> dict:
-    """The report at `path`. Raises ReportError if it is none."""
+    """The report at `path`. Raises ReportError if it is not a report."""
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

@@ -133,5 +133,5 @@ class Rows:
 
 
 def _checksum(number: int, row: np.ndarray) -> int:
-    """Of a row and its place, so that zeros are no row and rows cannot change places."""
+    """Of a row and its place, so that zeros are not a row and rows cannot change places."""
     return zlib.crc32(row.tobytes(), number + 1)

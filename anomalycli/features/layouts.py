@@ -29,7 +29,7 @@ FPS = 25.0  # of videos whose published features do not tell
 TOLERATED = 2  # clips by which sound and crops of one video may differ; they are cut to the shortest
 CROP_COUNTS = (1, 5, 10)  # of published features
 _NAME_AND_PART = re.compile(r"(?P<name>.+)__(?P<part>\d+|vggish)", re.IGNORECASE)
-# what NumPy raises for files that are no arrays, damaged, or promise more than they hold
+# what NumPy raises for files that are not arrays, damaged, or promise more than they hold
 _UNREADABLE = (OSError, ValueError, EOFError, SyntaxError, TokenError, struct.error, MemoryError, TypeError, KeyError)
 
 

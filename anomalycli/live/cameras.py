@@ -39,7 +39,7 @@ class Camera:
             raise UsageError(str(error)) from error
 
     def open(self, name: str, waits: Waits) -> Source:
-        """Its source. Raises UsageError for a variable that is not set, and for what is no source."""
+        """Its source. Raises UsageError for a variable that is not set, and for what is not a source."""
         return make_source(_filled_in(self.source), waits, name)
 
 

@@ -28,7 +28,7 @@ class Mqtt(Listener):
     Topics of a stream, below anomalycli/NAME: `event` (each piece of news as JSON), `state` (ON while an event goes on,
     else OFF; retained), `score` (the newest; retained). anomalycli/status is online or offline.
 
-    Raises UsageError if the extra is missing, or the URL is none of a broker.
+    Raises UsageError if the extra is missing, or the URL is not of a broker.
     """
 
     def __init__(self, url: str, say: Callable[[str], None]):

@@ -198,7 +198,7 @@ def find_sources(words: Iterable[str], waits: Waits = Waits()) -> list[Source]:
 
 
 def make_source(word: str, waits: Waits = Waits(), name: str | None = None) -> Source:
-    """The source that a word names. Raises UsageError for what is none."""
+    """The source that a word names. Raises UsageError for a word that names none."""
     if name is None and not os.path.lexists(word) and (match := re.match(r"([\w .-]{1,60})=(.+)", word, re.DOTALL)):
         name, word = match[1].strip(), match[2]
     if word == "-":
@@ -216,7 +216,7 @@ def make_source(word: str, waits: Waits = Waits(), name: str | None = None) -> S
     if path.exists():
         return StreamSource(name or path.stem, "growing", word, waits)
     raise UsageError(
-        f"{redact(word)}: there is no such file or folder, and it is no URL (such as rtsp://camera/stream)."
+        f"{redact(word)}: there is no such file or folder, and it is not a URL (such as rtsp://camera/stream)."
     )
 
 

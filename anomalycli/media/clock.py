@@ -9,7 +9,7 @@ from av.container import InputContainer
 DISCONTINUOUS = 0x0200  # FFmpeg's AVFMT_TS_DISCONT: formats whose clock may jump
 BACK = Fraction(1, 10)  # seconds; timestamps that jump back further begin a new part of a joined recording
 BEGINNING = 1  # seconds; in other formats they jump back to the beginning, or are damaged
-AHEAD = 10  # seconds; in broadcast formats, a jump ahead further than that is no pause but a new clock
+AHEAD = 10  # seconds; in broadcast formats, a jump ahead further than that is a new clock, not a pause
 
 
 class PacketClock:

@@ -44,7 +44,7 @@ _PLAYLIST = re.compile(rb"\s*(#EXTM3U|ffconcat|\[(playlist|reference)\]|<(\?xml|
 def open_container(path: Path, part: str | None = None) -> InputContainer:
     """The file at `path`, opened, or a part of it by SUBFILE.
 
-    Raises VideoError if it is missing, empty or a playlist, and av's errors if it is no video.
+    Raises VideoError if it is missing, empty or a playlist, and av's errors if it is not a video.
     """
     try:
         mode = path.stat().st_mode

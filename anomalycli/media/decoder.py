@@ -128,7 +128,7 @@ class Decoder:
     def duration(self, path: Path) -> float | None:
         """How long a video is by its header, in seconds; None where that does not say. No frame is decoded.
 
-        Raises VideoError if it is no video.
+        Raises VideoError if it is not a video.
         """
         return self._facts(path, {"do": "duration"})["duration"]
 

@@ -197,7 +197,7 @@ def read_zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise UsageError(f"'{name}' is no time zone. Give a name such as Europe/Berlin.", "timezone") from error
+        raise UsageError(f"'{name}' is not a time zone. Give a name such as Europe/Berlin.", "timezone") from error
 
 
 def is_unset(time: datetime) -> bool:

@@ -90,7 +90,7 @@ class MethodType:
         return [name for name in every if name != "feature_dim" and name not in self.fixed]
 
     def segments(self, values: Mapping[str, Any]) -> int:
-        """The number of segments with these settings. Raises UsageError where they are none."""
+        """The number of segments with these settings. Raises UsageError for less than one."""
         default = next(each.default for each in dataclasses.fields(self.settings) if each.name == "segments")
         segments = values.get("segments", default)
         if segments < 1:

@@ -30,7 +30,7 @@ class Destination:
         """
         check_writable(self.path)
         if self.path.exists() and self.path.stat().st_size and not is_checkpoint(self.path):
-            raise UsageError(f"{self.path}: it is no model, and is not replaced by one. Name another file.", "output")
+            raise UsageError(f"{self.path}: it is not a model, and is not overwritten. Name another file.", "output")
         if self.resume or self.overwrite:
             return
         state = self.beside(".state")

@@ -75,7 +75,7 @@ class StateFile:
     def load(self, run: TrainingState) -> None:
         """Restore the saved state into `run`.
 
-        Raises UsageError where the state is of another run, CheckpointError where the file is no state.
+        Raises UsageError where the state is of another run, CheckpointError where the file is not a state.
         """
         tensors, meta = load_tensors(self.path)
         try:

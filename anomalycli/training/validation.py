@@ -13,11 +13,11 @@ from ..methods import Method
 def average_precision(method: Method, held_out: EvaluationSet, device: torch.device) -> float:
     """AP over all frames if there is ground truth, else over videos by their highest scores.
 
-    Raises UsageError where the scores are no numbers.
+    Raises UsageError where the scores are not finite.
     """
     scores = score_bags(method, held_out.bags.x, device)
     if not np.isfinite(scores).all():
-        raise UsageError("The scores are no finite numbers: training diverges. Choose a lower learning rate.", "lr")
+        raise UsageError("The scores are not finite numbers: training diverges. Choose a lower learning rate.", "lr")
     if held_out.truth is None:
         return float(average_precision_score(held_out.bags.labels, scores.max(1)))
     frames = held_out.frame_scores(scores)

@@ -201,8 +201,8 @@ def test_a_config_file_is_under_the_flags(run, features, tmp_path):
     assert "Did you mean 'threshold'?" in run("score", "x.mp4", "--config", "top.toml", code=2).stderr
     assert "no.toml: cannot be read" in run("score", "x.mp4", "--config", "no.toml", code=2).stderr
     (tmp_path / "number.toml").write_text("model = 5\n")
-    assert "'5' is no path" in run("score", "x.mp4", "--config", "number.toml", code=2).stderr
-    assert "'' is no path" in run("score", "x.mp4", "--weights", "", code=2).stderr
+    assert "'5' is not a path" in run("score", "x.mp4", "--config", "number.toml", code=2).stderr
+    assert "'' is not a path" in run("score", "x.mp4", "--weights", "", code=2).stderr
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_a_config_file_is_under_the_flags(run, features, tmp_path):
         ("every = inf", "'every' takes a whole number, not inf"),
         ("every = 2023-05-12", "'every' takes a whole number, not 2023-05-12"),
         ("gap = 03:00:14", "'gap' takes a number, not 03:00:14"),
-        ('output = "a\\u0000b"', "'a\0b' is no path"),
+        ('output = "a\\u0000b"', "'a\0b' is not a path"),
         ("html = 2", "'html' takes true or false, not 2"),
         ("end-threshold = 0.2\nend_threshold = 0.3", "'end-threshold' is set twice"),
     ],
@@ -333,10 +333,10 @@ def test_the_start_of_a_recording_is_in_its_name_or_given(run, recordings):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--start", "yesterday"), r"'yesterday' is no time.*\(--start\)"),
+        (("--start", "yesterday"), r"'yesterday' is not a time.*\(--start\)"),
         (("--start", "2023-05-12 03:00"), r"3 inputs.*\(--start, --start-pattern\)"),
         (("--start-pattern", "%Y"), r"gives no date and time.*\(--start-pattern\)"),
-        (("--timezone", "Bonn"), r"'Bonn' is no time zone.*\(--timezone\)"),
+        (("--timezone", "Bonn"), r"'Bonn' is not a time zone.*\(--timezone\)"),
     ],
 )
 def test_a_start_that_cannot_be_is_wrong_usage(run, recordings, words, told):

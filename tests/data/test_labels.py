@@ -110,10 +110,10 @@ def test_events_are_labelled_as_the_review_page_writes_them(tmp_path):
     }
     for line, told in (
         ("gate,1,x,3,", "'x' and '3' are not times"),
-        ("gate,1,5,5,", "an event from 5 to 5 seconds is none"),
-        ("gate,1,-1,5,", "an event from -1"),
+        ("gate,1,5,5,", "an event must begin at 0 or later and end after that, not from 5 to 5 seconds"),
+        ("gate,1,-1,5,", "not from -1 to 5 seconds"),
         ("gate,1,2,,", "'2' and '' are not times"),
-        ("gate,1,0,inf,", "is none"),
+        ("gate,1,0,inf,", "not from 0 to inf seconds"),
         ("gate,2,0,1,", "a label is 0"),
     ):
         path.write_text(f"video,label,start,end,note\n{line}\n")
