@@ -39,6 +39,17 @@ class ComparisonRow:
 
 
 @dataclass(frozen=True)
+class _Row:
+    """A row before its plan is made: its settings by name; which one it sweeps, if any, and the value of that."""
+
+    label: str
+    method: str
+    values: Mapping[str, Any]
+    setting: str | None = None
+    value: Any = None
+
+
+@dataclass(frozen=True)
 class Choice:
     """The methods and settings to compare. Settings are named as in the methods' settings and in TrainConfig.
 
@@ -56,13 +67,13 @@ class Choice:
     @property
     def crops(self) -> str:
         """How the features are to be read: with their crops, if any row needs them."""
-        policies = {values.get("crops", "mean") for _, _, values, _, _ in self._rows()}
+        policies = {row.values.get("crops", "mean") for row in self._rows()}
         return policies.pop() if len(policies) == 1 else "all"
 
     @property
     def segments(self) -> int:
         """The number of segments of every row. Raises UsageError where they differ."""
-        counts = {find_method(method).segments(values) for _, method, values, _, _ in self._rows()}
+        counts = {find_method(row.method).segments(row.values) for row in self._rows()}
         if len(counts) > 1:
             raise UsageError("All methods must have the same number of segments: they see the same bags.", "segments")
         return counts.pop()
@@ -70,21 +81,23 @@ class Choice:
     @property
     def not_compared(self) -> list[str]:
         """Methods that have settings of their own, and no row."""
-        return sorted(self.of_method.keys() - {method for _, method, _, _, _ in self._rows()})
+        return sorted(self.of_method.keys() - {row.method for row in self._rows()})
 
     def check(self) -> None:
         """Raise UsageError for a method or setting that does not exist, or a value of another type."""
         for name in self.of_method:
             find_method(name)
-        for label, method, values, _, _ in self._rows():
+        for row in self._rows():
             try:
-                split_settings(method, values)
+                split_settings(row.method, row.values)
             except UsageError as error:
-                raise UsageError(f"{label}: {error}", *error.settings) from error
-            if values.get("keep") == "test":
-                raise UsageError(f"{label}: a comparison never picks the best on test.", "keep")
-            if "seed" in values:
-                raise UsageError(f"{label}: a comparison takes its seeds one after another; it has no setting seed.")
+                raise UsageError(f"{row.label}: {error}", *error.settings) from error
+            if row.values.get("keep") == "test":
+                raise UsageError(f"{row.label}: a comparison never picks the best on test.", "keep")
+            if "seed" in row.values:
+                raise UsageError(
+                    f"{row.label}: a comparison takes its seeds one after another; it has no setting seed."
+                )
         if not self.methods and not self.sweeps:
             raise UsageError("There is no method to compare.", "methods")
         _ = self.segments
@@ -94,39 +107,41 @@ class Choice:
 
         has_test: whether there are test videos to evaluate on.
         """
-        for label, _, values, _, _ in self._rows():
-            keep, share = (values.get(name, getattr(TrainConfig, name)) for name in ("keep", "validation"))
+        for row in self._rows():
+            keep, share = (row.values.get(name, getattr(TrainConfig, name)) for name in ("keep", "validation"))
             try:
                 check_evaluated_on(has_test, bool(share), keep)
             except UsageError as error:
-                raise UsageError(f"{label}: {error}", *error.settings) from error
+                raise UsageError(f"{row.label}: {error}", *error.settings) from error
 
     def rows(self, feature_dim: int) -> list[ComparisonRow]:
         """The rows, for features of this width. Raises UsageError where settings do not fit together."""
         self.check()
         rows = []
-        for label, method, values, setting, value in self._rows():
+        for row in self._rows():
             try:
-                rows.append(ComparisonRow(label, make_plan(method, feature_dim, values), setting, value))
+                plan = make_plan(row.method, feature_dim, row.values)
+                rows.append(ComparisonRow(row.label, plan, row.setting, row.value))
             except UsageError as error:
-                raise UsageError(f"{label}: these settings do not fit together: {error}", *error.settings) from error
+                raise UsageError(
+                    f"{row.label}: these settings do not fit together: {error}", *error.settings
+                ) from error
         return rows
 
-    def _rows(self) -> list[tuple[str, str, dict[str, Any], str | None, Any]]:
-        """Label, method and settings of each row, and the setting that it sweeps with its value."""
-        rows: list[tuple[str, str, dict[str, Any], str | None, Any]] = []
-        rows += [(method, method, {}, None, None) for method in self.methods]
+    def _rows(self) -> list[_Row]:
+        rows = [_Row(method, method, {}) for method in self.methods]
         for swept, values in self.sweeps.items():
             method, _, name = swept.rpartition(".")
-            rows += [(f"{swept}={value}", method or "de-net", {name: value}, swept, value) for value in values]
+            rows += [_Row(f"{swept}={value}", method or "de-net", {name: value}, swept, value) for value in values]
         known: set[str] = set()
         made = []
-        for label, method, own, setting, value in {row[0]: row for row in rows}.values():  # each once
-            kind, has = find_method(method), setting_names(method)
+        for row in {row.label: row for row in rows}.values():  # each once
+            kind, has = find_method(row.method), setting_names(row.method)
             known.update(has)
             shared = {name: each for name, each in self.defaults.items() if name in has} | dict(kind.training)
             shared |= {name: each for name, each in self.settings.items() if name in has}
-            made.append((label, method, shared | dict(self.of_method.get(method, {})) | own, setting, value))
+            own = dict(self.of_method.get(row.method, {})) | dict(row.values)
+            made.append(dataclasses.replace(row, values=shared | own))
         if unknown := sorted(self.settings.keys() - known):
             raise UsageError(f"{unknown_setting(unknown[0], sorted(known))} None of these methods has it.", unknown[0])
         return made
