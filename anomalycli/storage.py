@@ -72,6 +72,7 @@ def whole(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(path, Path):
+            _check_replaceable(path)
             with in_progress(partial):
                 yield partial
                 partial.replace(path)
@@ -135,13 +136,14 @@ def check_writable(path: Path) -> None:
     """Raise StorageError if `path` is known to be unwritable before any work.
 
     That is: missing permission, a full or read-only disk, a name that is too long, a file in place of a folder, or a
-    folder in its own place. Creates nothing.
+    folder, a pipe or a device in its own place. Creates nothing.
     """
     try:
         if any(len(os.fsencode(part)) > _LONGEST_NAME for part in path.parts):
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        _check_replaceable(path)
         folder = path.parent
         while not folder.exists():
             if folder.is_symlink():
@@ -157,6 +159,12 @@ def check_writable(path: Path) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def _check_replaceable(path: Path) -> None:
+    """Raise OSError for a pipe or a device, which a file would replace: whoever may do so would lose /dev/null."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", str(path))
 
 
 def cannot_write(path: Path, error: OSError) -> StorageError:
@@ -181,6 +189,7 @@ _REASONS = {
     errno.ENAMETOOLONG: ("its name is too long", "Rename the input, or choose names of your own for the output."),
     errno.ENOTDIR: ("a part of its path is a file, not a folder", _ELSEWHERE),
     errno.EEXIST: ("a part of its path is a file, not a folder", _ELSEWHERE),
+    errno.EINVAL: ("it is a pipe or a device, not a file", _ELSEWHERE),
     errno.EISDIR: ("a folder has that name", "Rename the folder, or choose another place for the output."),
 }
 _PARTIAL = re.compile(r"\.([0-9a-f]{4})[0-9a-f]{8}\.part$")

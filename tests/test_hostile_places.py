@@ -20,7 +20,7 @@ from anomalycli.errors import AnomalyError, StorageError, UsageError
 from anomalycli.features.files import load_features
 from anomalycli.features.layouts import load_array
 from anomalycli.inputs import expand
-from anomalycli.storage import check_writable
+from anomalycli.storage import check_writable, write_whole
 
 posix = pytest.mark.skipif(os.name == "nt", reason="pipes and devices are POSIX's")
 READERS = {
@@ -88,6 +88,21 @@ def test_a_video_that_is_given_as_a_list_is_no_list_of_names(tmp_path, monkeypat
     (tmp_path / "odd\x1b.mp4").touch()
     (tmp_path / "list.txt").write_bytes(b"odd\x1b.mp4" + separator + b"gone.mp4" + separator)
     assert expand(["@list.txt"]) == [Path("odd\x1b.mp4"), Path("gone.mp4")]
+
+
+@posix
+@pytest.mark.parametrize("place", ["pipe", "link to a pipe", "link to a device"])
+def test_no_file_takes_the_place_of_a_pipe_or_a_device(call, make_features, tmp_path, place):
+    make_features(normal=2, abnormal=2)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link to a pipe").symlink_to("pipe")
+    (tmp_path / "link to a device").symlink_to("/dev/null")
+    for write in (check_writable, lambda path: write_whole(path, "x")):
+        with pytest.raises(StorageError, match=f"{place}: it cannot be written: it is a pipe or a device"):
+            write(tmp_path / place)
+    for command in ("train", "calibrate"):
+        assert "a pipe or a device" in call(command, "features", "-o", place, "--overwrite", code=1).stderr
+    assert (tmp_path / "pipe").is_fifo() and (tmp_path / "link to a device").is_symlink()
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "NaN"])

@@ -114,6 +114,7 @@ def compare(features, test, test_only, interpolate, ground_truth, labels, groups
         choice.check()  # mistakes in the settings, before the features are read
     for method in choice.not_compared:
         say(f"[yellow]note[/]  settings of {method} do nothing: it is not among the methods compared.")
+    check_apart(options["output"], features.path, test)
     files = files_of_comparison(options["output"], choice.sweeps)
     files.check(options["overwrite"])
     sources = sources_of(features, labels, groups, test, test_only, ground_truth)
@@ -151,8 +152,21 @@ def choice_of(options: dict[str, Any]) -> tuple["Choice", int | None]:
 
     defaults, (everyone, of_method) = preset_of(options["preset"]), settings_of(options["changes"])
     dim = defaults.pop("feature_dim", None)
-    names = options["methods"].split(",") if options["methods"] else [] if options["sweep"] else list(USUAL)
+    names = [] if options["sweep"] else list(USUAL)
+    if options["methods"] is not None:
+        names = [name.strip() for name in options["methods"].split(",") if name.strip()]
     return Choice(names, everyone, of_method, sweeps_of(options["sweep"]), defaults), dim
+
+
+def check_apart(output: Path, *folders: Path | None) -> None:
+    """Raise UsageError where the output would lie in a folder of features: it holds arrays, the scores of the runs."""
+    for folder in folders:
+        if folder and output.resolve().is_relative_to(folder.resolve()):
+            raise UsageError(
+                f"{output}: it is in the folder of features {folder}, where its files would be taken for features. "
+                "Name another folder.",
+                "output",
+            )
 
 
 def sources_of(

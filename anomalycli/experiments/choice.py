@@ -85,6 +85,8 @@ class Choice:
 
     def check(self) -> None:
         """Raise UsageError for a method or setting that does not exist, or a value of another type."""
+        if not self.methods and not self.sweeps:
+            raise UsageError("There is no method to compare.", "methods")
         for name in self.of_method:
             find_method(name)
         for row in self._rows():
@@ -98,8 +100,6 @@ class Choice:
                 raise UsageError(
                     f"{row.label}: a comparison takes its seeds one after another; it has no setting seed."
                 )
-        if not self.methods and not self.sweeps:
-            raise UsageError("There is no method to compare.", "methods")
         _ = self.segments
 
     def check_held_out(self, has_test: bool) -> None:

@@ -73,18 +73,21 @@ def _draw_erasures(axes, rows: Sequence[Erasure], truth: np.ndarray | None) -> N
             axes.axvspan(start * scale, end * scale, ymin=0.9, color=TRUTH, lw=0)
 
 
-def plot_sweep(name: str, rows: Sequence[tuple[float, Sequence[float]]], metric: str, path: Path) -> None:
+def plot_sweep(name: str, rows: Sequence[tuple[Any, Sequence[float]]], metric: str, path: Path) -> None:
     """Fig. 3: `metric` over the values of one setting, as PNG, SVG and PDF.
 
-    Rows are a value and the metric of each seed: a point each, and a line through the means.
+    Rows are a value and the metric of each seed: a point each, and a line through the means. Values that are not all
+    numbers stand side by side.
     """
+    if any(isinstance(value, (bool, str)) for value, _ in rows):
+        rows = [(str(value), seeds) for value, seeds in rows]
     figure = _figure(4.8, 3.4)
     axes = figure.subplots()
     axes.plot([value for value, _ in rows], [np.mean(seeds) for _, seeds in rows], color=CURVE, marker="_", ms=12)
     for value, seeds in rows:
         axes.plot([value] * len(seeds), seeds, **SEEDS)
     axes.set(xlabel=name, ylabel=metric, xticks=[value for value, _ in rows])
-    words = "; ".join(f"{name} {value:g}: {_in_words(seeds)}" for value, seeds in rows)
+    words = "; ".join(f"{name} {value}: {_in_words(seeds)}" for value, seeds in rows)
     _save(figure, path, f"{metric} over {name}", words)
 
 

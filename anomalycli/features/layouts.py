@@ -106,13 +106,11 @@ def load_arrays(
 
     Raises FeatureError where a file is not whole or the lengths differ by more than TOLERATED.
     """
-    crops = [load_array(path) for path in paths]
+    crops = [_load_features(path) for path in paths]
     if len(crops) == 1 and crops[0].ndim == 3:
         crops = list(crops[0] if crops_first else crops[0].swapaxes(0, 1))
-    sound = load_array(sound_path) if sound_path else None
+    sound = _load_features(sound_path) if sound_path else None
     shapes = [array.shape for array in (*crops, *([] if sound is None else [sound]))]
-    if not all(map(all, shapes)) or () in shapes:
-        raise FeatureError(f"{paths[0]}: there are no numbers in it or in another file of this video: {shapes}.")
     longest, n_clips = max(shape[0] for shape in shapes), min(shape[0] for shape in shapes)
     if longest - n_clips > TOLERATED or {crop.shape[1:] for crop in crops} != {crops[0].shape[1:]}:
         raise FeatureError(f"{paths[0]}: the crops and the sound of this video do not fit together: {shapes}.")
@@ -129,6 +127,14 @@ def load_arrays(
         damage="its crops or sound differ in length" if longest > n_clips else None,
         lost=(longest - n_clips) * kind.clip_length,
     )
+
+
+def _load_features(path: Path) -> np.ndarray:
+    """The array of a file, which holds some numbers, on at least one axis."""
+    array = load_array(path)
+    if not array.size or not array.ndim:
+        raise FeatureError(f"{path}: an array of shape {array.shape} holds no features.")
+    return array
 
 
 def _array_path(path: Path, suffix: str) -> Path:

@@ -229,6 +229,8 @@ def _host(url: str) -> str:
         raise UsageError(f"{redact(url)}: not a URL that can be read.") from error
     if parts.scheme.lower() not in SCHEMES:
         raise UsageError(f"{redact(url)}: URLs of {parts.scheme} are not read; {', '.join(SCHEMES)} are.")
+    if not parts.hostname and parts.scheme.lower() in ("http", "https", "rtsp", "rtsps", "rtmp", "rtmps"):
+        raise UsageError(f"{redact(url)}: a URL without the name of a host.")
     return host
 
 

@@ -240,6 +240,10 @@ def test_wrong_settings_are_told_as_they_were_written_before_features_are_read(c
         (("--sweep", "de-net.threshold=x"), "threshold must be a number"),
         (("--set", "crop-policy=none"), "crop-policy must be one of"),
         (("--set", "validation=0"), "nothing to evaluate on"),
+        (("--methods", " , "), "no method to compare"),
+        (("--methods", " mil-rank , zz "), "no method 'zz'"),
+        (("-o", "not-read-yet/comparison"), "would be taken for features"),
+        (("--test", "t", "-o", "x/../t"), "would be taken for features"),
         (("--test", "t", "--set", "keep=validation", "--set", "validation=0"), "hold some out"),
     ):
         assert answer in call(*command, *words, code=2).stderr

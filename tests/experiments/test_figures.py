@@ -29,6 +29,10 @@ def test_every_figure_comes_in_three_formats_with_each_seed_as_a_point(tmp_path)
     )
     plot_sweep("threshold", [(0.6, [0.7, 0.8]), (0.8, [0.75, 0.85])], "AP", tmp_path / "sweep")
     assert points(tmp_path / "sweep.svg") == 4
+    plot_sweep("erasing", [("never", [0.7, 0.8]), ("always", [0.75, 0.85])], "AP", tmp_path / "words")
+    assert points(tmp_path / "words.svg") == 4 and "never" in texts(tmp_path / "words.svg")
+    plot_sweep("standardise", [(True, [0.7]), (False, [0.75])], "AP", tmp_path / "truth")
+    assert "False" in texts(tmp_path / "truth.svg")
 
 
 def test_a_video_of_which_nothing_was_erased_says_so(tmp_path):

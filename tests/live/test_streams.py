@@ -499,7 +499,12 @@ def test_sources_have_names_and_show_no_credentials(word, name, shown):
 
 @pytest.mark.parametrize(
     ("word", "sentence"),
-    [("", "A source is empty"), ("ftp://camera/x", "URLs of ftp are not read"), ("http://[::1", "not a URL")],
+    [
+        ("", "A source is empty"),
+        ("ftp://camera/x", "URLs of ftp are not read"),
+        ("http://[::1", "not a URL"),
+        ("rtsp:///live", "without the name of a host"),
+    ],
 )
 def test_what_is_no_source_is_a_sentence_also_where_a_file_names_it(word, sentence):
     with pytest.raises(UsageError, match=sentence):
