@@ -73,6 +73,17 @@ def result_of(
     )
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """Names and content of the files of a folder, without those of its folders."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Cosine similarity of each pair of features, (..., D) both: (n,)."""
+    a, b = a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1])
+    return (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+
+
 def files_of(section: str) -> dict[str, str]:
     """The files that a section of docs/extending.md says to write."""
     text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")

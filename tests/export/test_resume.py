@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from helpers import contents
 
 from anomalycli import Scorer
 from anomalycli.backbones import Extractor
@@ -35,10 +36,6 @@ def passed(scorer, monkeypatch) -> list[int]:
     return clips
 
 
-def files(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-
-
 def run(folder, outputs, scorer, rule=None, on_clips=None):
     return list(score_inputs(find_inputs([folder], {".mp4"}), scorer, outputs, "auto", rule, on_clips))
 
@@ -64,7 +61,7 @@ def test_an_interrupted_run_resumes_and_equals_one_that_was_not(make_video, tmp_
             continue
     run(tmp_path / "in", outputs, scorer)
     assert sum(passed) == 4 + 2
-    assert files(tmp_path / "out") == files(tmp_path / "whole")
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
 def test_another_rule_or_format_costs_no_second_pass(make_video, tmp_path, scorer, passed):
@@ -130,7 +127,7 @@ def test_a_damaged_cache_costs_nothing_but_time(make_video, tmp_path, scorer, pa
     make_video("in/a.mp4", 20)
     outputs = Outputs(tmp_path / "out", ["json"])
     run(tmp_path / "in", outputs, scorer)
-    before = files(tmp_path / "out")
+    before = contents(tmp_path / "out")
     for cache in (tmp_path / "out" / ".anomalycli").glob("*.npz"):
         if cache.match(kept):
             cache.write_bytes(damage)
@@ -138,7 +135,7 @@ def test_a_damaged_cache_costs_nothing_but_time(make_video, tmp_path, scorer, pa
             cache.unlink()
     passed.clear()
     run(tmp_path / "in", outputs, scorer)
-    assert files(tmp_path / "out") == before and sum(passed) == 2
+    assert contents(tmp_path / "out") == before and sum(passed) == 2
 
 
 def test_nothing_is_kept_where_nothing_is_written(make_video, tmp_path, scorer, passed, monkeypatch):
