@@ -92,7 +92,8 @@ def has_end(container: InputContainer, place: StreamPlace) -> bool:
     is_web = urlsplit(place.place).scheme.lower() in ("http", "https") and place.kind == "url"
     form = container.format.name
     has_length = bool(container.duration) or form == "mpegts"
-    return is_web and has_length and (form in PLAYLISTS or container.size > 0)
+    size = container.size or 0  # where it is unknown, PyAV 19 has none, and versions before it a negative number
+    return is_web and has_length and (form in PLAYLISTS or size > 0)
 
 
 def _open(place: Any, **settings: Any) -> InputContainer:
