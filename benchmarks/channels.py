@@ -116,9 +116,7 @@ def main() -> None:
         return [torch.cat([network(torch.from_numpy(clip[None])) for clip in clips]).numpy() for clips in videos]
 
     exact = features(net)
-    print(
-        f"{'channels':>8} {'lowest cosine':>14} {'largest difference of a score':>30} {'CPU time, int8':>15}"
-    )
+    print(f"{'channels':>8} {'lowest cosine':>14} {'largest difference of a score':>30} {'CPU time, int8':>15}")
     for width in (64, *args.widths):
         new = narrow(net, views, width)
         found = features(new)
