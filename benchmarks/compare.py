@@ -12,7 +12,8 @@ second and their ratio. With --equal, the results of processes are compared with
 measures training alone, without the start of processes and evaluation: steps per second of one process with one thread,
 of one with all threads, and of as many processes of one thread as there are threads. With `--before OTHER_CHECKOUT`,
 also those of one process with all threads there. All processes are there from the beginning and take turns of
---seconds; printed are medians of --rounds turns.
+--seconds; printed are medians of --rounds turns. With `--cpu`, only one thread here and there, and steps per second of
+CPU time, which depends less on what else the machine does.
 
     python benchmarks/compare.py --command --before OTHER_CHECKOUT --seeds 2 --steps 80
 
@@ -83,6 +84,7 @@ def main() -> None:
     parser.add_argument("--feedforward", type=int, default=512)
     parser.add_argument("--equal", action="store_true", help="also compare the results with those of one process")
     parser.add_argument("--steady", action="store_true")
+    parser.add_argument("--cpu", action="store_true", help="with --steady and --before: CPU time of one thread")
     parser.add_argument("--seconds", type=float, default=1.5)
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--command", action="store_true")
@@ -164,6 +166,8 @@ def steady(args: argparse.Namespace) -> None:
     cases = {"1 thread": (1, 1, ""), f"{threads} threads": (1, threads, ""), f"{threads} processes": (threads, 1, "")}
     if args.before:
         cases[f"{threads} threads before"] = (1, threads, args.before)
+    if args.cpu:
+        cases = {"1 thread": (1, 1, ""), "1 thread before": (1, 1, args.before)}
     print(f"{'':16} {'D':>5} " + " ".join(f"{name:>16}" for name in cases))
     for method in args.methods:
         for dim in args.dims:
@@ -180,7 +184,7 @@ def steady(args: argparse.Namespace) -> None:
 def start(args: argparse.Namespace, method: str, dim: int, turns: Turns, code: str) -> subprocess.Popen[str]:
     """A process that trains in its turns, with the code in this checkout or another."""
     words = ["--methods", method, "--dims", dim, "--feedforward", args.feedforward, "--seconds", args.seconds]
-    words += ["--rounds", args.rounds, "--turns", *astuple(turns)]
+    words += ["--rounds", args.rounds, *["--cpu"] * args.cpu, "--turns", *astuple(turns)]
     environment = os.environ | {"PYTHONPATH": code or str(Path(__file__).parents[1])}
     return subprocess.Popen(
         [sys.executable, __file__, *map(str, words)], stdout=subprocess.PIPE, text=True, env=environment
@@ -198,14 +202,14 @@ def rates_of(args: argparse.Namespace, turns: Turns) -> list[float]:
     batches = BagBatches(np.repeat([1, 0], VIDEOS), np.arange(2 * VIDEOS), 1, "mean", 32, 0)
     steps = optimise(network, make_optimizer(network, config), x, batches, config)
     next(steps)
-    rates = []
+    rates, clock = [], time.process_time if args.cpu else time.perf_counter
     for turn in range(args.rounds):
         time.sleep(max(0.0, turns.begin + (turn * turns.n + turns.number) * args.seconds - time.time()))
-        begin, n = time.perf_counter(), 0
+        begin, n, before = time.perf_counter(), 0, clock()
         while time.perf_counter() < begin + 0.8 * args.seconds:  # the last step may take longer
             next(steps)
             n += 1
-        rates.append(n / (time.perf_counter() - begin))
+        rates.append(n / (clock() - before))
     return rates
 
 
