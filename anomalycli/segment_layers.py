@@ -97,7 +97,6 @@ class _Hidden(Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, y, after = ctx.saved_tensors
         grad = grad.contiguous()
-        grad_after = grad.mT @ y
         grad_x = torch.zeros_like(x) if ctx.needs_input_grad[0] else None
 
         def before(rows: slice | Tensor) -> Tensor:
@@ -108,14 +107,12 @@ class _Hidden(Function):
                 grad_x[rows] = part @ weight
             return part
 
-        dense, sparse, rows = _with_gradient(grad, _rows(len(weight)))
+        hidden = torch.zeros_like(y)
+        dense, rows = _with_gradient(grad, _rows(len(weight)))
         for piece in dense:
-            y[piece] = before(piece)  # in the place of y, which is not needed any more
-        few = before(rows)
-        for piece in sparse:
-            y[piece] = 0
-        y[rows] = few
-        return grad_x, y.mT @ x, y.sum(0), grad_after, grad.sum(0), None, None
+            hidden[piece] = before(piece)
+        hidden[rows] = before(rows)
+        return grad_x, hidden.mT @ x, hidden.sum(0), grad.mT @ y, grad.sum(0), None, None
 
 
 class _FeedForward(Function):
@@ -145,7 +142,7 @@ class _FeedForward(Function):
         else:
             part = masked(grad.index_select(0, rows) @ after, ctx.mask.rows(rows, h.shape[1]))
             part = torch.ops.aten.gelu_backward(part, h.index_select(0, rows))
-            before = h.zero_().index_copy_(0, rows, part)  # in the place of h, which is not needed any more
+            before = torch.zeros_like(h).index_copy_(0, rows, part)
             grad_x = torch.zeros_like(x).index_copy_(0, rows, part @ weight)
         to_x, to_weight = ctx.dtypes
         weights = before.mT @ x, before.sum(0), grad.mT @ y, grad.sum(0)
@@ -195,10 +192,10 @@ def _spread(part: Tensor, rows: Tensor, like: Tensor) -> Tensor:
     return spread
 
 
-def _with_gradient(grad: Tensor, size: int) -> tuple[list[slice], list[slice], Tensor]:
-    """Pieces of `size` rows of grad (N, D), those of which most are not zero first, then the others.
+def _with_gradient(grad: Tensor, size: int) -> tuple[list[slice], Tensor]:
+    """Pieces of `size` rows of grad (N, D), most of which are not zero, and the indices of such rows among the others.
 
-    Third, the rows of the others that are not zero, at least LEAST.
+    The indices are at least LEAST, if there are others.
     """
     active = _not_zero(grad)
     dense: list[slice] = []
@@ -209,7 +206,7 @@ def _with_gradient(grad: Tensor, size: int) -> tuple[list[slice], list[slice], T
         active[piece] = False
     for piece in sparse[:1]:
         active[piece][:LEAST] = True
-    return dense, sparse, active.nonzero().squeeze(1)
+    return dense, active.nonzero().squeeze(1)
 
 
 def _active(grad: Tensor) -> Tensor | None:

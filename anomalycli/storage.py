@@ -61,28 +61,29 @@ def sha256_of(path: Path) -> str:
 def whole(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to. The file replaces `path` at the end, or is removed after an error.
 
-    Missing folders are created. A killed process leaves `path` unchanged, and a file beside it whose name ends in
-    .RANDOM.part, which the next process that writes to this folder removes. Each process uses its own name; if several
-    write one file, the last to finish wins. Not guaranteed after a power failure; and the store of a URL may show the
-    file while it replaces it.
+    Where `path` is a link, the file that it names is replaced, and the link stays. Missing folders are created. A
+    killed process leaves `path` unchanged, and a file beside it whose name ends in .RANDOM.part, which the next process
+    that writes to this folder removes. Each process uses its own name; if several write one file, the last to finish
+    wins. Not guaranteed after a power failure; and the store of a URL may show the file while it replaces it.
 
     Raises StorageError if the file cannot be written.
     """
-    partial = path.with_name(partial_name(path.name))
+    target = Path(os.path.realpath(path)) if isinstance(path, Path) and path.is_symlink() else path
+    partial = target.with_name(partial_name(target.name))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(path, Path):
             _check_replaceable(path)
             with in_progress(partial):
                 yield partial
-                partial.replace(path)
+                partial.replace(target)
         else:
             yield partial
             partial.rename(path)  # UPath has no replace; its rename does replace
     except BaseException as error:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
-        if isinstance(error, OSError) and _concerns(error, path, partial):
+        if isinstance(error, OSError) and _concerns(error, path, target, partial):
             raise cannot_write(path, error) from error
         raise
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu
 from torch.utils.flop_counter import FlopCounterMode
 
-from anomalycli.denet import MSTM, DENetConfig, classifier
+from anomalycli.denet import MSTM, DENet, DENetConfig, classifier
 from anomalycli.dropout import Dropout
 from anomalycli.segment_layers import attend, feed_forward
 
@@ -90,3 +90,15 @@ def test_segments_without_a_gradient_cost_fewer_operations(make):
             result.backward((torch.randn_like(result) + 5) * where)
         operations.append(counter.get_total_flops())
     assert operations[0] < 0.8 * operations[1]
+
+
+def test_a_graph_that_is_kept_gives_the_same_gradients_again():
+    torch.manual_seed(0)
+    net = DENet(DENetConfig(feature_dim=16, segments=16, scales=2, heads=2, feedforward=32))
+    features, scores = net(torch.randn(2, 16, 16))
+    of_scores, of_features = scores.amax(1).sum(), features[:, 0].sum()
+    weights = [weight for name, weight in net.named_parameters() if name.startswith("mstm.encoders")]
+    once = torch.autograd.grad(of_scores, weights, retain_graph=True)
+    torch.autograd.grad(of_features, weights, retain_graph=True)
+    again = torch.autograd.grad(of_scores, weights)
+    assert all(torch.equal(one, other) for one, other in zip(once, again, strict=True))

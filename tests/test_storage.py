@@ -27,6 +27,16 @@ from anomalycli.storage import partial_name, remove_leftovers, whole, write_whol
 from anomalycli.training.erasure_log import write_erasures
 
 
+def test_a_link_stays_and_the_file_that_it_names_is_replaced(tmp_path):
+    (tmp_path / "models").mkdir()
+    link, named = tmp_path / "latest", tmp_path / "models" / "third"
+    link.symlink_to(Path("models", "third"))
+    for content in ("made", "replaced"):
+        assert write_whole(link, content) == link
+        assert link.is_symlink() and named.read_text() == content
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["third"]
+
+
 @pytest.mark.parametrize("before", [None, "before"])
 def test_a_writer_that_is_killed_leaves_what_was_there(tmp_path, before):
     path = tmp_path / "new" / "x.npz"
