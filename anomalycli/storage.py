@@ -163,9 +163,9 @@ def check_writable(path: Path) -> None:
 
 
 def _check_replaceable(path: Path) -> None:
-    """Raise OSError for a pipe or a device, which a file would replace: whoever may do so would lose /dev/null."""
+    """Raise StorageError for a pipe or a device, which a file would replace: root would lose /dev/null."""
     if path.exists() and not path.is_file() and not path.is_dir():
-        raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", str(path))
+        raise StorageError(f"{path}: it cannot be written: it is a pipe or a device, not a file. {_ELSEWHERE}")
 
 
 def cannot_write(path: Path, error: OSError) -> StorageError:
@@ -190,7 +190,6 @@ _REASONS = {
     errno.ENAMETOOLONG: ("its name is too long", "Rename the input, or choose names of your own for the output."),
     errno.ENOTDIR: ("a part of its path is a file, not a folder", _ELSEWHERE),
     errno.EEXIST: ("a part of its path is a file, not a folder", _ELSEWHERE),
-    errno.EINVAL: ("it is a pipe or a device, not a file", _ELSEWHERE),
     errno.EISDIR: ("a folder has that name", "Rename the folder, or choose another place for the output."),
 }
 _PARTIAL = re.compile(r"\.([0-9a-f]{4})[0-9a-f]{8}\.part$")

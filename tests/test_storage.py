@@ -1,5 +1,6 @@
 """What is written is there whole or not at all, whoever writes it."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -23,8 +24,14 @@ from anomalycli.export.plot import plot_result
 from anomalycli.export.report import write_report
 from anomalycli.features import layouts as formats
 from anomalycli.features.files import Features
-from anomalycli.storage import partial_name, remove_leftovers, whole, write_whole
+from anomalycli.storage import cannot_write, partial_name, remove_leftovers, whole, write_whole
 from anomalycli.training.erasure_log import write_erasures
+
+
+def test_a_name_that_a_file_system_refuses_is_not_called_a_device(tmp_path):
+    error = OSError(errno.EINVAL, os.strerror(errno.EINVAL), str(tmp_path / "a:b"))
+    told = cannot_write(tmp_path / "a:b", error)
+    assert str(told) == f"{tmp_path / 'a:b'}: it cannot be written: Invalid argument."
 
 
 def test_a_link_stays_and_the_file_that_it_names_is_replaced(tmp_path):
