@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any
 from .errors import AnomalyError, UsageError, cause
 from .events import EventRule
 from .features import schema
+from .matching import fits_pattern, number_of, pattern_parts
+from .media.timecode import time_in_words
 from .storage import check_file, write_whole
+from .textfiles import read_text
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ VERSION = 1
 SHORTEST = 60.0  # seconds of footage, below which there is nothing to calibrate on
 DIGITS = 6  # of scores, rounded down
 FURTHEST, STEP = 10, 1.25  # times the length of the footage to which its tail is extrapolated, in steps
+LOWEST_RATE = 1e-6  # events per hour that can be asked for: one in 114 years
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ class Calibration:
 
     def matches(self, path: PurePath) -> bool:
         """Whether the calibration is for this video."""
-        return self.pattern is None or path.match(self.pattern)
+        return self.pattern is None or fits_pattern(path, self.pattern)
 
     def check(self, scored_by: ScoredBy) -> None:
         """Raises UsageError where scores are made in another way than those of the footage were."""
@@ -154,9 +158,9 @@ def calibrate(
     if found is None:
         if len(alarms):
             raise AnomalyError(
-                f"This footage has {len(alarms)} events with the highest possible score, 1, in {counter.hours:.1f} "
-                f"hours, so no threshold gives {target:g} per hour. Are these videos normal? If they are, train the "
-                "model on some of them."
+                f"This footage has {number_of(len(alarms), 'event')} with the highest possible score, 1, in "
+                f"{time_in_words(counter.hours)}, so no threshold gives {target:g} per hour. Are these videos normal? "
+                "If they are, train the model on some of them."
             )
         threshold = max(threshold, curve.extrapolate(target))
     reached, shown = _reached(curve, target)
@@ -181,25 +185,25 @@ def load(path: Path) -> Calibration:
     """The calibration in a file. Raises UsageError where it cannot be read or is not one."""
     try:
         check_file(path)
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_text(path))
         if not isinstance(content, dict) or content.pop("anomalycli", None) != "calibration":
             raise ValueError("it is something else")
-        if content.pop("version", None) != VERSION:
-            raise ValueError("it was written in a format that this version does not read")
-        if missing := _CONTENT.keys() - content.keys():
-            raise ValueError(f"it has no {min(missing)}")
-        if wrong := schema.fault(content, _CONTENT):
+        if type(version := content.pop("version", None)) is int and version > VERSION:
+            newer = content.get("tool", "of anomalycli")
+            raise UsageError(f"{path}: written by a newer version, {newer}. Update this one, or calibrate again.")
+        if type(version) is not int or version != VERSION:
+            raise ValueError(f"its 'version' is {str(version)[:60]!r}")
+        if wrong := schema.fault(content, _CONTENT) or schema.missing(content, _CONTENT):
             raise ValueError(f"its {wrong}")
         rule = EventRule(**content.pop("rule"))
         scored_by = ScoredBy(**content.pop("scored_by"))
         reached = tuple((float(score), float(hours)) for score, hours in content.pop("reached"))
-        if any(score > 1 for score, _ in reached) or list(reached) != sorted(reached):
-            raise ValueError("its 'reached' is not in order, or no scores")
         return Calibration(rule=rule, scored_by=scored_by, reached=reached, source=path, **content)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({cause(error)}).") from error
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: not a calibration ({error}). `anomalycli calibrate` writes one.") from error
+        wrong = f"damaged JSON in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else str(error)
+        raise UsageError(f"{path}: not a calibration ({wrong}). `anomalycli calibrate` writes one.") from error
 
 
 def choose(calibrations: Sequence[Calibration], path: PurePath) -> Calibration | None:
@@ -207,22 +211,23 @@ def choose(calibrations: Sequence[Calibration], path: PurePath) -> Calibration |
     return next((each for each in calibrations if each.matches(path)), None)
 
 
-def time_in_words(hours: float) -> str:
-    """A length of time in one unit, with at most one decimal."""
-    units = {"days": 24.0, "hours": 1.0, "minutes": 1 / 60, "seconds": 1 / 3600}
-    unit = next((unit for unit, length in units.items() if hours >= 2 * length), "seconds")
-    value = hours / units[unit]
-    return f"{value:.1f} {unit}".replace(".0 ", " ") if value < 10 else f"{value:,.0f} {unit}"
+def check_target(target: float) -> None:
+    """Raises UsageError for a rate of false alarms that cannot be asked for."""
+    if not LOWEST_RATE <= target < math.inf:
+        raise UsageError(
+            f"The rate of false alarms must be at least {LOWEST_RATE:f} per hour, which is one in "
+            f"{time_in_words(1 / LOWEST_RATE)}, not {target:g}.",
+            "false_alarms_per_hour",
+        )
 
 
 def _check(footage: "Sequence[Footage]", target: float) -> None:
-    if not 0 < target < math.inf:
-        raise UsageError(f"False alarms per hour must be more than 0, not {target:g}.", "false_alarms_per_hour")
+    check_target(target)
     seconds = sum(video.hours for video in footage) * 3600
     if seconds < SHORTEST:
         raise UsageError(
-            f"{seconds:.0f} seconds of normal footage are too little: {3 / target:.0f} hours promise "
-            f"{target:g} false alarms per hour."
+            f"{time_in_words(seconds / 3600)} of normal footage is too little: {time_in_words(3 / target)} without an "
+            f"event promise {target:g} false alarms per hour."
         )
     low, high = (pick(float(pick(video.scores)) for video in footage) for pick in (min, max))
     if high - low < 1e-6:
@@ -251,27 +256,37 @@ def _reached(curve: "AlarmCurve", target: float) -> tuple[tuple[tuple[float, flo
     return tuple((math.floor(score * 10**DIGITS) / 10**DIGITS, round(often, 6)) for score, often in found), shown
 
 
-def _pairs(value: Any) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(pair, list) and len(pair) == 2 and all(map(schema.number(0), pair)) for pair in value
+def _reached_in(value: Any) -> bool:
+    """Whether this is `Calibration.reached` as it is written: pairs of score and hours, neither of them falling."""
+    pairs = isinstance(value, list) and all(
+        isinstance(pair, list) and len(pair) == 2 and schema.number(0)(pair[0]) and schema.positive(pair[1])
+        for pair in value
     )
+    if not pairs or any(score > 1 for score, _ in value):
+        return False
+    return all(column == sorted(column) for column in map(list, zip(*value, strict=True)))
+
+
+def _whole(checks: dict[str, schema.Check]) -> schema.Check:
+    """An object with all of these values."""
+    return lambda value: not (schema.fault(value, checks) or schema.missing(value, checks))
 
 
 _SCORED_BY: dict[str, schema.Check] = dict.fromkeys(("model", "backbone", "mode"), schema.text)
 _RULE: dict[str, schema.Check] = dict.fromkeys(EventRule.__dataclass_fields__, schema.number(0))
 _CONTENT: dict[str, schema.Check] = {
-    "rule": lambda value: not schema.fault(value, _RULE),
-    "target": schema.number(0),
-    "hours": schema.number(0),
-    "videos": schema.integer(0),
+    "rule": _whole(_RULE),
+    "target": schema.positive,
+    "hours": schema.positive,
+    "videos": schema.integer(1),
     "events": schema.integer(0),
-    "rate_bound": schema.number(0),
-    "hours_needed": schema.number(0),
-    "clustering": schema.number(0),
+    "rate_bound": schema.positive,
+    "hours_needed": schema.positive,
+    "clustering": schema.number(1),
     "extrapolated": lambda value: isinstance(value, bool),
-    "reached": _pairs,
+    "reached": _reached_in,
     "shown": schema.integer(0),
-    "scored_by": lambda value: not schema.fault(value, _SCORED_BY),
-    "pattern": lambda value: value is None or (schema.text(value) and value != ""),
+    "scored_by": _whole(_SCORED_BY),
+    "pattern": lambda value: value is None or (schema.text(value) and bool(pattern_parts(value))),
     "tool": schema.text,
 }

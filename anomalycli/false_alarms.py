@@ -26,6 +26,7 @@ HEAVIEST = 0.5  # largest shape of a tail
 MARGIN = 0.01  # most by which a threshold above all scores is above the highest
 GRID = 60  # thresholds between the score of the highest tenth of the time and the highest score
 USUAL = 0.9  # share of the time below which scores are usual
+GAP = 10.0  # seconds, and times the median, from which on the time to the next frame is a gap in the recording
 CERTAIN = 1e-6  # scores are taken to be at least this far from 0 and 1
 
 
@@ -46,10 +47,20 @@ class Footage:
         """When each frame begins, and the last one ends, in seconds: float64 (n_frames + 1,)."""
         return frame_edges(len(self.scores), self.fps, self.times)
 
+    @cached_property
+    def recorded(self) -> np.ndarray:
+        """Seconds of footage before each frame, and in all, float64 (n_frames + 1,): `edges` without gaps."""
+        if self.times is None:
+            return self.edges
+        lengths = np.diff(self.edges)
+        usual = float(np.median(lengths))
+        lengths[lengths > max(GAP, GAP * usual)] = usual
+        return np.concatenate(([0.0], np.cumsum(lengths)))
+
     @property
     def hours(self) -> float:
-        """Length."""
-        return float(self.edges[-1]) / 3600
+        """Length, without gaps in the recording."""
+        return float(self.recorded[-1]) / 3600
 
     @cached_property
     def highest(self) -> float:
@@ -126,7 +137,7 @@ class AlarmCounter:
 
     def _block(self, number: int, event: Event) -> int:
         """Of all footage one after the other, so that short files of a busy night share a block."""
-        hours = self._begins[number] + self.footage[number].edges[event.peak] / 3600
+        hours = self._begins[number] + self.footage[number].recorded[event.peak] / 3600
         return min(int(hours / self.hours * self._n_blocks), self._n_blocks - 1)
 
 

@@ -4,11 +4,14 @@ People write the same video as `monday`, `monday.mp4`, `cam1/monday`, `cam1\\mon
 another machine before it. Each name matches one video; names that match none are always reported.
 """
 
+import os
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import PurePath
 
 from .errors import UsageError
 
@@ -77,11 +80,46 @@ def match_names(written: Iterable[str], videos: Iterable[str], source: str = "a 
     return matches
 
 
+def fits_pattern(path: PurePath, pattern: str) -> bool:
+    """Whether the end of a path fits a pattern; the whole path, where the pattern begins with a slash.
+
+    `*`, `?` and `[...]` stand for characters of a name, `**` for any number of folders, and a slash at the end for all
+    files below a folder. Brackets also stand for themselves, as names of copies have them. Folders may be separated by
+    backslashes.
+    """
+    wanted = pattern_parts(pattern)
+    rooted = pattern.replace("\\", "/").startswith("/")
+    return _fits(pattern_parts(path.as_posix()), wanted if rooted else ["**", *wanted])
+
+
+def pattern_parts(pattern: str) -> list[str]:
+    """The folders and the name in a pattern or a path; none where it is empty."""
+    text = os.path.normcase(unicodedata.normalize("NFC", pattern)).replace("\\", "/")
+    return [part for part in text.split("/") if part not in ("", ".")] + ["**"] * text.endswith("/")
+
+
+def _fits(parts: Sequence[str], wanted: Sequence[str]) -> bool:
+    if not wanted:
+        return not parts
+    if wanted[0] == "**":
+        if len(wanted) == 1:
+            return bool(parts)
+        return any(_fits(parts[begin:], wanted[1:]) for begin in range(len(parts)))
+    first = wanted[0]
+    same = bool(parts) and (fnmatchcase(parts[0], first) or fnmatchcase(parts[0], first.replace("[", "[[]")))
+    return same and _fits(parts[1:], wanted[1:])
+
+
 def some(names: Iterable[str], most: int = 5) -> str:
     """The first of these names, for use inside a sentence, and how many more there are."""
     names = list(names)
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def number_of(n: int, what: str) -> str:
+    """A number of things in words: 1 event, 2 events."""
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 def _forms(name: str) -> list[tuple[str, ...]]:

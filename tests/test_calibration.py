@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 from scipy.stats import poisson
 
-from anomalycli.calibration import Frequency, ScoredBy, calibrate, choose, load, time_in_words
+from anomalycli.calibration import Frequency, ScoredBy, calibrate, choose, load
 from anomalycli.errors import AnomalyError, UsageError
 from anomalycli.events import EventRule, find_events
 from anomalycli.false_alarms import AlarmCounter, Alarms, Footage, fit_tail, rate_bound, stand_out
+from anomalycli.media.timecode import time_in_words
 
 RULE = EventRule(0.5, 0.3)
 BY = ScoredBy("f" * 64, "lite")
+UNUSABLE_RATES = (0.0, -1.0, float("nan"), float("inf"), 1e-300, 5e-324)
 
 
 def footage(hours=2.0, videos=4, seed=0, bumps=30, name="normal") -> list[Footage]:
@@ -142,9 +144,8 @@ def test_abnormal_videos_in_the_footage_stand_out():
     [
         ([constant(0.3)], 1.0, "All scores of this footage are 0.300"),
         ([constant(1.0)], 1.0, "All scores of this footage are 1.000"),
-        ([Footage("short", np.linspace(0, 0.5, 30, dtype=np.float32), 1.0)], 0.1, "30 seconds .* 30 hours promise"),
-        ([constant(0.3)], 0.0, "must be more than 0"),
-        ([constant(0.3)], float("nan"), "must be more than 0"),
+        ([Footage("short", np.linspace(0, 0.5, 30, dtype=np.float32), 1.0)], 0.1, "30 seconds .* 30 hours without"),
+        *(([constant(0.3)], rate, "at least 0.000001 per hour, which is one in 114 years") for rate in UNUSABLE_RATES),
     ],
 )
 def test_footage_that_says_nothing_is_refused(normal, target, sentence):
@@ -155,8 +156,22 @@ def test_footage_that_says_nothing_is_refused(normal, target, sentence):
 def test_normal_footage_at_the_highest_score_is_refused():
     scores = np.full(7200, 0.1, np.float32)
     scores[::600] = 1.0
-    with pytest.raises(AnomalyError, match=r"12 events with the highest possible score, 1, in 2.0 hours"):
+    with pytest.raises(AnomalyError, match=r"12 events with the highest possible score, 1, in 2 hours"):
         calibrate([Footage("saturated", scores, 1.0)], 0.1, EventRule(0.5, 0.3, shortest=0), BY)
+    scores[600::600] = 0.1
+    with pytest.raises(AnomalyError, match=r"1 event with the highest possible score"):
+        calibrate([Footage("saturated", scores, 1.0)], 0.1, EventRule(0.5, 0.3, shortest=0), BY)
+
+
+def test_gaps_in_a_recording_are_no_footage():
+    times = np.arange(7200.0)
+    times[3600:] += 1e6  # the camera was off for twelve days
+    scores = np.random.default_rng(0).uniform(0.1, 0.2, 7200).astype(np.float32)
+    with_gap, without = (Footage("a", scores, 1.0, given) for given in (times, None))
+    assert with_gap.hours == without.hours == 2
+    assert calibrate([with_gap], 0.1, RULE, BY).rate_bound == calibrate([without], 0.1, RULE, BY).rate_bound
+    slow = Footage("one picture every 20 seconds", scores[:180], 0.05, np.arange(180) * 20.0)
+    assert slow.hours == 1
 
 
 def test_one_video_is_enough():
@@ -175,13 +190,25 @@ def test_a_calibration_is_read_as_it_was_written(tmp_path):
     ("change", "sentence"),
     [
         ({"anomalycli": "report"}, "something else"),
-        ({"version": 99}, "does not read"),
+        ({"version": 99, "tool": "anomalycli 9"}, "written by a newer version, anomalycli 9. Update"),
+        ({"version": "1"}, "its 'version' is '1'"),
+        ({"version": True}, "its 'version' is 'True'"),
         ({"hours": -1}, "'hours' is '-1'"),
+        ({"hours": 0}, "'hours' is '0'"),
         ({"rule": {"start_threshold": "high"}}, "its 'rule'"),
-        ({"rule": {"start_threshold": 2.0}}, "0 <= end <= start <= 1"),
-        ({"rule": {}, "reached": [[1]]}, "its 'reached'"),
+        (
+            {"rule": {"start_threshold": 2.0, "end_threshold": 1.0, "gap": 1.0, "shortest": 0.5}},
+            "0 <= end <= start <= 1",
+        ),
+        ({"rule": {}}, "its 'rule' is '{}'"),
+        ({"scored_by": {}}, "its 'scored_by' is '{}'"),
+        ({"reached": [[1]]}, "its 'reached'"),
+        ({"reached": [[0.5, 0]]}, "its 'reached'"),
+        ({"reached": [[0.2, 1], [0.1, 2]]}, "its 'reached'"),
+        ({"reached": [[0.1, 2], [0.2, 1]]}, "its 'reached'"),
+        ({"pattern": "."}, "its 'pattern' is '.'"),
         ({"surprise": 1}, "'surprise' is unknown"),
-        ({"hours": None}, "it has no hours"),
+        ({"hours": None}, "its 'hours' is missing"),
     ],
 )
 def test_a_damaged_calibration_is_refused(tmp_path, change, sentence):
@@ -196,9 +223,15 @@ def test_a_damaged_calibration_is_refused(tmp_path, change, sentence):
 
 
 def test_what_is_no_json_and_what_is_not_there_is_refused(tmp_path):
-    (tmp_path / "a.json").write_text("{")
-    with pytest.raises(UsageError, match="not a calibration"):
-        load(tmp_path / "a.json")
+    for content, sentence in (
+        (b"", "not a calibration .damaged JSON in line 1"),
+        (b"{\n1", "not a calibration .damaged JSON in line 2"),
+        (b"\x80", "line 1: not UTF-8"),
+        (b"[]", "not a calibration .it is something else"),
+    ):
+        (tmp_path / "a.json").write_bytes(content)
+        with pytest.raises(UsageError, match=sentence):
+            load(tmp_path / "a.json")
     with pytest.raises(UsageError, match="cannot be read"):
         load(tmp_path / "b.json")
 
@@ -226,7 +259,17 @@ def test_each_scene_has_its_own_calibration(tmp_path):
 
 @pytest.mark.parametrize(
     ("hours", "words"),
-    [(0.004, "14 seconds"), (0.2, "12 minutes"), (2.5, "2.5 hours"), (47, "47 hours"), (240, "10 days")],
+    [
+        (1 / 3600, "1 second"),
+        (0.004, "14 seconds"),
+        (0.2, "12 minutes"),
+        (2.5, "2.5 hours"),
+        (47, "47 hours"),
+        (240, "10 days"),
+        (9 * 8766, "9 years"),
+        (1e5 * 8766, "more than 1,000 years"),
+        (1e300, "more than 1,000 years"),
+    ],
 )
 def test_hours_in_words(hours, words):
     assert time_in_words(hours) == words

@@ -1,7 +1,10 @@
+import unicodedata
+from pathlib import PurePosixPath, PureWindowsPath
+
 import pytest
 
 from anomalycli.errors import UsageError
-from anomalycli.matching import match_names
+from anomalycli.matching import fits_pattern, match_names
 
 
 @pytest.mark.parametrize(
@@ -61,3 +64,30 @@ def test_whole_paths_go_before_ends_and_ends_before_the_last_part():
     matches = match_names(["cam1/monday", "cam3/monday"], ["cam1/monday"])
     assert (matches.found, matches.unknown) == ({"cam1/monday": "cam1/monday"}, ["cam3/monday"])
     assert match_names(["a/v__0.npy", "a/v__1.npy"], ["b/v"]).found == {"a/v__0.npy": "b/v", "a/v__1.npy": "b/v"}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "fitting", "other"),
+    [
+        ("gate/*", "/data/gate/a.mp4", "/data/gate/2024/a.mp4"),
+        ("gate/**", "/data/gate/2024/05/a.mp4", "/data/gates/a.mp4"),
+        ("gate/", "/data/gate/2024/05/a.mp4", "/data/a.mp4"),
+        ("gate/**/night*.mp4", "gate/night1.mp4", "gate/x/day.mp4"),
+        ("/data/*/a.mp4", "/data/gate/a.mp4", "/more/data/gate/a.mp4"),
+        ("gate-*", "x/gate-1.mp4", "gate-1/a.mp4"),
+        ("night?.mp4", "night1.mp4", "night.mp4"),
+        ("cam [1]/*", "cam [1]/a.mp4", "cam 2/a.mp4"),
+        ("cam[12].mp4", "cam2.mp4", "cam3.mp4"),
+        ("[gate", "[gate", "gate"),
+        ("./gate/*", "gate/a.mp4", "a.mp4"),
+        (r"D:\cams\gate\*", "D:/cams/gate/a.mp4", "gate/a.mp4"),
+        (unicodedata.normalize("NFD", "hof-süd/*"), "hof-süd/a.mp4", "hof-sud/a.mp4"),
+    ],
+)
+def test_patterns_of_paths(pattern, fitting, other):
+    assert fits_pattern(PurePosixPath(fitting), pattern) and not fits_pattern(PurePosixPath(other), pattern)
+
+
+def test_a_pattern_with_backslashes_fits_paths_of_windows():
+    assert fits_pattern(PureWindowsPath(r"D:\cams\gate\a.mp4"), r"gate\*")
+    assert fits_pattern(PureWindowsPath(r"D:\cams\gate\a.mp4"), "gate/*")

@@ -1,14 +1,18 @@
 """The command `calibrate`: set the thresholds of a scene by its own normal footage."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.markup import escape
 
-from ..errors import UsageError
+from ..errors import UsageError, cause
 from ..export.outputs import Outputs, ScoreRun, score_inputs
-from ..media.timecode import clock
+from ..inputs import Input
+from ..matching import fits_pattern, number_of, pattern_parts, some
+from ..media.timecode import clock, time_in_words
+from ..names import readable
 from ..storage import check_writable
 from .command import OUTPUT_FILE, PATH, Command, option, section
 from .event_rule import DURATION_OPTIONS, rule_of
@@ -31,7 +35,7 @@ if TYPE_CHECKING:
     from ..false_alarms import Footage
 
 
-MARK = b'"anomalycli"'  # in every calibration
+MARK = re.compile(rb'\s*\{\s*"anomalycli":\s*"calibration"')  # how every calibration begins
 NEVER = 0.9999  # start thresholds above which hardly any event begins
 
 
@@ -56,7 +60,7 @@ NEVER = 0.9999  # start thresholds above which hardly any event begins
         show_default=True,
         help="How many events per hour of normal footage are acceptable.",
     ),
-    option("--pattern", show_default="all videos", help="Videos that it is for, such as 'gate/*' or 'gate-*.mp4'."),
+    option("--pattern", show_default="all videos", help="Videos that it is for, such as 'gate/**' or 'gate-*.mp4'."),
     option(
         "-o", "--output", type=OUTPUT_FILE, default="calibration.json", show_default=True, help="Calibration to write."
     ),
@@ -82,6 +86,8 @@ def calibrate(videos, model, weights, mode, output, overwrite, device, precision
     inputs = inputs_of(videos)
     _check_options(output, overwrite, options)
     check_there(inputs)
+    inputs = _normal(inputs, videos)
+    _say_pattern(options["pattern"], inputs)
     from .. import calibration
     from ..export.sources import is_video
     from ..false_alarms import Footage, stand_out
@@ -105,15 +111,66 @@ def calibrate(videos, model, weights, mode, output, overwrite, device, precision
 
 def _check_options(output: Path, overwrite: bool, options: dict[str, Any]) -> None:
     """Raise an error where the work would be in vain."""
-    if not 0 < options["false_alarms_per_hour"] < float("inf"):
-        raise UsageError("The rate of false alarms must be more than 0.", "false_alarms_per_hour")
-    if options["pattern"] == "":
+    from ..calibration import check_target
+
+    check_target(options["false_alarms_per_hour"])
+    if options["pattern"] is not None and not pattern_parts(options["pattern"]):
         raise UsageError("The pattern is empty.", "pattern")
+    check_writable(output)
     if output.exists() and not overwrite:
         raise UsageError(f"{output} exists. Overwrite it, or name another file.", "overwrite", "output")
-    if output.is_file() and MARK not in output.read_bytes():
+    if output.exists() and not is_calibration(output):
         raise UsageError(f"{output}: it is not a calibration, and is not overwritten. Name another file.", "output")
-    check_writable(output)
+
+
+def is_calibration(path: Path) -> bool:
+    """Whether a file begins as a calibration does, damaged or not, or is empty."""
+    try:
+        with path.open("rb") as file:
+            begin = file.read(200)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({cause(error)}).", "output") from error
+    return not begin or MARK.match(begin) is not None
+
+
+def _normal(inputs: list[Input], named: list[Path]) -> list[Input]:
+    """The inputs without those that are labelled abnormal, which are printed.
+
+    Raises UsageError where all are. named: the files and folders that were named.
+    """
+    from ..data.labels import label_videos
+
+    folders = [path.absolute() for path in named if path.is_dir()]
+    by_folder: dict[Path, dict[str, Input]] = {}
+    for item in inputs:
+        folder = next((folder for folder in folders if folder in item.path.parents), item.path.parent)
+        by_folder.setdefault(folder, {})[item.path.relative_to(folder).with_suffix("").as_posix()] = item
+    abnormal: set[Input] = set()
+    for folder, items in by_folder.items():
+        try:
+            labels = label_videos(items, folder).by_video
+        except UsageError as error:
+            say(f"[yellow]note[/]  {escape(f'Labels are not used. {error}')}")
+            continue
+        abnormal |= {items[name] for name, label in labels.items() if label}
+    if abnormal:
+        left_out = some(readable(item.name) for item in inputs if item in abnormal)
+        if len(abnormal) == len(inputs):
+            raise UsageError(f"{left_out}: labelled abnormal. A calibration needs footage of the scene that is normal.")
+        say(f"[yellow]note[/]  {escape(f'Left out, labelled abnormal: {left_out}.')}")
+    return [item for item in inputs if item not in abnormal]
+
+
+def _say_pattern(pattern: str | None, inputs: list[Input]) -> None:
+    """Print where the calibration will not be for all videos that it is made from."""
+    count = len(inputs) if pattern is None else sum(fits_pattern(item.path, pattern) for item in inputs)
+    if count < len(inputs):
+        say(
+            escape(
+                f"The pattern '{pattern}' matches {count or 'none'} of {number_of(len(inputs), 'video')}. All of them "
+                "are used to calibrate."
+            )
+        )
 
 
 def _results(run: ScoreRun):
@@ -141,8 +198,6 @@ def _highest(video: "Footage") -> str:
 
 def _say_promise(made: "Calibration", output: Path) -> None:
     """Print the thresholds, and what they may promise."""
-    from ..calibration import time_in_words
-
     footage = f"{time_in_words(made.hours)} of normal footage"
     say(
         escape(
@@ -150,7 +205,7 @@ def _say_promise(made: "Calibration", output: Path) -> None:
         )
     )
     bound = f"{made.rate_bound:.2g}" if made.rate_bound < 100 else f"{made.rate_bound:,.0f}"
-    say(f"{made.events} events in {footage}: at most {bound} per hour, with 95% confidence.")
+    say(f"{number_of(made.events, 'event')} in {footage}: at most {bound} per hour, with 95% confidence.")
     if made.clustering >= 1.5:
         say(f"Events come together, about {made.clustering:.1f} at a time, which makes the footage count for less.")
     if not made.is_promised:

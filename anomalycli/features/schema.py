@@ -94,3 +94,8 @@ def fault(values: Any, checks: dict[str, Check]) -> str | None:
         if not checks[name](value):
             return f"'{name}' is {str(value)[:60]!r}"
     return None
+
+
+def missing(values: dict[str, Any], checks: dict[str, Check]) -> str | None:
+    """The first value that a JSON object lacks, in words, or None."""
+    return next((f"'{name}' is missing" for name in checks if name not in values), None)

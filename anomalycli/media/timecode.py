@@ -8,6 +8,9 @@ RATES = tuple(
     Fraction(*rate)
     for rate in ((24000, 1001), (24, 1), (25, 1), (30000, 1001), (30, 1), (50, 1), (60000, 1001), (60, 1))
 )
+# Hours of each unit.
+UNITS = {"years": 8766.0, "days": 24.0, "hours": 1.0, "minutes": 1 / 60, "seconds": 1 / 3600}
+MOST_YEARS = 1000  # beyond which lengths of time are not told apart
 
 
 def clock(seconds: float) -> str:
@@ -57,3 +60,13 @@ def subtitle_time(seconds: float, mark: str) -> str:
     minutes, whole = divmod(total, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:02}:{minutes:02}:{whole:02}{mark}{milliseconds:03}"
+
+
+def time_in_words(hours: float) -> str:
+    """A length of time in one unit, with at most one decimal."""
+    if hours > MOST_YEARS * UNITS["years"]:
+        return f"more than {MOST_YEARS:,} years"
+    unit = next((unit for unit, length in UNITS.items() if hours >= 2 * length), "seconds")
+    value = hours / UNITS[unit]
+    words = f"{value:.1f}".removesuffix(".0") if value < 10 else f"{value:,.0f}"
+    return f"1 {unit[:-1]}" if words == "1" else f"{words} {unit}"

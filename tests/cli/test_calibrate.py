@@ -107,8 +107,42 @@ def test_too_little_footage_is_said(call, make_model, gate):
 
 
 def test_a_level_that_hardly_any_score_reaches_is_told(call, make_model, gate):
-    words = ("--model", make_model(), "--false-alarms-per-hour", "1e-15", "-o", "c.json")
-    assert "Hardly any score is as high as that" in call("calibrate", gate, *words).stderr
+    words = ("--model", make_model(), "--false-alarms-per-hour", "1e-6", "-o", "c.json")
+    told = call("calibrate", gate, *words).stderr
+    assert "Hardly any score is as high as that" in told and "needs 342 years without an event" in told
+
+
+def test_a_rate_that_nobody_can_mean_is_refused_before_any_work(call):
+    for rate in ("0", "1e-300", "5e-324"):
+        told = call("calibrate", "nowhere", "--false-alarms-per-hour", rate, code=2).stderr
+        assert "at least 0.000001 per hour" in told and "(--false-alarms-per-hour)" in told
+
+
+def test_videos_that_are_labelled_abnormal_are_no_normal_footage(call, make_model, gate, tmp_path):
+    write(gate / "abnormal" / "theft.npz", [-4.0] * 20 + [7.0] * 5)
+    write(gate / "Fighting003_x264.npz", [-4.0] * 20 + [7.0] * 5)
+    write(gate / "judged.npz", [-4.0] * 20 + [7.0] * 5)
+    (gate / "labels.csv").write_text("video,label,start,end\nnormal1,0,,\njudged,1,320,400\nnormal2,0,1,9\n")
+    words = ("--model", make_model(), "--false-alarms-per-hour", 2, "-o", "c.json")
+    told = call("calibrate", gate, *words).stderr
+    assert "Left out, labelled abnormal: Fighting003_x264, abnormal/theft, judged." in told
+    assert json.loads((tmp_path / "c.json").read_text())["videos"] == 6
+    told = call("calibrate", gate / "judged.npz", *words, "--overwrite", code=2).stderr
+    assert "judged: labelled abnormal. A calibration needs footage of the scene that is normal." in told
+    (gate / "labels.csv").write_text("something else")
+    told = call("calibrate", gate, *words, "--overwrite").stderr
+    assert "Labels are not used." in told and "labels.csv: the first line must be 'video,label'" in told
+
+
+def test_a_pattern_that_the_footage_does_not_match_is_told(call, make_model, gate):
+    words = ("--model", make_model(), "--false-alarms-per-hour", 2, "-o", "c.json", "--overwrite", "--pattern")
+    assert "The pattern" not in call("calibrate", gate, *words, "gate/").stderr
+    assert (
+        "The pattern '*1.npz' matches 1 of 6 videos. All of them are used"
+        in call("calibrate", gate, *words, "*1.npz").stderr
+    )
+    assert "The pattern 'yard/*' matches none of 6 videos." in call("calibrate", gate, *words, "yard/*").stderr
+    assert "The pattern is empty (--pattern)" in call("calibrate", gate, *words, ".", code=2).stderr
 
 
 def test_an_abnormal_video_is_named_first(call, make_model, gate):
@@ -129,7 +163,7 @@ def test_equal_scores_and_seconds_of_footage_are_refused(call, make_model, tmp_p
     assert "All scores of this footage are 0.018" in call("calibrate", "flat", "--model", make_model(), code=2).stderr
     write(tmp_path / "short" / "a.npz", np.linspace(-4, 0, 3))
     assert (
-        "48 seconds of normal footage are too little"
+        "48 seconds of normal footage is too little"
         in call("calibrate", "short", "--model", "model.safetensors", code=2).stderr
     )
     assert not (tmp_path / "calibration.json").exists()
@@ -199,3 +233,15 @@ def test_an_existing_calibration_stays_unless_it_is_to_be_replaced(call, make_mo
     assert (tmp_path / "c.json").read_text() == damaged
     call(*words, "--overwrite")
     assert json.loads((tmp_path / "c.json").read_text())["anomalycli"] == "calibration"
+
+
+def test_nothing_but_a_calibration_is_replaced(call, make_model, gate, tmp_path):
+    model = make_model()
+    words = ("calibrate", gate, "--model", model, "--false-alarms-per-hour", 2, "--overwrite", "-o")
+    call(*words, "c.json")
+    call("score", gate, "--model", model, "--calibration", "c.json", "-f", "events.json", "-o", "out")
+    for file in (model, gate / "normal1.npz", tmp_path / "out" / "normal1.events.json"):
+        before = file.read_bytes()
+        assert "it is not a calibration, and is not overwritten" in call(*words, file, code=2).stderr
+        assert file.read_bytes() == before
+    assert "its name is too long" in call(*words, "n" * 300, code=1).stderr
