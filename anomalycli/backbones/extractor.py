@@ -78,7 +78,7 @@ class Extractor:
         self.calibration_clips = self.clips_to_check = 0
         self.net: Any = net  # the module, or int8.Int8
         if self.precision == "int8":
-            if kept := int8.load(net, int8.cache_path(self.kind, self.crops)):
+            if kept := int8.load(net, self.kind, self.crops):
                 self.net, self.clips_to_check = kept, int8.CHECKED
             else:
                 self.calibration_clips = int8.WANTED
@@ -103,12 +103,11 @@ class Extractor:
         If int8 is not close enough to fp32 in its features and in the scores of `judge`, or there are too few
         clips, the extractor runs at the default precision.
         """
-        path = int8.cache_path(self.kind, self.crops)
-        quantised, told = int8.quantise(self.net, clips, path, judge)
+        quantised, told = int8.quantise(self.net, clips, self.kind, self.crops, judge)
         self.calibration_clips = 0
         if quantised:
             self.net = quantised
-            return f"int8: {told}; stored as {path}."
+            return f"int8: {told}."
         self.precision = pick_precision("auto", self.device)
         self._place(self.net)
         return f"{self.precision} is used, not int8: {told}."

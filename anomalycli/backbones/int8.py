@@ -2,7 +2,7 @@
 
 NNCF calibrates the network on a few of the user's clips (post-training quantisation). Held-out clips compare it with
 the fp32 network. A network that passes is stored in the cache folder, one file per network, picture size and pair of
-versions, and is not calibrated again.
+versions, and is not calibrated again. Where that folder cannot be written, each run calibrates its own.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..errors import UsageError
+from ..errors import StorageError, UsageError, cause
 from ..features.files import FeatureKind
 from ..storage import whole
 from .rounding import round_weights
@@ -99,15 +99,19 @@ class Int8:
 
 
 def check(device: torch.device) -> None:
-    """Raise UsageError if int8 cannot run: on devices other than a CPU, or without its packages."""
+    """Raise UsageError if int8 cannot run: on devices other than a CPU, without its packages, or without a home."""
     if device.type != "cpu":
         raise UsageError(f"int8 runs on the CPU only, and this run is on '{device}'.", "device", "precision")
     if not all(importlib.util.find_spec(name) for name in PACKAGES):
         raise UsageError("int8 needs OpenVINO and NNCF: `pip install 'anomalycli[fast]'` installs them.", "precision")
+    try:
+        Path.home()  # NNCF asks for it when it is imported
+    except RuntimeError as error:
+        raise UsageError("int8 needs a home folder, and this user has none: set HOME.", "precision") from error
 
 
 def cache_path(kind: FeatureKind, crops: str) -> Path:
-    """Path of the stored quantised network for these features."""
+    """Path of the stored quantised network for these features. Raises StorageError where there is no cache folder."""
     settings = kind.backbone, kind.weights_sha256, kind.preprocessing, kind.size, crops
     versions = [importlib.metadata.version(name) for name in PACKAGES]
     key = hashlib.sha256(repr((RECIPE, *settings, *versions)).encode()).hexdigest()
@@ -115,20 +119,22 @@ def cache_path(kind: FeatureKind, crops: str) -> Path:
     return cache_folder().with_name("int8") / f"{name}-{kind.size}-{key[:16]}.npz"
 
 
-def load(net: "Backbone", path: Path) -> Int8 | None:
-    """The network that `quantise` stored at `path`; None if there is none or it is damaged."""
+def load(net: "Backbone", kind: FeatureKind, crops: str) -> Int8 | None:
+    """The network that `quantise` stored for these features; None if there is none or it is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(cache_path(kind, crops), allow_pickle=False) as file:
             return Int8(net, file["xml"].tobytes(), file["weights"])
     except (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile):
         return None
 
 
-def quantise(net: "Backbone", clips: list[np.ndarray], path: Path, judge: Judge | None) -> tuple[Int8 | None, str]:
-    """Quantise the fp32 `net` on `clips`, each (T, H, W, 3) uint8, and store it at `path` if close enough to fp32.
+def quantise(
+    net: "Backbone", clips: list[np.ndarray], kind: FeatureKind, crops: str, judge: Judge | None
+) -> tuple[Int8 | None, str]:
+    """Quantise the fp32 `net` on `clips`, each (T, H, W, 3) uint8, and store it if it is close enough to fp32.
 
     Compared on held-out clips: the features and, with `judge`, the scores. Returns the network, or None if it is not
-    close enough, and what was measured, as part of a sentence. Raises StorageError if it cannot be stored.
+    close enough, and what was measured and stored, as part of a sentence.
     """
     if len(clips) < FEWEST:
         return None, f"calibration needs at least {FEWEST} clips, and there are {len(clips)}"
@@ -139,9 +145,19 @@ def quantise(net: "Backbone", clips: list[np.ndarray], path: Path, judge: Judge 
     told = f"on {len(held_out)} held-out clips, {found}"
     if not good:
         return None, f"{told}; {REQUIRED}"
-    with whole(path) as partial, partial.open("wb") as file:
-        np.savez(file, xml=np.frombuffer(files["xml"], np.uint8), weights=files["weights"])
-    return network, told
+    return network, f"{told}; {_store(files, kind, crops)}"
+
+
+def _store(files: dict[str, Any], kind: FeatureKind, crops: str) -> str:
+    """Store a network for later runs; returns, as part of a sentence, where it is or why it is not stored."""
+    path = cache_path(kind, crops)
+    try:
+        with whole(path) as partial, partial.open("wb") as file:
+            np.savez(file, xml=np.frombuffer(files["xml"], np.uint8), weights=files["weights"])
+    except StorageError as error:
+        why = f"{path} cannot be written: {cause(error)}"
+        return f"not stored, so the next run calibrates again ({why}; ANOMALYCLI_HOME names another folder)"
+    return f"stored as {path}"
 
 
 def compare(network: Int8, clips: list[np.ndarray], judge: Judge | None) -> tuple[bool, str]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import platformdirs
 
-from ..errors import AnomalyError, UsageError, cause
+from ..errors import AnomalyError, StorageError, UsageError, cause
 from ..storage import check_file, sha256_of, write_whole
 from .download import DownloadError, OnBytes, download
 
@@ -75,9 +75,17 @@ def published(name: str) -> Published:
 
 
 def cache_folder() -> Path:
-    """The user's folder for weights; ANOMALYCLI_HOME overrides the platform's cache folder."""
+    """The user's folder for weights; ANOMALYCLI_HOME overrides the platform's cache folder.
+
+    Raises StorageError for a user without a home folder.
+    """
     home = os.environ.get("ANOMALYCLI_HOME")
-    return (Path(home) if home else platformdirs.user_cache_path("anomalycli")) / "weights"
+    try:
+        return (Path(home) if home else platformdirs.user_cache_path("anomalycli")) / "weights"
+    except RuntimeError as error:  # neither HOME nor the system names the user's folder
+        raise StorageError(
+            "Weights cannot be stored: this user has no home folder. Set HOME, or name a folder in ANOMALYCLI_HOME."
+        ) from error
 
 
 def fetch(name: str, on_bytes: OnBytes | None = None) -> Path:

@@ -94,6 +94,8 @@ def sentence(error: Exception) -> str:
         return str(error)
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error) or "out of memory" in str(error):
         return "There is not enough memory for this. Choose smaller settings, or fewer inputs at once."
+    if isinstance(error, FileNotFoundError) and str(error.strerror).startswith("No usable temporary directory"):
+        return "No folder for temporary files can be written. Name one in the variable TMPDIR."
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'The output'}: {error.strerror}."
     return f"{cause(error)}. This is a bug: ANOMALYCLI_DEBUG=1 shows where."

@@ -17,6 +17,7 @@ messages = Console(stderr=True, highlight=False, soft_wrap=True)
 log = logging.getLogger("anomalycli")
 NO_LOGS = frozenset((".csv", ".tsv", ".json", ".jsonl", ".toml"))  # other text files: no log is appended to them
 LOG_LINE = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ ")  # as those written here begin
+logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns where it cannot cache fonts in the home folder
 log.addHandler(logging.NullHandler())  # without any, Python writes errors to stderr a second time
 
 

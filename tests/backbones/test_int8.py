@@ -118,6 +118,20 @@ def test_the_kept_network_is_used_again_and_a_damaged_one_is_not(ready, scene, f
 
 
 @needs_fast
+def test_where_the_cache_cannot_be_written_the_network_is_used_and_that_is_said(ready, scene, monkeypatch, tmp_path):
+    with np.load(kept_at(ready)) as file:
+        files = {"xml": file["xml"].tobytes(), "weights": file["weights"]}
+    monkeypatch.setattr(int8, "quantised_files", lambda net, clips: files)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ANOMALYCLI_HOME", str(tmp_path / "file"))
+    extractor, clips = Extractor("mc3", precision="int8", size=SIZE), [scene(seed) for seed in range(8)]
+    told = extractor.calibrate(clips)
+    assert "not stored, so the next run calibrates again" in told and str(kept_at(extractor)) in told
+    assert extractor.precision == "int8"
+    assert (extractor(clips) == ready(clips)).all()
+
+
+@needs_fast
 def test_other_settings_are_other_files(ready):
     kind = ready.kind
     changes = ({"size": 48}, {"backbone": "i3d"}, {"weights_sha256": "0"}, {"preprocessing": "-"})

@@ -297,6 +297,29 @@ def test_without_home_the_platforms_cache_is_used(monkeypatch, tmp_path):
         assert weights.cache_folder() == tmp_path / "anomalycli" / "weights"
 
 
+@pytest.fixture
+def homeless(monkeypatch):
+    """A user whom the system does not know, as in a container."""
+    pwd = pytest.importorskip("pwd")
+
+    def unknown(uid):
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    for name in ("HOME", "XDG_CACHE_HOME", "ANOMALYCLI_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_a_user_without_a_home_folder_is_told_what_to_set(homeless, call, monkeypatch, tmp_path):
+    for words in (("weights", "list"), ("extract", "x.mp4", "--backbone", "i3d")):
+        assert "this user has no home folder. Set HOME" in call(*words, code=1).stderr
+    monkeypatch.setattr("anomalycli.backbones.int8.PACKAGES", ())
+    said = call("extract", "x.mp4", "--precision", "int8", code=2).stderr
+    assert "set HOME (--precision)." in said
+    monkeypatch.setenv("ANOMALYCLI_HOME", str(tmp_path))
+    assert call("weights", "path", "i3d").stdout.startswith(str(tmp_path))
+
+
 # Networks with random weights, in the very format of the published files, from a server to scores.
 
 
