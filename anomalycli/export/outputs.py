@@ -65,11 +65,16 @@ class ScoreRun:
         from ..score import check_mode
 
         check_mode(how.mode)
+        given = list(inputs)
+        inputs = outputs.beside_index(given)
+        names = {old.name: new.name for old, new in zip(given, inputs, strict=True)}
+        truths = {names.get(name, name): truth for name, truth in outputs.truths.items()}
+        outputs = dataclasses.replace(outputs, truths=truths)
         self.scorer, self.outputs, self.how = scorer, outputs, how
         self.writers = {name: load_writer(name) for name in dict.fromkeys(outputs.formats)}
         if outputs.sheet and outputs.sheet.suffix[1:].lower() not in PICTURES:
             raise UsageError(f"{outputs.sheet}: a sheet is one of {', '.join(PICTURES)}.")
-        self.plan: Plan = plan(list(inputs), outputs)
+        self.plan: Plan = plan(inputs, outputs)
         self.inputs = self.plan.inputs
         self.index = outputs.index(self.inputs)
         if any(_is_video(item) for item in self.inputs):

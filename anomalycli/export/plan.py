@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from .records import Record
 
 EVENT_CLIP = re.compile(rf"(.*)\.event\d+\.({'|'.join(CONTAINERS)})", re.DOTALL)
 MANY_EVENTS = 99_999  # more than any video has, for a check of the length of names
+PLACEHOLDER = re.compile(r"\{[^{}/]*\}")
 SOME = 3  # names of files in one error
 
 
@@ -49,6 +50,16 @@ class Outputs:
     shared_axis: bool = False
     features: bool = False
 
+    def __post_init__(self) -> None:
+        """Raises UsageError for a template with another placeholder than {name}."""
+        wrong = [word for word in PLACEHOLDER.findall(os.fspath(self.folder)) if word != "{name}"]
+        if wrong and not self.folder.is_dir():
+            raise UsageError(
+                f"{readable(os.fspath(self.folder))}: {readable(wrong[0])} is not a placeholder. There is one: "
+                "{name}, the name of the video.",
+                "output",
+            )
+
     def base(self, name: str) -> Path:
         """Path of the files of the input `name`, without the format that follows."""
         if self.stem:
@@ -60,16 +71,24 @@ class Outputs:
         return Path(template.removesuffix(suffix).replace("{name}", name))
 
     def index(self, inputs: Sequence[Input]) -> Path | None:
-        """Path of the index of pages, or None where there is none.
+        """Path of the index of pages, or None where there is none."""
+        return self.base("index").with_name("index.html") if "html" in self.formats and len(inputs) > 1 else None
 
-        Raises UsageError where the page of one of several inputs would be at that place.
+    def beside_index(self, inputs: Sequence[Input]) -> list[Input]:
+        """The inputs. One whose page would be the index of all keeps its suffix in its name: index.mp4.html.
+
+        Raises UsageError where it has no suffix.
         """
-        if "html" not in self.formats or len(inputs) < 2:
-            return None
-        index = self.base("index").with_name("index.html")
-        if any(output_path(self.base(item.name), "html") == index for item in inputs):
-            raise UsageError("A video named 'index' and the index of all would be one page: rename the video.")
-        return index
+        index = self.index(inputs)
+        named = [
+            replace(item, name=item.name + item.path.suffix) if self._page(item) == index else item for item in inputs
+        ]
+        if any(self._page(item) == index for item in named):
+            raise UsageError("A file named 'index' and the index of all pages would be one page: rename the file.")
+        return named
+
+    def _page(self, item: Input) -> Path:
+        return output_path(self.base(item.name), "html")
 
 
 @dataclass

@@ -312,3 +312,26 @@ def test_titles_tell_all_inputs_apart(tmp_path):
     made = list(score_inputs(inputs, Canned((10, 20)), Outputs(tmp_path / "o", ["csv"])))
     assert sorted(scored.title for scored in made) == sorted(names)
     assert not any(scored.failure for scored in made)
+
+
+def test_a_video_named_as_the_index_keeps_its_suffix(tmp_path, film):
+    write_video(film.with_name("index.mp4"), list(range(0, 4000, 40)))
+    outputs = Outputs(tmp_path / "out", ["html"], truths={"index": [(0, 9)], "film": []})
+    for _ in range(2):  # the second run finds its own files
+        done, _ = run([film.parent], outputs)
+        assert {"film.html", "index.html", "index.mp4.html"} == set(files(tmp_path / "out"))
+        assert [one.truth for one in done] == [[], [(0, 9)]]
+    assert b'href="index.mp4.html"' in (tmp_path / "out" / "index.html").read_bytes()
+    run([film.with_name("index.mp4")], Outputs(tmp_path / "alone", ["html"]))
+    assert set(files(tmp_path / "alone")) == {"index.html"}
+    with pytest.raises(UsageError, match="rename the file"):
+        score_inputs([Input(film, "film"), Input(tmp_path / "index", "index")], Canned(), outputs)
+
+
+@pytest.mark.parametrize("template", ["{nme}", "{name}/{}", "a{name:03}", "{Name}.csv"])
+def test_a_placeholder_that_there_is_not_is_refused(tmp_path, template):
+    with pytest.raises(UsageError, match=r"is not a placeholder. There is one: \{name\}") as caught:
+        Outputs(tmp_path / template)
+    assert caught.value.settings == ("output",)
+    (tmp_path / template).mkdir(parents=True)
+    Outputs(tmp_path / template)  # a folder of that very name
