@@ -16,7 +16,7 @@ from .events import EventRule
 from .features import schema
 from .matching import fits_pattern, number_of, pattern_parts
 from .media.timecode import time_in_words
-from .storage import check_file, write_whole
+from .storage import check_file, write_file
 from .textfiles import read_text
 from .version import __version__
 
@@ -128,7 +128,7 @@ class Calibration:
         """Write the file atomically."""
         content = dataclasses.asdict(self)
         del content["source"]
-        write_whole(path, json.dumps({"anomalycli": "calibration", "version": VERSION} | content, indent=1) + "\n")
+        write_file(path, json.dumps({"anomalycli": "calibration", "version": VERSION} | content, indent=1) + "\n")
 
 
 def calibrate(

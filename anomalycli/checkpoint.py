@@ -21,7 +21,7 @@ from .inference import score_bags
 from .methods import Method, build_method, build_vote, find_method
 from .segments import pool
 from .settings import make_settings
-from .storage import check_file, write_whole
+from .storage import check_file, write_file
 
 VERSION = 2
 READ = (1, 2)  # 1: DE-Net alone, its loss among the settings of training
@@ -160,7 +160,7 @@ def fingerprint(model: Any) -> str:
 
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor], meta: dict) -> None:
     """Write tensors with a JSON object as metadata, atomically."""
-    write_whole(path, save(tensors, {_KEY: json.dumps({"version": VERSION} | meta, sort_keys=True)}))
+    write_file(path, save(tensors, {_KEY: json.dumps({"version": VERSION} | meta, sort_keys=True)}))
 
 
 def is_checkpoint(path: Path) -> bool:

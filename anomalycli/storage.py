@@ -58,7 +58,7 @@ def sha256_of(path: Path) -> str:
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to. The file replaces `path` at the end, or is removed after an error.
 
     Where `path` is a link, the file that it names is replaced, and the link stays. Missing folders are created. A
@@ -88,12 +88,12 @@ def whole(path: Path) -> Iterator[Path]:
         raise
 
 
-def write_whole(path: Path, content: str | bytes) -> Path:
+def write_file(path: Path, content: str | bytes) -> Path:
     """Write `content` and return `path`. Text is encoded as UTF-8, with ? for bytes of file names that are not text.
 
     Raises StorageError if the file cannot be written.
     """
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_bytes(content.encode(errors="replace") if isinstance(content, str) else content)
     return path
 

@@ -20,7 +20,7 @@ from anomalycli.errors import AnomalyError, StorageError, UsageError
 from anomalycli.features.files import load_features
 from anomalycli.features.layouts import load_array
 from anomalycli.inputs import expand
-from anomalycli.storage import check_writable, write_whole
+from anomalycli.storage import check_writable, write_file
 
 posix = pytest.mark.skipif(os.name == "nt", reason="pipes and devices are POSIX's")
 READERS = {
@@ -97,7 +97,7 @@ def test_no_file_takes_the_place_of_a_pipe_or_a_device(call, make_features, tmp_
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link to a pipe").symlink_to("pipe")
     (tmp_path / "link to a device").symlink_to("/dev/null")
-    for write in (check_writable, lambda path: write_whole(path, "x")):
+    for write in (check_writable, lambda path: write_file(path, "x")):
         with pytest.raises(StorageError, match=f"{place}: it cannot be written: it is a pipe or a device"):
             write(tmp_path / place)
     for command in ("train", "calibrate"):

@@ -24,7 +24,7 @@ from anomalycli.export.plot import plot_result
 from anomalycli.export.report import write_report
 from anomalycli.features import layouts as formats
 from anomalycli.features.files import Features
-from anomalycli.storage import cannot_write, partial_name, remove_leftovers, whole, write_whole
+from anomalycli.storage import atomic_write, cannot_write, partial_name, remove_leftovers, write_file
 from anomalycli.training.erasure_log import write_erasures
 
 
@@ -39,7 +39,7 @@ def test_a_link_stays_and_the_file_that_it_names_is_replaced(tmp_path):
     link, named = tmp_path / "latest", tmp_path / "models" / "third"
     link.symlink_to(Path("models", "third"))
     for content in ("made", "replaced"):
-        assert write_whole(link, content) == link
+        assert write_file(link, content) == link
         assert link.is_symlink() and named.read_text() == content
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["third"]
 
@@ -48,11 +48,11 @@ def test_a_link_stays_and_the_file_that_it_names_is_replaced(tmp_path):
 def test_a_writer_that_is_killed_leaves_what_was_there(tmp_path, before):
     path = tmp_path / "new" / "x.npz"
     if before:
-        write_whole(path, before)
+        write_file(path, before)
     code = (
         "import os, pathlib, signal, sys\n"
-        "from anomalycli.storage import whole\n"
-        "with whole(pathlib.Path(sys.argv[1])) as partial:\n"
+        "from anomalycli.storage import atomic_write\n"
+        "with atomic_write(pathlib.Path(sys.argv[1])) as partial:\n"
         "    partial.write_text('hal')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)"
     )
@@ -60,16 +60,14 @@ def test_a_writer_that_is_killed_leaves_what_was_there(tmp_path, before):
     assert [found.read_text() for found in path.parent.glob("*.npz")] == ([before] if before else [])
     assert len(list(path.parent.glob("*.part"))) == 1
     remove_leftovers.cache_clear()
-    write_whole(path.with_name("another.txt"), "")
+    write_file(path.with_name("another.txt"), "")
     assert not list(path.parent.glob("*.part"))
 
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path):
     path = tmp_path / "x.txt"
-    code = (
-        "import pathlib, sys; from anomalycli.storage import write_whole; write_whole(pathlib.Path(sys.argv[1]), 'it')"
-    )
-    with whole(path) as partial:
+    code = "import pathlib, sys; from anomalycli.storage import write_file; write_file(pathlib.Path(sys.argv[1]), 'it')"
+    with atomic_write(path) as partial:
         partial.write_text("we")
         subprocess.run([sys.executable, "-c", code, path], check=True)
         assert path.read_text() == "it"
@@ -87,7 +85,7 @@ def test_only_what_nobody_writes_any_more_is_removed(tmp_path):
         (tmp_path / f"{name}.{other}00000000.part").touch()
     os.utime(tmp_path / f"old.{other}00000000.part", (1, 1))
     (tmp_path / partial_name("ours")).touch()
-    with whole(tmp_path / "x.txt") as partial:
+    with atomic_write(tmp_path / "x.txt") as partial:
         subprocess.run([sys.executable, "-c", REMOVE, tmp_path], check=True)
         left = {path.name for path in tmp_path.iterdir()}
         assert left == {*users, partial.name, f"new.{other}00000000.part"}
@@ -102,7 +100,7 @@ REMOVE = (
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
 def test_what_is_broken_off_is_removed(tmp_path, error):
-    with pytest.raises(error), whole(tmp_path / "x.txt") as partial:
+    with pytest.raises(error), atomic_write(tmp_path / "x.txt") as partial:
         partial.write_text("hal")
         raise error
     assert list(tmp_path.iterdir()) == []

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from ..errors import StorageError, UsageError, cause
 from ..features.files import FeatureKind
-from ..storage import whole
+from ..storage import atomic_write
 from .rounding import round_weights
 from .speed import fold_batch_norm, side_by_side
 from .weights import cache_folder
@@ -152,7 +152,7 @@ def _store(files: dict[str, Any], kind: FeatureKind, crops: str) -> str:
     """Store a network for later runs; returns, as part of a sentence, where it is or why it is not stored."""
     path = cache_path(kind, crops)
     try:
-        with whole(path) as partial, partial.open("wb") as file:
+        with atomic_write(path) as partial, partial.open("wb") as file:
             np.savez(file, xml=np.frombuffer(files["xml"], np.uint8), weights=files["weights"])
     except StorageError as error:
         why = f"{path} cannot be written: {cause(error)}"

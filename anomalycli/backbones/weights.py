@@ -21,7 +21,7 @@ import numpy as np
 import platformdirs
 
 from ..errors import AnomalyError, StorageError, UsageError, cause
-from ..storage import check_file, sha256_of, write_whole
+from ..storage import check_file, sha256_of, write_file
 from .download import DownloadError, OnBytes, download
 
 if TYPE_CHECKING:
@@ -263,4 +263,4 @@ def _record_path(item: Published) -> Path:
 def _record(item: Published, sha256: str) -> None:
     record = _record_path(item)
     if not record.exists():
-        write_whole(record, sha256 + "\n")
+        write_file(record, sha256 + "\n")

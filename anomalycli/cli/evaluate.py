@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from ..errors import UsageError
 from ..export.results import files_of_evaluation
-from ..storage import write_whole
+from ..storage import write_file
 from .command import PATH, Command, option, section
 from .exits import finish
 from .options import (
@@ -159,7 +159,7 @@ def write_evaluation(
     from ..export.plot import curve_of_frames, plot_sheet
 
     write_videos(evaluation.videos, output / "videos.csv")
-    write_whole(output / "metrics.json", json.dumps(report, indent=1) + "\n")
+    write_file(output / "metrics.json", json.dumps(report, indent=1) + "\n")
     plot_curves(evaluation, output / "curves")
     if drawn:
         curves = [curve_of_frames(name, scored.scores[name], scored.truth[name]) for name in drawn]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..matching import match_names
-from ..storage import whole
+from ..storage import atomic_write
 from ..textfiles import Row, read_table
 
 LABELS_FILE = "labels.csv"
@@ -118,7 +118,7 @@ def write_labels(path: Path, labels: dict[str, int]) -> None:
     for name, label in labels.items():
         if before.get(name, label) != label:
             raise UsageError(f"{path}: {name} is labelled {before[name]} there and {label} now.")
-    with whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("video", "label"))
         writer.writerows(sorted((before | labels).items()))

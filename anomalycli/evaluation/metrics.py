@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 from ..errors import UsageError
-from ..storage import whole
+from ..storage import atomic_write
 
 ALARM = 0.5  # a frame with at least this score is an alarm
 BINS = 2048  # bins for scores in the bootstrap; more bins change its intervals by less than 1e-3
@@ -125,7 +125,7 @@ def _joined(scores: Mapping, truth: Mapping, names: list[str]) -> tuple[np.ndarr
 
 def write_videos(videos: list[VideoMetrics], path: Path) -> None:
     """Write a table with one line per video."""
-    with whole(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(VideoMetrics)])
         writer.writeheader()
         for video in videos:

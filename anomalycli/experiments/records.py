@@ -12,7 +12,7 @@ from ..errors import UsageError
 from ..evaluation.metrics import Metrics
 from ..methods import find_method
 from ..settings import defaults_of
-from ..storage import whole, write_whole
+from ..storage import atomic_write, write_file
 from ..textfiles import read_text
 from ..training.config import TrainConfig
 from .table import ComparisonResult
@@ -94,10 +94,10 @@ def _difference(before: dict, now: dict) -> str | None:
 def write_record(path: Path, result: ComparisonResult, identity: dict) -> None:
     """Write the result of a run and, as JSON, what it was made from."""
     record = {"outcome": dataclasses.asdict(result), "identity": identity}
-    write_whole(path, json.dumps(record, indent=1) + "\n")
+    write_file(path, json.dumps(record, indent=1) + "\n")
 
 
 def write_scores(path: Path, names: Sequence[str], scores: np.ndarray) -> None:
     """Write the names of the videos evaluated, (N,), and the scores of their segments, float32 (N, T)."""
-    with whole(path) as partial, open(partial, "wb") as file:
+    with atomic_write(path) as partial, open(partial, "wb") as file:
         np.savez(file, names=np.array(names), scores=scores)

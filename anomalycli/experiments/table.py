@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..storage import whole, write_whole
+from ..storage import atomic_write, write_file
 from ..training.config import CHECKPOINTS
 from .choice import ComparisonRow
 
@@ -54,9 +54,9 @@ def write_table(table: Sequence[dict], output: Path, words: str) -> None:
     for line in table:
         cells = [mean_and_spread(line[name], line[f"{name}_std"]) for name in COLUMNS]
         lines.append(f"| {line['method']} | {line['seeds']} | {line['checkpoint']} | " + " | ".join(cells) + " |")
-    write_whole(output / "table.md", "\n".join([*lines, "", words, ""]))
-    write_whole(output / "table.json", json.dumps({"on": words, "rows": list(table)}, indent=1) + "\n")
-    with whole(output / "table.csv") as partial, open(partial, "w", newline="", encoding="utf-8") as file:
+    write_file(output / "table.md", "\n".join([*lines, "", words, ""]))
+    write_file(output / "table.json", json.dumps({"on": words, "rows": list(table)}, indent=1) + "\n")
+    with atomic_write(output / "table.csv") as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(table[0]))
         writer.writeheader()
         writer.writerows(table)

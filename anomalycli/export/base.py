@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ..errors import UsageError, VideoError, cause
 from ..names import readable
-from ..storage import write_whole
+from ..storage import write_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -143,7 +143,7 @@ def write_output(
     Raises UsageError where there is no such format, StorageError where the file cannot be written.
     """
     context = Context(output_path(base, name), readable(result.path.name), video, truth, embed)
-    return write_whole(context.path, load_writer(name).render(result, context))
+    return write_file(context.path, load_writer(name).render(result, context))
 
 
 def check_embeddable(video: Path) -> None:

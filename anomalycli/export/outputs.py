@@ -14,7 +14,7 @@ from ..inputs import Input
 from ..matching import some
 from ..media.start_time import StartRule
 from ..names import readable
-from ..storage import whole
+from ..storage import atomic_write
 from .base import BUILT_IN, PICTURES, Context, Intervals, load_writer, output_path, write_output
 from .plan import Outputs, Plan, plan
 from .records import Record
@@ -199,7 +199,7 @@ class ScoreRun:
         if problem := self.plan.problems.get(path):
             raise problem
         content = render()
-        with whole(path) as partial:
+        with atomic_write(path) as partial:
             partial.write_bytes(content.encode(errors="replace") if isinstance(content, str) else content)
             self.plan.records[base].expect(path, partial)
 

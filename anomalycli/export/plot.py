@@ -21,7 +21,7 @@ from ..media.start_time import RecordingStart
 from ..media.timecode import clock, time_of_day
 from ..names import readable
 from ..result import Result
-from ..storage import write_whole
+from ..storage import write_file
 from .base import PICTURES, Context, Intervals
 from .envelope import min_max
 from .lettering import lettered
@@ -118,12 +118,12 @@ def plot_result(result: Result, path: Path, video: Path | None = None, truth: In
     Frames come from `video`, where there is one; `truth`, where it is known, is drawn along the top.
     """
     context = Context(path, readable(result.path.name), video, truth)
-    write_whole(path, Picture(path.suffix[1:].lower()).render(result, context))
+    write_file(path, Picture(path.suffix[1:].lower()).render(result, context))
 
 
 def plot_sheet(curves: Sequence[Curve], path: Path, shared: bool = False) -> None:
     """Draw several curves on one sheet: PNG, SVG or PDF, by the suffix of `path`."""
-    write_whole(path, sheet_of(curves, path.suffix[1:].lower(), shared))
+    write_file(path, sheet_of(curves, path.suffix[1:].lower(), shared))
 
 
 def sheet_of(curves: Sequence[Curve], kind: str, shared: bool = False) -> bytes:
@@ -169,7 +169,7 @@ def described(curve: Curve) -> str:
 
 def save(figure: Figure, path: Path, title: str, description: str) -> None:
     """Write the figure atomically, in the format of the path's suffix."""
-    write_whole(path, drawn(figure, path.suffix[1:].lower(), title, description))
+    write_file(path, drawn(figure, path.suffix[1:].lower(), title, description))
 
 
 def drawn(figure: Figure, kind: str, title: str, description: str) -> bytes:

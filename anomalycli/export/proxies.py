@@ -6,7 +6,7 @@ import numpy as np
 
 from ..media.decoder import Decoder
 from ..result import Result
-from ..storage import whole
+from ..storage import atomic_write
 from .plan import proxy_path
 from .records import Record
 
@@ -25,7 +25,7 @@ def write_proxy(result: Result, video: Path, base: Path, kind: str, record: Reco
     note = path.with_name(f"{path.name}.{kind}").name  # in the record alone: what the copy holds
     if kind == "all" and note in record.files and record.owns(path):
         return path
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         decoder.proxy(video, partial, result.edges.tolist(), kept_frames(result) if kind == "events" else None)
         record.files = {name: held for name, held in record.files.items() if not name.startswith(f"{path.name}.")}
         record.files[note] = []

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..storage import sha256_of, write_whole
+from ..storage import sha256_of, write_file
 
 FOLDER = ".anomalycli"
 VERSION = 1
@@ -71,7 +71,7 @@ class Record:
 
     def _save(self) -> None:
         held = {"version": VERSION, "source": self.source, "files": self.files}
-        write_whole(self.path, json.dumps(held, indent=1, sort_keys=True) + "\n")
+        write_file(self.path, json.dumps(held, indent=1, sort_keys=True) + "\n")
 
 
 def _identity(source: Path | None) -> dict[str, Any]:

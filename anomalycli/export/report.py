@@ -25,7 +25,7 @@ from ..events import EventRule
 from ..media.timecode import clock, time_of_day
 from ..names import readable
 from ..result import Result
-from ..storage import write_whole
+from ..storage import write_file
 from ..version import __version__
 from .base import MOST_PICTURES, Context, Intervals, check_embeddable
 from .envelope import min_max
@@ -153,13 +153,13 @@ def write_report(
     Raises VideoError if the video is too large to embed.
     """
     context = Context(path, readable(result.path.name), video, truth, embed, index=index)
-    write_whole(path, HTML().render(result, context))
+    write_file(path, HTML().render(result, context))
     return page_of(result, context)
 
 
 def write_index(pages: Sequence[Page], path: Path, failures: Sequence[str] = ()) -> None:
     """Write the index of these pages to `path`: see `index_of`."""
-    write_whole(path, index_of(pages, path, failures))
+    write_file(path, index_of(pages, path, failures))
 
 
 def index_of(pages: Sequence[Page], path: Path, failures: Sequence[str] = ()) -> str:

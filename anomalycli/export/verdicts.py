@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..names import csv_cell
-from ..storage import write_whole
+from ..storage import write_file
 
 VERDICTS, LABELS = "verdicts.json", "labels.csv"
 KEY = re.compile(r"[0-9a-f]{16}")
@@ -52,8 +52,8 @@ class VerdictStore:
             content = labels_csv(self.records.values()).encode()
             self._digests = [_digest(content), *self._digests[:1]]
             text = json.dumps({"version": 1, "labels": self._digests, "records": self.records}, indent=1)
-            write_whole(self.folder / VERDICTS, text + "\n")
-            write_whole(self.folder / LABELS, content)
+            write_file(self.folder / VERDICTS, text + "\n")
+            write_file(self.folder / LABELS, content)
 
 
 def checked(record: Any) -> dict:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import AnomalyError, UsageError, cause
-from ..storage import write_whole
+from ..storage import write_file
 
 REPORT = "report.json"
 VERSION = 1
@@ -85,7 +85,7 @@ class RunReport:
         wall = time.monotonic() - self.begin
         report = summed([{"files": files, "wall_seconds": wall, "complete": kind is None}])
         try:
-            write_whole(self.output / self.shard.report, json.dumps(report, indent=1) + "\n")
+            write_file(self.output / self.shard.report, json.dumps(report, indent=1) + "\n")
             self._merge()
         except OSError:
             if kind is None:  # otherwise the error that ended the run is reported
@@ -101,7 +101,7 @@ class RunReport:
             if self.on_note:
                 self.on_note(f"{error} {self.output / REPORT} is written once that part of the run was repeated.")
             return
-        write_whole(self.output / REPORT, json.dumps(whole, indent=1) + "\n")
+        write_file(self.output / REPORT, json.dumps(whole, indent=1) + "\n")
 
 
 class ReportError(AnomalyError):

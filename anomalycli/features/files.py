@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import FeatureError, cause
-from ..storage import whole
+from ..storage import atomic_write
 from . import schema
 from .archive import Archive, tail
 
@@ -147,7 +147,7 @@ class Features:
         arrays: dict[str, Any] = {"visual": self.visual}
         arrays |= {name: array for name in ("audio", "times") if (array := getattr(self, name)) is not None}
         arrays["meta"] = np.frombuffer(self.metadata().encode(), np.uint8)
-        with whole(path) as partial, partial.open("wb") as file:
+        with atomic_write(path) as partial, partial.open("wb") as file:
             np.savez(file, **arrays)
 
 

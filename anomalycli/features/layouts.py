@@ -20,7 +20,7 @@ from tokenize import TokenError
 import numpy as np
 
 from ..errors import FeatureError, UsageError, cause
-from ..storage import check_file, whole, write_whole
+from ..storage import atomic_write, check_file, write_file
 from .files import PUBLISHED, SUFFIX, FeatureKind, Features, from_metadata, load_metadata
 
 LAYOUTS = ("npz", "xd", "rtfm")
@@ -49,9 +49,9 @@ def save(features: Features, path: Path, layout: str) -> None:
     shapes = {}
     for suffix, array in _arrays(features, layout).items():
         shapes[suffix] = array[:n_clips].shape
-        with whole(_array_path(path, suffix)) as partial, partial.open("wb") as file:
+        with atomic_write(_array_path(path, suffix)) as partial, partial.open("wb") as file:
             np.save(file, array[:n_clips])
-    write_whole(path, json.dumps(json.loads(features.metadata()) | {"arrays": shapes}, sort_keys=True))
+    write_file(path, json.dumps(json.loads(features.metadata()) | {"arrays": shapes}, sort_keys=True))
 
 
 def load_made(path: Path, layout: str) -> Features:

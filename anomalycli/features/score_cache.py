@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import AnomalyError
 from ..segments import spread
-from ..storage import whole
+from ..storage import atomic_write
 from . import schema
 from .archive import Archive
 from .files import Features
@@ -83,7 +83,7 @@ class VideoScores:
         arrays: dict[str, Any] = {"scores": self.scores, "meta": np.frombuffer(meta.encode(), np.uint8)}
         if self.times is not None:
             arrays["times"] = self.times
-        with whole(path) as partial, partial.open("wb") as file:
+        with atomic_write(path) as partial, partial.open("wb") as file:
             np.savez(file, **arrays)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..storage import whole
+from ..storage import atomic_write
 from ..textfiles import read_table
 
 
@@ -22,7 +22,7 @@ class Erasure:
 
 def write_erasures(path: Path, erasures: Iterable[Erasure]) -> None:
     """Write one line per occurrence of a video in training; segment numbers are separated by spaces."""
-    with whole(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("epoch", "step", "video", "n_segments", "segments"))
         for row in erasures:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ..errors import UsageError
-from ..storage import write_whole
+from ..storage import write_file
 from .candidates import Candidate
 from .cross_validation import FoldScores, Scores, run_fold
 from .trainer import Material
@@ -78,7 +78,7 @@ def search(
                 doing = f"fold {k + 1} of {len(folds)}: {each.name}"
                 scores = run_fold(each.plan, material, fold, each.checkpoints, device, work.at(doing, each.cost))
                 done[key] = {str(steps): _written(found) for steps, found in scores.items()}
-                write_whole(state.path, json.dumps({"run": state.identity, "done": done}) + "\n")
+                write_file(state.path, json.dumps({"run": state.identity, "done": done}) + "\n")
             work.finish(each.cost * each.most_steps)
             table[each.name].append({int(steps): _scores(found) for steps, found in done[key].items()})
     return table

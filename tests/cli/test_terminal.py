@@ -77,8 +77,8 @@ def test_a_current_folder_that_was_deleted_is_a_sentence(tmp_path):
 def test_names_beyond_an_ascii_locale_are_found_in_lists_and_written(tmp_path):
     (tmp_path / "é🎉.mp4").touch()
     (tmp_path / "list.txt").write_bytes("é🎉.mp4\n".encode("utf-16"))
-    code = "from anomalycli.inputs import expand; from anomalycli.storage import write_whole"
-    code += "; write_whole(*[path.with_suffix('.csv') for path in expand(['@list.txt']) if path.exists()], 'x')"
+    code = "from anomalycli.inputs import expand; from anomalycli.storage import write_file"
+    code += "; write_file(*[path.with_suffix('.csv') for path in expand(['@list.txt']) if path.exists()], 'x')"
     env = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -14,7 +14,7 @@ from anomalycli.export import base as export
 from anomalycli.export.outputs import Outputs, score_inputs
 from anomalycli.features.files import Features
 from anomalycli.inputs import Input, find_inputs
-from anomalycli.storage import check_writable, whole, write_whole
+from anomalycli.storage import atomic_write, check_writable, write_file
 
 
 class Canned:
@@ -184,20 +184,20 @@ def test_a_missing_extra_is_said_before_any_work(tmp_path, film, monkeypatch):
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EIO])
 def test_what_the_system_refuses_is_a_sentence_with_the_file(tmp_path, number):
-    with pytest.raises(StorageError) as told, whole(tmp_path / "x.csv"):
+    with pytest.raises(StorageError) as told, atomic_write(tmp_path / "x.csv"):
         raise OSError(number, os.strerror(number))
     assert str(told.value).startswith(f"{tmp_path / 'x.csv'}: it cannot be written: ")
     assert told.value.errno == number and list(tmp_path.iterdir()) == []
 
 
 def test_an_error_of_another_file_stays_what_it_is(tmp_path):
-    with pytest.raises(FileNotFoundError), whole(tmp_path / "x.csv"):
+    with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "x.csv"):
         (tmp_path / "gone.mp4").read_bytes()
 
 
 @pytest.mark.parametrize("name", ["x" * 251 + ".csv", "ü" * 125 + ".csv", "視" * 83 + ".csv"])
 def test_the_longest_names_can_be_written(tmp_path, name):
-    write_whole(tmp_path / name, "it")
+    write_file(tmp_path / name, "it")
     assert [path.name for path in tmp_path.iterdir()] == [name]
     with pytest.raises(StorageError, match="its name is too long"):
         check_writable(tmp_path / f"xxxxxx{name}")
