@@ -1,7 +1,8 @@
-"""Atomic writes: files are written under a temporary name and renamed when they are complete."""
+"""Atomic writes, under a temporary name until a file is complete; and locks between processes."""
 
 import errno
 import hashlib
+import io
 import os
 import platform
 import re
@@ -111,6 +112,46 @@ def in_progress(partial: Path) -> Iterator[None]:
         yield
 
 
+def claim(path: Path) -> io.FileIO | None:
+    """The file at `path`, open to read and append, and locked; None if another process has it or nothing can be locked.
+
+    It is created where it is missing, with its folders. The lock ends when the file is closed, and with the process.
+    Raises OSError if the file cannot be opened.
+    """
+    import portalocker
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = open(path, "a+b", buffering=0)  # noqa: SIM115
+    try:
+        portalocker.lock(file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+    except portalocker.LockException:
+        file.close()
+        return None
+    return file
+
+
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Wait until no other thread or process is in such a block of the same `path`, a file that is locked meanwhile.
+
+    Where the file system has no locks, nothing waits. Raises OSError if the file cannot be created.
+    """
+    import portalocker
+
+    def is_taken() -> bool:
+        with suppress(portalocker.LockException):
+            try:
+                portalocker.lock(file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+            except portalocker.AlreadyLocked:
+                return True
+        return False
+
+    with open(path, "ab") as file:
+        while is_taken():
+            time.sleep(_LOOK)
+        yield
+
+
 @cache
 def remove_leftovers(folder: Path) -> None:
     """Remove what killed processes left in `folder`, once: of this machine, and what is old of others."""
@@ -194,6 +235,7 @@ _REASONS = {
 }
 _PARTIAL = re.compile(r"\.([0-9a-f]{4})[0-9a-f]{8}\.part$")
 _OLD = 86_400  # seconds without a change, after which no machine still writes a temporary file
+_LOOK = 0.1  # seconds between attempts to lock a file that another process has
 _LONGEST_NAME = 255  # bytes, on the file systems in use
 
 

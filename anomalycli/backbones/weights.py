@@ -21,7 +21,7 @@ import numpy as np
 import platformdirs
 
 from ..errors import AnomalyError, StorageError, UsageError, cause
-from ..storage import check_file, sha256_of, write_file
+from ..storage import check_file, one_at_a_time, sha256_of, write_file
 from .download import DownloadError, OnBytes, download
 
 if TYPE_CHECKING:
@@ -96,11 +96,9 @@ def fetch(name: str, on_bytes: OnBytes | None = None) -> Path:
     """
     item = published(name)
     if not item.path.exists():
-        from filelock import FileLock  # asyncio comes with it
-
         try:
             item.path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{item.path}.lock"):  # of two processes that need the file, one fetches it
+            with one_at_a_time(item.path.with_name(item.path.name + ".lock")):
                 if not item.path.exists():
                     _bring(item, on_bytes)
         except OSError as error:

@@ -10,10 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import portalocker
 
 from ..errors import StorageError
-from ..storage import cannot_write
+from ..storage import cannot_write, claim
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 LONGEST_HEAD = 1 << 16  # bytes
@@ -47,7 +46,7 @@ class Rows:
         self._identity, self._width = json.loads(json.dumps(identity)), width  # as it is read back: lists, no tuples
         self._shape: tuple[int, ...] = ()
         self._n, self._begin = 0, 0
-        claimed = self._claim(path) if path else None
+        claimed = claim(path) if path else None
         if claimed:
             self._file = claimed
             self._take_up()
@@ -81,17 +80,6 @@ class Rows:
         self._file.close()
         if self.path:
             self.path.unlink(missing_ok=True)
-
-    @staticmethod
-    def _claim(path: Path) -> io.FileIO | None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(path, "a+b", buffering=0)  # noqa: SIM115
-        try:
-            portalocker.lock(file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
-        except portalocker.LockException:
-            file.close()
-            return None
-        return file
 
     def _take_up(self) -> None:
         """Take over what an earlier run left, up to the first row that is not whole or not right."""

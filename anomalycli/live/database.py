@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import portalocker
-
 from ..errors import UsageError, cause
+from ..storage import claim
 from .messages import message
 from .tracking import LiveEvent, News
 
@@ -58,15 +57,12 @@ class EventDatabase:
         self._lock = threading.RLock()
         self._cleaned_at = -float("inf")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._claim = open(path.with_name(path.name + ".lock"), "ab")  # noqa: SIM115
-            portalocker.lock(self._claim, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
-        except portalocker.LockException as error:
-            raise UsageError(
-                f"{path}: another process writes this database. Choose another one.", "database"
-            ) from error
+            lock = claim(path.with_name(path.name + ".lock"))
         except OSError as error:
             raise UsageError(f"{path}: the database cannot be written there ({cause(error)}).", "database") from error
+        if lock is None:
+            raise UsageError(f"{path}: another process writes this database. Choose another one.", "database")
+        self._claim = lock
         try:
             self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             self._set_up()
