@@ -133,8 +133,8 @@ class _Parts:
 
 
 def _planned(row: ComparisonRow, seed: int, parts: _Parts, output: Path, device: torch.device) -> _Run:
-    config = dataclasses.replace(row.plan.config, seed=seed).on(device)
-    plan = dataclasses.replace(row.plan, config=config)
+    plan = row.plan.with_training(seed=seed).on(device)
+    config = plan.config
     share = config.validation if parts.data.test is None or config.keep == "validation" else 0
     held_out, _ = parts.split(share, seed)
     identity = parts.fingerprints | {

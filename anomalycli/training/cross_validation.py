@@ -114,7 +114,7 @@ def run_fold(
     """
     bags = material.bags
     material = dataclasses.replace(material, kept=np.setdiff1d(material.kept, held_out))
-    config = dataclasses.replace(plan.config, steps=max(checkpoints), validate_every=max(checkpoints), validation=0.0)
+    plan = plan.with_training(steps=max(checkpoints), validate_every=max(checkpoints), validation=0.0)
     spliced = splices(bags[held_out])
 
     def judged(method: Any) -> FoldScores:
@@ -128,7 +128,7 @@ def run_fold(
         if on_step:
             on_step(now.step)
 
-    fit(dataclasses.replace(plan, config=config), material, device, on_progress=on_progress)
+    fit(plan, material, device, on_progress=on_progress)
     return found
 
 

@@ -3,12 +3,15 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..methods import find_method
 from ..settings import make_settings, unknown_setting
 from .config import TrainConfig
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,14 @@ class Plan:
     method: str
     settings: Any  # the method's dataclass
     config: TrainConfig
+
+    def with_training(self, **changes: Any) -> "Plan":
+        """The same plan with other settings of training."""
+        return dataclasses.replace(self, config=dataclasses.replace(self.config, **changes))
+
+    def on(self, device: "torch.device") -> "Plan":
+        """The same plan with the precision that "auto" means on `device`."""
+        return dataclasses.replace(self, config=self.config.on(device))
 
 
 def setting_names(method: str) -> list[str]:

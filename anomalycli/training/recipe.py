@@ -16,14 +16,11 @@ from ..data.bags import Bags
 from ..errors import UsageError
 from ..events import EventRule
 from ..methods.prepared import Ensemble, Vote
-from ..version import __version__
 from .candidates import Candidate, candidates, most_folds, quick_candidate, tuning_candidates
-from .config import CHECKPOINTS
 from .cross_validation import Choice, Estimate, Role, choose, estimate, halfway, make_folds, moments
-from .plan import Plan
 from .search import OnRecipe, SearchState, Work, search
 from .state import StateFile
-from .trainer import Destination, Material, TrainingData, TrainingProgress, fit
+from .trainer import Destination, Material, TrainingData, TrainingProgress, fit, identity_of, record_of
 
 MOST_NETWORKS = 9  # of one model: three of each method
 ENOUGH = 10  # videos of each label below which more of them would help most
@@ -75,7 +72,7 @@ def train_by_recipe(
     start = recipe.start.model if recipe.start else None
     material = Material(data.bags, np.arange(len(data.bags.names)), start=start)
     _check(destination, search_file, data)
-    every = [dataclasses.replace(each, plan=_on(each.plan, device)) for each in recipe.candidates(data.bags)]
+    every = [dataclasses.replace(each, plan=each.plan.on(device)) for each in recipe.candidates(data.bags)]
     folds = (
         make_folds(data.bags, most_folds(data.bags), recipe.seed, data.bags.grouped(data.groups))
         if recipe.search
@@ -96,7 +93,7 @@ def train_by_recipe(
     if choices[0].steps:
         voters, states = _train_voters(chosen, material, destination, work, device)
         model = Vote(voters, *(part.float() for part in moments(choices))) if len(voters) > 1 else voters[0]
-    info = _info(chosen, choices[0].steps, data, found)
+    info = _info(chosen, choices[0].steps, material, found)
     if recipe.start:
         before, kept = recipe.start.info, ("events", "standardised", "members", "voters")
         info = dataclasses.replace(info, **{name: getattr(before, name) for name in kept})
@@ -110,8 +107,7 @@ def train_by_recipe(
 def _after(choice: Choice, every: Sequence[Candidate]) -> Candidate:
     """The candidate of this choice, to be trained for its number of steps."""
     chosen = next(each for each in every if each.name == choice.name)
-    config = dataclasses.replace(chosen.plan.config, steps=max(1, choice.steps))
-    return dataclasses.replace(chosen, plan=dataclasses.replace(chosen.plan, config=config))
+    return dataclasses.replace(chosen, plan=chosen.plan.with_training(steps=max(1, choice.steps)))
 
 
 def advice(bags: Bags, record: TrainingRecord, searched: bool = True) -> str:
@@ -149,10 +145,6 @@ def _states(destination: Destination) -> list[Path]:
     return [destination.beside(f".{i + 1}.state") for i in range(MOST_NETWORKS)]
 
 
-def _on(plan: Any, device: torch.device) -> Any:
-    return dataclasses.replace(plan, config=plan.config.on(device))
-
-
 def _identity(every: Sequence[Candidate], data: TrainingData, folds: Sequence[np.ndarray], recipe: Recipe) -> str:
     parts = [data.bags.fingerprint(), *(fold.tolist() for fold in folds), *(dataclasses.asdict(each) for each in every)]
     parts += [fingerprint(recipe.start.model)] if recipe.start else []
@@ -165,14 +157,11 @@ def _train_voters(
     """A network of each method, of one or several members, each trained on all videos with its own seed."""
     voters: list[Any] = []
     states: list[StateFile] = []
-    start = {"start": fingerprint(material.start)} if material.start else {}
     for each in chosen:
         members = []
         for i in range(each.members):
-            config = dataclasses.replace(each.plan.config, seed=each.plan.config.seed + i)
-            plan = dataclasses.replace(each.plan, config=config)
-            identity = _run_identity(plan, material) | start
-            state = StateFile(destination.beside(f".{len(states) + 1}.state"), identity)
+            plan = each.plan.with_training(seed=each.plan.config.seed + i)
+            state = StateFile(destination.beside(f".{len(states) + 1}.state"), identity_of(plan, material))
             on_step = work.at(f"all videos: {each.name}, {i + 1} of {each.members}", each.cost)
 
             def told(now: TrainingProgress, on_step: Callable[[int], None] = on_step) -> None:
@@ -180,35 +169,17 @@ def _train_voters(
 
             members.append(halfway(material.start, fit(plan, material, device, state, told).method))
             states.append(state)
-            work.finish(each.cost * config.steps)
+            work.finish(each.cost * plan.config.steps)
         voters.append(Ensemble(members) if len(members) > 1 else members[0])
     return voters, states
 
 
-def _run_identity(plan: Plan, material: Material) -> dict[str, Any]:
-    return {
-        "method": plan.method,
-        "model": dataclasses.asdict(plan.settings),
-        "train": dataclasses.asdict(plan.config),
-        "data": material.bags.fingerprint(),
-        "held_out": [],
-        "watch": [],
-    }
-
-
-def _info(chosen: Sequence[Candidate], steps: int, data: TrainingData, found: Estimate | None) -> ModelInfo:
-    plan, labels = chosen[0].plan, data.bags.labels
-    record = TrainingRecord(
-        settings=dataclasses.asdict(plan.config),
-        data=data.bags.fingerprint(),
-        crops_seen=data.bags.seen,
-        abnormal_videos=int((labels == 1).sum()),
-        normal_videos=int((labels == 0).sum()),
-        validation_videos=0,
-        checkpoint=CHECKPOINTS["last"],
+def _info(chosen: Sequence[Candidate], steps: int, material: Material, found: Estimate | None) -> ModelInfo:
+    bags = material.bags
+    record = dataclasses.replace(
+        record_of(chosen[0].plan, material),
         checkpoint_step=steps,
-        tool=f"anomalycli {__version__}",
-        recipe=f"{' + '.join(map(_words, chosen))}; {_shared_words(chosen, data.bags)}"
+        recipe=f"{' + '.join(map(_words, chosen))}; {_shared_words(chosen, bags)}"
         if steps
         else "the model as it was: further training does not help on held-out videos",
     )
@@ -230,9 +201,8 @@ def _info(chosen: Sequence[Candidate], steps: int, data: TrainingData, found: Es
     ]
     first = voters[0]
     several = tuple(voters) if len(voters) > 1 else ()
-    kind = data.bags.kind
     return ModelInfo(
-        first.settings, kind, EventRule(), record, first.method, first.standardised, first.members, several
+        first.settings, bags.kind, EventRule(), record, first.method, first.standardised, first.members, several
     )
 
 

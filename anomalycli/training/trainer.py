@@ -4,12 +4,13 @@ import copy
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..checkpoint import ModelInfo, TrainingRecord, save_model
+from ..checkpoint import ModelInfo, TrainingRecord, fingerprint, save_model
 from ..data.bags import Bags
 from ..data.sampling import BagBatches, arranged, split
 from ..device import keep_freed_memory
@@ -109,15 +110,23 @@ def train(
     if test and (conflict := test.bags.kind.conflict(bags.kind, "the test features have", "the training features")):
         raise UsageError(f"{conflict}: both need features of the same kind.")
     device = torch.device(device)
-    plan = dataclasses.replace(plan, config=plan.config.on(device))
+    plan = plan.on(device)
     destination.check()
     held_out, material = _divide(plan.config, data)
-    state = StateFile(destination.beside(".state"), _identity(plan, data, held_out))
+    identity = identity_of(plan, material, held_out)
+    del identity["train"]["steps"]  # a run that ended may go on for more of them
+    state = StateFile(destination.beside(".state"), identity)
     destination.check_finished(state.path.exists(), lambda info: _is_of(info, plan, bags))
     if not destination.resume:
         state.remove()
     run = fit(plan, material, device, state, on_progress)
-    record = _record(plan, data, material, run)
+    record = dataclasses.replace(
+        record_of(plan, material),
+        validation_ap=run.ap,
+        validated_on="frames" if data.truth is not None else "videos",
+        checkpoint_step=run.kept_step,
+        checkpoint_ap=run.best_ap,
+    )
     info = ModelInfo(plan.settings, data.bags.kind, EventRule(), record, plan.method, plan.config.prepares)
     save_model(destination.path, run.method, info, destination.half)
     if data.watch:
@@ -217,15 +226,16 @@ def _validate(run: TrainingState, material: Material, device: torch.device) -> N
         run.keep_best(average_precision(run.method, material.picker, device))
 
 
-def _identity(plan: Plan, data: TrainingData, held_out: list[str]) -> dict:
-    """Everything that a resumed run must share with the original one; more steps are allowed."""
+def identity_of(plan: Plan, material: Material, held_out: Sequence[str] = ()) -> dict[str, Any]:
+    """Everything that a resumed run must share with the original one, as a JSON object. held_out: names of videos."""
     return {
         "method": plan.method,
         "model": dataclasses.asdict(plan.settings),
-        "train": {name: value for name, value in dataclasses.asdict(plan.config).items() if name != "steps"},
-        "data": data.bags.fingerprint(),
-        "held_out": held_out,
-        "watch": sorted(data.watch),
+        "train": dataclasses.asdict(plan.config),
+        "data": material.bags.fingerprint(),
+        "held_out": list(held_out),
+        "watch": sorted(material.watch),
+        **({"start": fingerprint(material.start)} if material.start else {}),
     }
 
 
@@ -237,20 +247,17 @@ def _is_of(info: ModelInfo, plan: Plan, bags: Bags) -> bool:
     return (info.method, info.settings, before.settings) == (plan.method, plan.settings, config)
 
 
-def _record(plan: Plan, data: TrainingData, material: Material, run: TrainingState) -> TrainingRecord:
-    labels = data.bags.labels[material.kept]
+def record_of(plan: Plan, material: Material) -> TrainingRecord:
+    """The record of a run as far as it is known before the run."""
+    bags, labels = material.bags, material.bags.labels[material.kept]
     return TrainingRecord(
         settings=dataclasses.asdict(plan.config),
-        data=data.bags.fingerprint(),
-        crops_seen=data.bags.seen,
+        data=bags.fingerprint(),
+        crops_seen=bags.seen,
         abnormal_videos=int((labels == 1).sum()),
         normal_videos=int((labels == 0).sum()),
-        validation_videos=len(data.bags.names) - len(labels),
-        validation_ap=run.ap,
-        validated_on="frames" if data.truth is not None else "videos",
+        validation_videos=len(bags.names) - len(labels),
         checkpoint=CHECKPOINTS[plan.config.keep],
-        checkpoint_step=run.kept_step,
-        checkpoint_ap=run.best_ap,
         tool=f"anomalycli {__version__}",
     )
 
