@@ -37,7 +37,7 @@ from anomalycli.data.bags import Bags
 from anomalycli.data.sampling import BagBatches
 from anomalycli.evaluation.protocol import evaluation_set
 from anomalycli.experiments import compare as comparison
-from anomalycli.experiments.choice import USUAL, Choice
+from anomalycli.experiments.comparison import USUAL, Comparison
 from anomalycli.features.files import FeatureKind
 from anomalycli.methods import find_method
 from anomalycli.training.loop import make_optimizer, optimise
@@ -66,7 +66,7 @@ def data_of(dim: int) -> TrainingData:
 def run(data: TrainingData, args: argparse.Namespace, workers: int, small: int) -> tuple[float, dict[tuple, object]]:
     """Seconds that a comparison takes, and its results; networks of up to `small` parameters have one thread."""
     comparison.SMALL = small
-    rows = Choice(args.methods, {"steps": args.steps, "feedforward": args.feedforward}).rows(data.bags.dim)
+    rows = Comparison(args.methods, {"steps": args.steps, "feedforward": args.feedforward}).rows(data.bags.dim)
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()
         machine = comparison.Machine(workers=workers)

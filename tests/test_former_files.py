@@ -13,8 +13,8 @@ from anomalycli.checkpoint import load_model
 from anomalycli.data.bags import load_bags
 from anomalycli.errors import UsageError
 from anomalycli.evaluation.protocol import evaluation_set
-from anomalycli.experiments.choice import Choice
 from anomalycli.experiments.compare import compare
+from anomalycli.experiments.comparison import Comparison
 from anomalycli.inference import score_bags
 from anomalycli.training.plan import make_plan
 from anomalycli.training.trainer import Destination, TrainingData, train
@@ -69,15 +69,15 @@ def test_results_of_a_comparison_are_not_computed_again(make_features, tmp_path)
     former = COMPARED | {"precision": "bf16"}
     steps = []
     rtfm = {"k": 3, "weight_decay": 1e-3, "crops": "mean"}  # what its authors use is the default now
-    rows = Choice(methods, former, {"rtfm": rtfm}).rows(32)
+    rows = Comparison(methods, former, {"rtfm": rtfm}).rows(32)
     results = list(compare(rows, [0], data, tmp_path, on_step=lambda *now: steps.append(now)))
     assert steps == []
     assert results[2].metrics["auc"] == 0.8324871352917664
     with pytest.raises(UsageError, match="another evaluation"):
-        compare(Choice(methods, former, {"rtfm": rtfm}).rows(32), [0], TrainingData(bags, test=test), tmp_path)
+        compare(Comparison(methods, former, {"rtfm": rtfm}).rows(32), [0], TrainingData(bags, test=test), tmp_path)
     for changed, told in (
         ({"rtfm": rtfm | {"k": 2}}, "k was 3 and is 2"),
         ({"de-net": {"erasing": "never"}}, "erasing was"),
     ):
         with pytest.raises(UsageError, match=told):
-            compare(Choice(methods, former, {"rtfm": rtfm} | changed).rows(32), [0], data, tmp_path)
+            compare(Comparison(methods, former, {"rtfm": rtfm} | changed).rows(32), [0], data, tmp_path)

@@ -15,7 +15,7 @@ from anomalycli.checkpoint import save_tensors
 from anomalycli.data.labels import write_labels
 from anomalycli.errors import AnomalyError
 from anomalycli.evaluation.metrics import write_videos
-from anomalycli.experiments.choice import Choice
+from anomalycli.experiments.comparison import Comparison
 from anomalycli.experiments.figures import plot_table
 from anomalycli.experiments.table import summary, write_table
 from anomalycli.export.base import write_output
@@ -118,7 +118,7 @@ WRITERS = {
     "labels": lambda path: write_labels(path, {"a": 1}),
     "checkpoint": lambda path: save_tensors(path, {"x": torch.zeros(2)}, {}),
     "erasures": lambda path: write_erasures(path, []),
-    "table": lambda path: write_table(summary(Choice(["de-net"]).rows(32), []), path.parent, "words"),
+    "table": lambda path: write_table(summary(Comparison(["de-net"]).rows(32), []), path.parent, "words"),
     "videos": lambda path: write_videos([], path),
     "figure": lambda path: plot_table([("x", [0.5, 0.6])], "AP", path),
     "plot": lambda path: plot_result(RESULT, path.with_suffix(".png")),

@@ -31,7 +31,7 @@ from .terminal import say
 
 if TYPE_CHECKING:
     from ..data.ground_truth import GroundTruthFile
-    from ..experiments.choice import Choice
+    from ..experiments.comparison import Comparison
     from ..features.folder import FeatureFolder
     from ..training.trainer import TrainingData
 
@@ -109,20 +109,20 @@ def compare(features, test, test_only, interpolate, ground_truth, labels, groups
         from ..experiments.compare import Machine
         from ..experiments.compare import compare as run
 
-    choice, dim = choice_of(options)
+    comparison, dim = comparison_of(options)
     with names_as_written((*options["changes"], *options["sweep"])):
-        choice.check()  # mistakes in the settings, before the features are read
-    for method in choice.not_compared:
+        comparison.check()  # mistakes in the settings, before the features are read
+    for method in comparison.not_compared:
         say(f"[yellow]note[/]  settings of {method} do nothing: it is not among the methods compared.")
     check_apart(options["output"], features.path, test)
-    files = files_of_comparison(options["output"], choice.sweeps)
+    files = files_of_comparison(options["output"], comparison.sweeps)
     files.check(options["overwrite"])
     sources = sources_of(features, labels, groups, test, test_only, ground_truth)
-    choice.check_held_out(has_test=test is not None)
-    bags = sources.load(choice.segments, choice.crops)
+    comparison.check_held_out(has_test=test is not None)
+    bags = sources.load(comparison.segments, comparison.crops)
     check_width(features.path, bags, options["preset"], dim)
     with names_as_written((*options["changes"], *options["sweep"])):
-        rows = choice.rows(bags.dim)
+        rows = comparison.rows(bags.dim)
     to_frames = "interpolated" if interpolate else "repeated"
     data = sources.data(bags, to_frames=to_frames)
     results = []
@@ -146,16 +146,16 @@ def compare(features, test, test_only, interpolate, ground_truth, labels, groups
     finish(failed=len(sources.left_out), done=1)
 
 
-def choice_of(options: dict[str, Any]) -> tuple["Choice", int | None]:
+def comparison_of(options: dict[str, Any]) -> tuple["Comparison", int | None]:
     """The methods and settings to compare, and the width of features that the preset is for."""
-    from ..experiments.choice import USUAL, Choice
+    from ..experiments.comparison import USUAL, Comparison
 
     defaults, (everyone, of_method) = preset_of(options["preset"]), settings_of(options["changes"])
     dim = defaults.pop("feature_dim", None)
     names = [] if options["sweep"] else list(USUAL)
     if options["methods"] is not None:
         names = [name.strip() for name in options["methods"].split(",") if name.strip()]
-    return Choice(names, everyone, of_method, sweeps_of(options["sweep"]), defaults), dim
+    return Comparison(names, everyone, of_method, sweeps_of(options["sweep"]), defaults), dim
 
 
 def check_apart(output: Path, *folders: Path | None) -> None:

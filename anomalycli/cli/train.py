@@ -111,8 +111,8 @@ def train(features, output, start, quick, method, preset, changes, watch, device
         raise UsageError(f"{name} is for training without settings; with settings of your own there is no search.")
     if own:
         settings = settings_for(method or "de-net", preset, changes, given)
-        plan = Chosen(method or "de-net", preset, settings, watch)
-        train_with_settings(plan, sources, destination, pick_device(device))
+        user = UserSettings(method or "de-net", preset, settings, watch)
+        train_with_settings(user, sources, destination, pick_device(device))
     else:
         train_without_settings(sources, destination, pick_device(device), given.get("seed", 0), quick, start)
     say(escape(f"{output}: trained. Use it with: anomalycli score VIDEO --model {output}"))
@@ -123,7 +123,7 @@ def train(features, output, start, quick, method, preset, changes, watch, device
 
 
 @dataclass(frozen=True)
-class Chosen:
+class UserSettings:
     """A method with settings of the user's own, and the videos whose erasing is recorded."""
 
     method: str
@@ -143,25 +143,27 @@ def sources_of(features: "FeatureFolder", options: dict[str, Any]) -> Sources:
     return Sources(features, labels, groups, of_validation, test, test_only, ground_truth, events, leave_out=True)
 
 
-def train_with_settings(chosen: Chosen, sources: Sources, destination: "Destination", device: "torch.device") -> None:
+def train_with_settings(
+    user: UserSettings, sources: Sources, destination: "Destination", device: "torch.device"
+) -> None:
     """Train one method with the user's settings."""
     from ..methods import find_method
     from ..training.config import TrainConfig, check_picked_on
     from ..training.plan import make_plan, split_settings
     from ..training.trainer import train as run
 
-    settings = dict(chosen.settings)
+    settings = dict(user.settings)
     dim = settings.pop("feature_dim", None)
-    _, training = split_settings(chosen.method, settings)  # mistakes in the settings, before the features are read
+    _, training = split_settings(user.method, settings)  # mistakes in the settings, before the features are read
     keep, held_out = (training.get(name, getattr(TrainConfig, name)) for name in ("keep", "validation"))
     check_picked_on(keep, bool(sources.test if keep == "test" else held_out))
-    bags = sources.load(find_method(chosen.method).segments(settings), settings.get("crops", "mean"))
-    check_width(sources.features.path, bags, chosen.preset, dim)
-    plan = make_plan(chosen.method, bags.dim, settings)
-    data = sources.data(bags, chosen.watch)
+    bags = sources.load(find_method(user.method).segments(settings), settings.get("crops", "mean"))
+    check_width(sources.features.path, bags, user.preset, dim)
+    plan = make_plan(user.method, bags.dim, settings)
+    data = sources.data(bags, user.watch)
     with train_progress(plan.config.steps, len(bags.names)) as on_progress:
         run(plan, data, destination, device, on_progress)
-    if chosen.watch:
+    if user.watch:
         from ..experiments.figures import plot_erasures
         from ..training.erasure_log import read_erasures
 

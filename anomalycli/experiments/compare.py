@@ -21,7 +21,7 @@ from ..methods import find_method
 from ..training.config import TrainConfig
 from ..training.plan import Plan
 from ..training.trainer import Material, TrainingData, check_classes, fit
-from .choice import ComparisonRow, check_evaluated_on
+from .comparison import ComparisonRow, check_evaluated_on
 from .records import read_record, write_record, write_scores
 from .table import ComparisonResult
 from .workers import in_processes

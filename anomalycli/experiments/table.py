@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..storage import atomic_write, write_file
 from ..training.config import CHECKPOINTS
-from .choice import ComparisonRow
+from .comparison import ComparisonRow
 
 COLUMNS = {
     "auc": "AUC",

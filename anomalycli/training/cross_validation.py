@@ -51,7 +51,7 @@ class Role:
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenCandidate:
     """A candidate that is to vote, by name, and after how many steps.
 
     mean, deviation: of the logits of its scores on held-out videos; the deviation is divided by the weight of its vote.
@@ -167,7 +167,7 @@ def criterion(fold: FoldScores, labels: np.ndarray) -> float:
 
 def choose(
     table: Mapping[str, Sequence[Scores]], labels: Sequence[np.ndarray], roles: Mapping[str, Role]
-) -> list[Choice]:
+) -> list[ChosenCandidate]:
     """The best candidate of each method, the best method first: these vote.
 
     The criterion is the mean over folds, weighted by their pairs, minus the candidate's handicap; of equal ones, the
@@ -186,7 +186,7 @@ def choose(
                 best[method] = value, name, steps
     first, *others = sorted(best.values(), key=lambda each: -each[0])
     useful = [each for each in others if each[0] > CHANCE or _saturated(table[each[1]], each[2]) < MOST_SATURATED]
-    return [_choice(name, steps, table[name], roles[name].weight) for _, name, steps in (first, *useful)]
+    return [_chosen(name, steps, table[name], roles[name].weight) for _, name, steps in (first, *useful)]
 
 
 def _saturated(folds: Sequence[Scores], steps: int) -> float:
@@ -195,9 +195,9 @@ def _saturated(folds: Sequence[Scores], steps: int) -> float:
     return float(np.mean(np.minimum(scores, 1 - scores) <= SATURATED))
 
 
-def _choice(name: str, steps: int, folds: Sequence[Scores], weight: float) -> Choice:
+def _chosen(name: str, steps: int, folds: Sequence[Scores], weight: float) -> ChosenCandidate:
     votes = logits(torch.from_numpy(np.concatenate([fold[steps].scores.ravel() for fold in folds])).double())
-    return Choice(name, steps, float(votes.mean()), max(float(votes.std()), LEAST_DEVIATION) / weight)
+    return ChosenCandidate(name, steps, float(votes.mean()), max(float(votes.std()), LEAST_DEVIATION) / weight)
 
 
 def estimate(
@@ -234,7 +234,7 @@ def auc_interval(auc: float, labels: Sequence[np.ndarray]) -> tuple[float, float
     return float(inside[0]), float(inside[-1])
 
 
-def _peaks(choices: Sequence[Choice], scores: Mapping[str, np.ndarray]) -> np.ndarray:
+def _peaks(choices: Sequence[ChosenCandidate], scores: Mapping[str, np.ndarray]) -> np.ndarray:
     """The highest score of each video by the vote of `choices`, from the scores of each, (n, T): (n,)."""
     if len(choices) == 1:
         return scores[choices[0].name].max(1)
@@ -242,7 +242,7 @@ def _peaks(choices: Sequence[Choice], scores: Mapping[str, np.ndarray]) -> np.nd
     return voted(votes, *moments(choices)).amax(1).numpy()
 
 
-def moments(choices: Sequence[Choice]) -> tuple[torch.Tensor, torch.Tensor]:
+def moments(choices: Sequence[ChosenCandidate]) -> tuple[torch.Tensor, torch.Tensor]:
     """Means and deviations of the voters' logits, float64 (K,) each."""
     mean, deviation = torch.tensor([[each.mean, each.deviation] for each in choices], dtype=torch.float64).T
     return mean, deviation

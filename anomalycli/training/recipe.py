@@ -17,7 +17,7 @@ from ..errors import UsageError
 from ..events import EventRule
 from ..methods.prepared import Ensemble, Vote
 from .candidates import Candidate, candidates, most_folds, quick_candidate, tuning_candidates
-from .cross_validation import Choice, Estimate, Role, choose, estimate, halfway, make_folds, moments
+from .cross_validation import ChosenCandidate, Estimate, Role, choose, estimate, halfway, make_folds, moments
 from .search import OnRecipe, SearchState, Work, search
 from .state import StateFile
 from .trainer import Destination, Material, TrainingData, TrainingProgress, fit, identity_of, record_of
@@ -79,7 +79,7 @@ def train_by_recipe(
         else []
     )
     work = Work(every, len(folds), on_progress)
-    choices, found = [Choice(every[0].name, every[0].usual_steps, 0.0, 1.0)], None
+    choices, found = [ChosenCandidate(every[0].name, every[0].usual_steps, 0.0, 1.0)], None
     if folds:
         identity = _identity(every, data, folds, recipe)
         table = search(every, material, folds, SearchState(search_file, identity), work, device)
@@ -104,7 +104,7 @@ def train_by_recipe(
     return info
 
 
-def _after(choice: Choice, every: Sequence[Candidate]) -> Candidate:
+def _after(choice: ChosenCandidate, every: Sequence[Candidate]) -> Candidate:
     """The candidate of this choice, to be trained for its number of steps."""
     chosen = next(each for each in every if each.name == choice.name)
     return dataclasses.replace(chosen, plan=chosen.plan.with_training(steps=max(1, choice.steps)))

@@ -12,8 +12,8 @@ from anomalycli.data.sampling import split
 from anomalycli.errors import UsageError
 from anomalycli.evaluation.metrics import evaluate
 from anomalycli.evaluation.protocol import evaluation_set
-from anomalycli.experiments.choice import Choice
 from anomalycli.experiments.compare import Machine, compare
+from anomalycli.experiments.comparison import Comparison
 from anomalycli.experiments.table import summary
 from anomalycli.methods import METHODS
 from anomalycli.training.trainer import TrainingData
@@ -50,7 +50,7 @@ def test_every_method_sees_the_same_videos_in_the_same_order(bags, tmp_path, mon
                 return super().loss(x_a, x_n)
 
         monkeypatch.setitem(METHODS, name, dataclasses.replace(kind, build=Watched))
-    rows = Choice(["mil-rank", "de-net"], SMALL | {"validation": 0.4}).rows(32)
+    rows = Comparison(["mil-rank", "de-net"], SMALL | {"validation": 0.4}).rows(32)
     results = list(compare(rows, [0, 1], TrainingData(bags, truth=truth_of(bags)), tmp_path / "out"))
     assert [(r.label, r.seed) for r in results] == [("mil-rank", 0), ("de-net", 0), ("mil-rank", 1), ("de-net", 1)]
     assert len(seen["mil-rank"]) == 8
@@ -64,7 +64,7 @@ def test_every_method_sees_the_same_videos_in_the_same_order(bags, tmp_path, mon
 
 
 def test_the_scores_of_a_run_are_kept_and_give_its_figures(bags, tmp_path):
-    rows = Choice(["mil-rank"], SHORT).rows(32)
+    rows = Comparison(["mil-rank"], SHORT).rows(32)
     data = data_of(bags)
     (result,) = compare(rows, [3], data, tmp_path)
     kept = np.load(tmp_path / "runs" / "mil-rank-3.npz")
@@ -74,7 +74,7 @@ def test_the_scores_of_a_run_are_kept_and_give_its_figures(bags, tmp_path):
 
 
 def test_finished_runs_are_kept_and_refused_for_other_settings(bags, tmp_path):
-    rows = Choice(["mil-rank"], SHORT).rows(32)
+    rows = Comparison(["mil-rank"], SHORT).rows(32)
     steps = []
 
     def run(rows, seeds, bags=bags):
@@ -86,7 +86,7 @@ def test_finished_runs_are_kept_and_refused_for_other_settings(bags, tmp_path):
     assert len(steps) == 8
     assert again[0] == first[0]
     with pytest.raises(UsageError, match=r"mil-rank-0.json: that run had other settings \(lr was 0.001 and is 1.0\)"):
-        run(Choice(["mil-rank"], SHORT | {"lr": 1.0}).rows(32), [0])
+        run(Comparison(["mil-rank"], SHORT | {"lr": 1.0}).rows(32), [0])
     with pytest.raises(UsageError, match="other training features"):
         run(rows, [0], bags[np.arange(1, 12)])
 
@@ -109,7 +109,7 @@ def test_finished_runs_are_kept_and_refused_for_other_settings(bags, tmp_path):
     ],
 )
 def test_a_damaged_record_of_a_run_is_named(bags, tmp_path, change):
-    rows = Choice(["mil-rank"], SHORT | {"steps": 1}).rows(32)
+    rows = Comparison(["mil-rank"], SHORT | {"steps": 1}).rows(32)
     list(compare(rows, [0], data_of(bags), tmp_path))
     path = tmp_path / "runs" / "mil-rank-0.json"
     path.write_text(change(json.loads(path.read_text())))
@@ -118,12 +118,12 @@ def test_a_damaged_record_of_a_run_is_named(bags, tmp_path, change):
 
 
 def test_what_is_wrong_is_told_before_anything_is_iterated(bags, tmp_path):
-    rows = Choice(["mil-rank"], SHORT).rows(32)
+    rows = Comparison(["mil-rank"], SHORT).rows(32)
     with pytest.raises(UsageError, match="nothing to evaluate on"):
         compare(rows, [0], TrainingData(bags), tmp_path)
     with pytest.raises(UsageError, match="no ground truth"):
         compare(rows, [0], TrainingData(bags, truth={"other": np.zeros(9, bool)}), tmp_path)
-    picked = Choice(["mil-rank"], SHORT | {"keep": "validation", "validation": 0.01}).rows(32)
+    picked = Comparison(["mil-rank"], SHORT | {"keep": "validation", "validation": 0.01}).rows(32)
     with pytest.raises(UsageError, match="hold some out"):  # of so few, none is, and the last would pass for the best
         compare(picked, [0], data_of(bags), tmp_path)
     with pytest.raises(UsageError, match="Every training video is normal"):
@@ -136,17 +136,17 @@ def test_what_is_wrong_is_told_before_anything_is_iterated(bags, tmp_path):
 
 def test_the_best_on_validation_is_evaluated_where_asked_for(bags, tmp_path):
     settings = SHORT | {"keep": "validation", "validate_every": 1, "steps": 6, "validation": 0.4}
-    rows = Choice(["mil-rank"], settings).rows(32)
+    rows = Comparison(["mil-rank"], settings).rows(32)
     (result,) = compare(rows, [0], data_of(bags), tmp_path)
     assert 1 <= result.step <= 6
     assert summary(rows, [result])[0]["checkpoint"] == "best on validation"
     with pytest.raises(UsageError, match="never picks the best on test"):
-        Choice(["mil-rank"], SHORT | {"keep": "test"}).rows(32)
+        Comparison(["mil-rank"], SHORT | {"keep": "test"}).rows(32)
 
 
 def test_settings_can_be_everyone_s_one_method_s_or_swept():
     sweeps = {"threshold": [0.5, 0.9], "rtfm.k": [2, 4]}
-    rows = Choice(["mil-rank", "de-net"], SMALL, {"mil-rank": {"lr": 0.5, "smoothness": 0}}, sweeps).rows(32)
+    rows = Comparison(["mil-rank", "de-net"], SMALL, {"mil-rank": {"lr": 0.5, "smoothness": 0}}, sweeps).rows(32)
     assert [(row.label, row.plan.method, row.plan.config.lr) for row in rows] == [
         ("mil-rank", "mil-rank", 0.5),
         ("de-net", "de-net", 1e-3),
@@ -175,16 +175,16 @@ def test_settings_can_be_everyone_s_one_method_s_or_swept():
 )
 def test_bad_settings_are_told_without_the_features(methods, settings, of_method, told):
     with pytest.raises(UsageError, match=told):
-        Choice(methods, settings, of_method).check()
+        Comparison(methods, settings, of_method).check()
 
 
 def test_what_is_named_twice_is_one_row():
-    rows = Choice(["mil-rank", "mil-rank"], SMALL, {}, {"scales": [2, 2]}).rows(32)
+    rows = Comparison(["mil-rank", "mil-rank"], SMALL, {}, {"scales": [2, 2]}).rows(32)
     assert [row.label for row in rows] == ["mil-rank", "scales=2"]
 
 
 def test_heads_are_checked_against_the_real_width():
-    twelve = Choice(["de-net"], {"heads": 12})
+    twelve = Comparison(["de-net"], {"heads": 12})
     twelve.check()
     assert twelve.rows(24)[0].plan.settings.heads == 12
     with pytest.raises(UsageError, match="32 is not divisible by 12 heads"):
@@ -250,7 +250,7 @@ def test_wrong_settings_are_told_as_they_were_written_before_features_are_read(c
 
 
 def test_results_do_not_depend_on_how_many_runs_are_trained_at_a_time(bags, tmp_path):
-    rows = Choice(["mil-rank", "de-net"], SMALL | {"dropout": 0.5}, {"de-net": {"lr": 1e-4}}).rows(32)
+    rows = Comparison(["mil-rank", "de-net"], SMALL | {"dropout": 0.5}, {"de-net": {"lr": 1e-4}}).rows(32)
     steps = []
     one = list(compare(rows, [0, 1], data_of(bags), tmp_path / "one"))
     several = Machine(workers=2)
@@ -275,7 +275,7 @@ def test_runs_beside_each_other_begin_with_the_largest(bags, tmp_path, monkeypat
             yield number, job(data, run, lambda step: None), None
 
     monkeypatch.setattr("anomalycli.experiments.compare.in_processes", one_by_one)
-    rows = Choice(["linear", "mil-rank"], SHORT).rows(32)
+    rows = Comparison(["linear", "mil-rank"], SHORT).rows(32)
     results = list(compare(rows, [0, 1], data_of(bags), tmp_path, machine=Machine(workers=2)))
     assert begun == [("mil-rank", 0), ("mil-rank", 1), ("linear", 0), ("linear", 1)]
     assert [(result.label, result.seed) for result in results] == begun
@@ -283,7 +283,7 @@ def test_runs_beside_each_other_begin_with_the_largest(bags, tmp_path, monkeypat
 
 def test_a_run_that_fails_costs_no_other(bags, tmp_path):
     settings = {"mil-rank": {"lr": 1e30, "steps": 30}}
-    rows = Choice(["mil-rank", "linear"], SHORT, settings).rows(32)
+    rows = Comparison(["mil-rank", "linear"], SHORT, settings).rows(32)
     results = []
     with pytest.raises(UsageError, match=r"mil-rank, seed 0: .* diverges.* 1 more failed") as caught:
         for result in compare(rows, [0, 1], data_of(bags), tmp_path):

@@ -7,7 +7,7 @@ import torch
 from anomalycli.checkpoint import load_model
 from anomalycli.data.bags import load_bags
 from anomalycli.errors import CheckpointError, UsageError
-from anomalycli.experiments.choice import Choice
+from anomalycli.experiments.comparison import Comparison
 from anomalycli.inference import score_bags
 from anomalycli.methods import METHODS, find_method
 from anomalycli.training.plan import make_plan
@@ -134,10 +134,10 @@ def test_rtfm_trains_as_its_authors_do_unless_told_otherwise(tmp_path):
     config = make_plan("rtfm", 16).config
     assert (config.lr, config.weight_decay, config.crops) == (1e-3, 5e-3, "together")
     assert make_plan("rtfm", 16, {"lr": 1e-2}).config.lr == 1e-2
-    (row,) = Choice(["rtfm"], defaults={"lr": 1e-5, "crops": "draw"}).rows(16)  # a preset is DE-Net's
+    (row,) = Comparison(["rtfm"], defaults={"lr": 1e-5, "crops": "draw"}).rows(16)  # a preset is DE-Net's
     assert (row.plan.config.lr, row.plan.config.crops) == (1e-3, "together")
-    assert Choice(["rtfm", "de-net"]).crops == "all"
-    assert Choice(["de-net"]).crops == "mean"
+    assert Comparison(["rtfm", "de-net"]).crops == "all"
+    assert Comparison(["de-net"]).crops == "mean"
     with pytest.raises(UsageError, match="de-net takes one crop at a time"):
         make_plan("de-net", 16, {"crops": "together"})
     for label, name in enumerate(("v_label_A", "w_label_B1-0-0")):

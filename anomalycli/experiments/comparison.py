@@ -50,7 +50,7 @@ class _Row:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Comparison:
     """The methods and settings to compare. Settings are named as in the methods' settings and in TrainConfig.
 
     defaults: of every method that has them, below what its authors use for it (a preset). settings: of every method
