@@ -30,6 +30,7 @@ from ..version import __version__
 from .base import MOST_PICTURES, Context, Intervals, check_embeddable
 from .envelope import min_max
 from .moments import moments
+from .verdicts import VERDICTS
 
 MOST_INTERVALS = 20  # that a page names, in which nothing moves or nothing was computed
 SPARK_WIDTH, SPARK_HEIGHT = 240, 40
@@ -194,9 +195,11 @@ def camera_of(title: str) -> str:
 
 
 def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.PackageLoader("anomalycli.export"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
+    environment.globals["verdicts"] = VERDICTS
+    return environment
 
 
 def _source(video: Path, page: Path, embed: bool) -> str:

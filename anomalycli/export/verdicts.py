@@ -10,11 +10,13 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from ..data.labels import LABELS_FILE
 from ..errors import UsageError
 from ..names import csv_cell
 from ..storage import write_file
 
-VERDICTS, LABELS = "verdicts.json", "labels.csv"
+VERDICTS = {"real": "Real", "false": "False alarm", "unsure": "Unsure"}  # and how pages name them
+VERDICTS_FILE = "verdicts.json"
 KEY = re.compile(r"[0-9a-f]{16}")
 COLUMNS = ("video", "label", "start", "end", "note")
 MOST_EVENTS, MOST_TEXT = 100_000, 1000  # of one video; characters of a name or a note
@@ -32,14 +34,14 @@ class VerdictStore:
         self._digests: list[str] = []  # contents of labels.csv that are ours: the present one, and the one before
         self._lock = threading.Lock()
         try:
-            held = json.loads((folder / VERDICTS).read_text(encoding="utf-8"))
+            held = json.loads((folder / VERDICTS_FILE).read_text(encoding="utf-8"))
             self.records = {key: checked(record) for key, record in held["records"].items() if KEY.fullmatch(key)}
             self._digests = [str(digest) for digest in held["labels"]]
         except FileNotFoundError:
             pass
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UsageError(f"{folder / VERDICTS}: cannot be read as verdicts. Move the file away.") from error
-        labels = folder / LABELS
+            raise UsageError(f"{folder / VERDICTS_FILE}: cannot be read as verdicts. Move the file away.") from error
+        labels = folder / LABELS_FILE
         if labels.exists() and _digest(labels.read_bytes()) not in self._digests:
             raise UsageError(
                 f"{labels}: this file is not from the review, or was edited since. Move or rename it first."
@@ -52,8 +54,8 @@ class VerdictStore:
             content = labels_csv(self.records.values()).encode()
             self._digests = [_digest(content), *self._digests[:1]]
             text = json.dumps({"version": 1, "labels": self._digests, "records": self.records}, indent=1)
-            write_file(self.folder / VERDICTS, text + "\n")
-            write_file(self.folder / LABELS, content)
+            write_file(self.folder / VERDICTS_FILE, text + "\n")
+            write_file(self.folder / LABELS_FILE, content)
 
 
 def checked(record: Any) -> dict:
@@ -70,7 +72,7 @@ def checked(record: Any) -> dict:
 
 def _checked_event(event: Any) -> dict:
     start, end, verdict = float(event["start"]), float(event["end"]), event["verdict"]
-    if not (math.isfinite(end) and 0 <= start < end) or verdict not in (None, "real", "false", "unsure"):
+    if not (math.isfinite(end) and 0 <= start < end) or verdict not in (None, *VERDICTS):
         raise ValueError("not an event with a verdict")
     return {"start": start, "end": end, "verdict": verdict, "note": _text(event["note"])}
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError, cause
+from ..export.verdicts import VERDICTS
 from ..storage import claim
 from .messages import message
 from .tracking import LiveEvent, News
@@ -31,7 +32,6 @@ FOLDERS = (  # scored_until: all recordings that were written until then are sco
     "folders (path TEXT PRIMARY KEY, scored_until REAL NOT NULL)",
     "recordings (folder TEXT, name TEXT, bytes INTEGER, written REAL, noted REAL, PRIMARY KEY (folder, name))",
 )
-VERDICTS = ("real", "false", "unsure")
 REJOIN = 60.0  # seconds after which an event that the end of the process interrupted does not go on
 CLEAN_EVERY = 3600.0  # seconds
 MOST_WAITING = 10_000  # messages of one target
@@ -144,7 +144,7 @@ class EventDatabase:
 
     def judge(self, number: str, verdict: str | None, note: str) -> bool:
         """Store a verdict on an event; returns whether there is one of that id. Raises ValueError for another word."""
-        if verdict is not None and verdict not in VERDICTS:
+        if verdict not in (None, *VERDICTS):
             raise ValueError(f"a verdict is one of {', '.join(VERDICTS)}")
         with self._lock:
             done = self._connection.execute(

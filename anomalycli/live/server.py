@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 import jinja2
 
 from ..errors import UsageError, cause
+from ..export.verdicts import VERDICTS
 from ..version import __version__
 from .board import Board
-from .database import VERDICTS, EventDatabase
+from .database import EventDatabase
 
 COOKIE = "anomalycli-live"
 EVERY = 1.0  # seconds between updates of the page
@@ -86,7 +87,7 @@ class LiveServer:
         from starlette.responses import HTMLResponse
 
         nonce = secrets.token_urlsafe(16)
-        html = _template().render(nonce=nonce, version=__version__)
+        html = _template().render(nonce=nonce, version=__version__, verdicts=[*VERDICTS])
         return HTMLResponse(
             html, headers={"Content-Security-Policy": POLICY.format(nonce), "Cache-Control": "no-store"}
         )

@@ -88,7 +88,7 @@ function setAddress(values) {
 
 // ---- verdicts: kept by the browser, or by `anomalycli review`, which puts `served` into its pages
 
-const VERDICTS = { real: "Real", false: "False alarm", unsure: "Unsure" };
+const VERDICTS = {{ verdicts | tojson }};
 const served = $("served") && JSON.parse($("served").textContent);
 const unkept = {}; // where the browser keeps nothing
 
