@@ -3,6 +3,8 @@
 import pickle
 from collections.abc import Sequence
 
+NOTHING_DONE, WRONG_USAGE, SOME_FAILED, INTERRUPTED = 1, 2, 3, 130  # what the command line exits with
+
 
 class AnomalyError(Exception):
     """An error that the user can correct.
@@ -11,7 +13,7 @@ class AnomalyError(Exception):
     line adds its options for them. `exit_code` is what the command line exits with.
     """
 
-    exit_code = 1
+    exit_code = NOTHING_DONE
 
     def __init__(self, message: str = "", *settings: str):
         super().__init__(message)
@@ -21,7 +23,7 @@ class AnomalyError(Exception):
 class UsageError(AnomalyError):
     """A request that cannot be met as it is: wrong settings, mixed features, contradictory labels."""
 
-    exit_code = 2
+    exit_code = WRONG_USAGE
 
 
 class VideoError(AnomalyError):

@@ -13,6 +13,7 @@ from .backbones import Extractor
 from .backbones.base import registered_name
 from .calibration import Calibration, ScoredBy
 from .checkpoint import ModelInfo, fingerprint, judge_of, load_bundled, load_model
+from .choices import SCORING_MODES
 from .device import pick_device
 from .errors import StorageError, UsageError
 from .events import EventRule, find_events
@@ -30,7 +31,6 @@ from .result import Result
 from .segments import pool, spread
 
 log = logging.getLogger(__name__)
-MODES = ("auto", "video", "window")
 LONG = 3  # clips per segment beyond which `auto` takes windows: at 25 frames/s, 61 s with 32 segments, 123 s with 64
 
 
@@ -285,5 +285,5 @@ def _kept_if_possible(compute: Callable[[Path | None], Features], path: Path, ca
 
 def check_mode(mode: str) -> None:
     """Raises UsageError where there is no such mode of scoring."""
-    if mode not in MODES:
-        raise UsageError(f"There is no scoring mode '{mode}': choose from {', '.join(MODES)}.")
+    if mode not in SCORING_MODES:
+        raise UsageError(f"There is no scoring mode '{mode}': choose from {', '.join(SCORING_MODES)}.")

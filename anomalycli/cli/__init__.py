@@ -11,10 +11,9 @@ import sys
 import click
 from rich.markup import escape
 
-from ..errors import AnomalyError, cause
+from ..errors import INTERRUPTED, NOTHING_DONE, AnomalyError, cause
 from ..names import readable
 from . import calibrate, compare, evaluate, extract, review, score, train, watch, weights
-from .exits import INTERRUPTED, NOTHING_DONE
 from .options import print_version
 from .terminal import complain, replace_what_cannot_be_encoded
 

@@ -28,7 +28,7 @@ from .options import (
     weights_option,
 )
 from .progress import clip_progress
-from .terminal import complain, say, shown
+from .terminal import fault, say, shown
 
 if TYPE_CHECKING:
     from ..calibration import Calibration
@@ -177,10 +177,10 @@ def _results(run: ScoreRun):
     """The title and the result of each video that can be scored; what fails is printed."""
     for scored in run:
         if scored.failure:
-            complain(f"[red]failed[/]  {escape(scored.failure)}")
+            fault("failed", scored.failure)
         if scored.result is not None:
             if scored.result.warning:
-                complain(f"[red]partial[/]  {escape(scored.result.warning)}")
+                fault("partial", scored.result.warning)
             yield scored.title, scored.result
 
 

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import click
-from rich.markup import escape
 
 from ..errors import AnomalyError, DamagedError
-from .terminal import complain, say
+from .terminal import fault, note
 
 LAST_SECTIONS = ("Machine", "Messages and configuration", "Options")
 
@@ -86,7 +85,7 @@ class Command(click.Command):
             return super().invoke(ctx)
         except AnomalyError as error:
             for sentence in error.each if isinstance(error, DamagedError) else ():
-                complain(f"[red]failed[/]  {escape(sentence)}")
+                fault("failed", sentence)
             error.args = (with_hint(str(error), self.params, error.settings),)
             raise
         except KeyboardInterrupt as error:
@@ -178,7 +177,7 @@ def with_hint(message: str, parameters: Iterable[click.Parameter], settings: Ite
 
 def note_renamed(old: str, new: str) -> None:
     """Say on stderr that an option has a new name."""
-    say(f"[yellow]note[/]  {escape(old)} is now {escape(new)}; the former name will be removed in the next release.")
+    note(f"{old} is now {new}; the former name will be removed in the next release.")
 
 
 class PathName(click.Path):

@@ -27,7 +27,7 @@ from .progress import compare_progress, loading
 from .settings import names_as_written, preset_of, settings_of, sweeps_of
 from .sources import Sources, check_width
 from .tables import print_comparison
-from .terminal import say
+from .terminal import note, say
 
 if TYPE_CHECKING:
     from ..data.ground_truth import GroundTruthFile
@@ -113,7 +113,7 @@ def compare(features, test, test_only, interpolate, ground_truth, labels, groups
     with names_as_written((*options["changes"], *options["sweep"])):
         comparison.check()  # mistakes in the settings, before the features are read
     for method in comparison.not_compared:
-        say(f"[yellow]note[/]  settings of {method} do nothing: it is not among the methods compared.")
+        note(f"settings of {method} do nothing: it is not among the methods compared.")
     check_apart(options["output"], features.path, test)
     files = files_of_comparison(options["output"], comparison.sweeps)
     files.check(options["overwrite"])

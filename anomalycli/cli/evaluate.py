@@ -24,7 +24,7 @@ from .options import (
 from .progress import loading
 from .settings import say_warnings
 from .tables import print_evaluation
-from .terminal import complain, say
+from .terminal import fault, say
 
 if TYPE_CHECKING:
     from ..data.ground_truth import GroundTruthFile
@@ -108,7 +108,7 @@ def evaluate(model, features, scores_folder, ground_truth, mode, interpolate, re
         about |= {"checkpoint": scorer.info.training.checkpoint, "span": mode}
     say_warnings(scored.warnings)
     for sentence in scored.left_out:
-        complain(f"[red]failed[/]  {escape(sentence)}")
+        fault("failed", sentence)
     drawn = videos_to_draw(results["draw"], scored, scores_folder or features.path)
     evaluation = run(scored.scores, scored.truth, resamples=resamples)
     report = report_of(evaluation, scored, ground_truth, about)

@@ -1,8 +1,8 @@
-"""Exit codes, and how a command over many inputs ends."""
+"""How a command over many inputs ends."""
 
 import click
 
-NOTHING_DONE, SOME_FAILED, INTERRUPTED = 1, 3, 130
+from ..errors import NOTHING_DONE, SOME_FAILED
 
 
 def finish(failed: int, done: int) -> None:

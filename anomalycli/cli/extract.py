@@ -8,13 +8,14 @@ import click
 from rich.markup import escape
 
 from ..backbones import DEFAULT
+from ..choices import LAYOUTS
 from ..errors import UsageError
 from .command import Command, note_renamed, option, section
 from .exits import finish
 from .options import device_options, talk_options, use_reader, videos_argument, weights_option
 from .progress import byte_progress, extract_progress, loading
 from .tables import print_counts
-from .terminal import complain, say, shown
+from .terminal import fault, say, shown
 
 if TYPE_CHECKING:
     from ..extraction.run_report import ExtractionOutcome
@@ -64,8 +65,8 @@ if TYPE_CHECKING:
     option(
         "--format",
         "layout",
-        type=click.Choice(["npz", "xd", "rtfm"]),
-        default="npz",
+        type=click.Choice(LAYOUTS),
+        default=LAYOUTS[0],
         show_default=True,
         help="npz: files for this tool. xd, rtfm: .npy files as the research code of these names reads them.",
     ),
@@ -174,7 +175,7 @@ def say_note(note: str) -> None:
 def print_outcome(outcome: "ExtractionOutcome") -> None:
     """Print what happened to one video. Videos that were skipped are not mentioned."""
     if outcome.reason:
-        complain(f"[red]{outcome.status}[/]  {escape(outcome.reason)}")
+        fault(outcome.status, outcome.reason)
     elif outcome.status == "done":
         say(f"{shown(from_here(outcome.path))}: done" + escape(f" ({outcome.note})" if outcome.note else ""))
 

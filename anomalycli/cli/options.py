@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.markup import escape
 
+from ..choices import SCORING_MODES
 from ..data.datasets import DATASETS
 from ..errors import AnomalyError, UsageError
 from ..inputs import Input, expand, find_inputs
@@ -20,11 +20,10 @@ from ..version import __version__
 from .command import FILE, OUTPUT_FILE, PATH, option, section
 from .exits import finish
 from .settings_file import read_settings
-from .terminal import complain, set_up_messages
+from .terminal import fault, set_up_messages
 
 # Packages whose versions a bug report needs.
 PACKAGES = ("torch", "torchvision", "decord", "av", "numpy", "safetensors")
-MODES = ("auto", "video", "window")  # of score.py, which imports torch
 
 
 def print_version(ctx: click.Context, _parameter: click.Parameter, asked: bool) -> None:
@@ -84,7 +83,7 @@ def check_there(inputs: list[Input]) -> None:
     """End the command where no input is there: nothing else needs to be loaded to say so."""
     if not any(os.path.lexists(item.path) for item in inputs):
         for item in inputs:
-            complain(f"[red]failed[/]  {escape(str(item.path))}: there is no such file or folder.")
+            fault("failed", f"{item.path}: there is no such file or folder.")
         finish(failed=len(inputs), done=0)
 
 
@@ -193,7 +192,7 @@ def mode_option(default: str) -> Callable:
     return option(
         "--mode",
         former="--span",
-        type=click.Choice(MODES),
+        type=click.Choice(SCORING_MODES),
         default=default,
         show_default=True,
         help="video: the model's segments over the whole video, as in the paper; window: windows of as many clips; "

@@ -29,7 +29,7 @@ from .progress import loading
 from .score_outputs import MARGIN, outputs_of
 from .score_progress import ScoreProgress, durations_of, score_progress
 from .tables import print_summary
-from .terminal import complain, say
+from .terminal import complain, fault, say
 from .time_of_day import check_one_input, say_sources, start_options
 
 if TYPE_CHECKING:
@@ -223,14 +223,14 @@ def print_results(run: ScoreRun, progress: ScoreProgress, as_json: bool) -> None
     for scored in run:
         progress.finished(scored)
         if scored.failure:
-            complain(f"[red]failed[/]  {escape(scored.failure)}")
+            fault("failed", scored.failure)
         result = scored.result
         if result is None:
             continue
         if result.note:
             say(escape(result.note))
         if result.warning:
-            complain(f"[red]partial[/]  {escape(result.warning)}")
+            fault("partial", result.warning)
         if as_json:
             click.echo(to_json(result))
 
@@ -240,7 +240,7 @@ def print_written(run: ScoreRun, outputs: Outputs, written: Counter[str]) -> Non
     for path in run.shared:
         say(escape(f"Written: {path}"))
     for failure in run.shared_failures:
-        complain(f"[red]failed[/]  {escape(failure)}")
+        fault("failed", failure)
     base = outputs.base(run.inputs[0].name if len(run.inputs) == 1 else "*")
     for kind, count in written.items():
         say(escape(f"Written: {base}.{kind}") + (f" ({count})" if count > 1 else ""))

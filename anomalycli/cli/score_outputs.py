@@ -9,7 +9,7 @@ from ..errors import UsageError
 from ..export.base import formats
 from ..export.outputs import Outputs
 from ..inputs import Input
-from .terminal import say
+from .terminal import note, say
 
 MARGIN = 1.0  # seconds
 
@@ -34,7 +34,7 @@ def outputs_of(options: dict[str, Any], inputs: list[Input]) -> Outputs:
         ("--shared-axis", "--sheet", not options["sheet"] and options["shared_axis"]),
     ):
         if is_given:
-            say(f"[yellow]note[/]  {name} does nothing without {needed}.")
+            note(f"{name} does nothing without {needed}.")
     return Outputs(
         options["output"],
         chosen,

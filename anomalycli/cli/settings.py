@@ -5,12 +5,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.markup import escape
-
 from ..errors import UsageError
 from ..training.presets import PRESETS
 from .command import Option, options_of
-from .terminal import say
+from .terminal import note
 
 # options whose names differ from their fields: elsewhere --threshold is that of events, and --crops a number
 OPTION_NAMES = {"threshold": "delta", "crops": "crop-policy"}
@@ -110,4 +108,4 @@ def value_of(text: str) -> bool | int | float | str:
 def say_warnings(warnings: Iterable[str]) -> None:
     """Print warnings, one per line, each once."""
     for warning in dict.fromkeys(warnings):
-        say(f"[yellow]note[/]  {escape(warning)}")
+        note(warning)

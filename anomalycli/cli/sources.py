@@ -5,11 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-
 from ..errors import UsageError
 from .settings import say_warnings
-from .terminal import complain
+from .terminal import fault
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class Sources:
         self.warnings.extend(new)
         for sentence in left_out:
             if sentence not in self.left_out:
-                complain(f"[red]failed[/]  {escape(sentence)}")
+                fault("failed", sentence)
                 self.left_out.append(sentence)
 
     def data(self, bags: Any, watch: tuple[str, ...] = (), to_frames: str = "repeated") -> Any:

@@ -35,6 +35,16 @@ def complain(markup: str) -> None:
     log.error(text.plain)
 
 
+def fault(status: str, sentence: str) -> None:
+    """Print one line about an input that failed or is partial, with -q too, and log it."""
+    complain(f"[red]{status}[/]  {escape(sentence)}")
+
+
+def note(sentence: str) -> None:
+    """Print a remark, unless -q was given, and log it."""
+    say(f"[yellow]note[/]  {escape(sentence)}")
+
+
 def line(markup: str) -> Text:
     """`markup` as one line: names of files in it cannot break the line or send escape sequences to the terminal."""
     return Text.from_markup(readable(markup))

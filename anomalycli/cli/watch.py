@@ -11,10 +11,10 @@ from typing import Any
 import click
 from rich.markup import escape
 
-from ..errors import UsageError
+from ..errors import INTERRUPTED, UsageError
 from .command import OUTPUT_FILE, PATH, Command, option, section, with_hint
 from .event_rule import RULE_OPTIONS, rule_of
-from .exits import INTERRUPTED, finish
+from .exits import finish
 from .options import device_options, still_option, talk_options, use_reader, weights_option
 from .settings_file import CONFIG
 from .terminal import say

@@ -13,7 +13,7 @@ from ..backbones import Extractor
 from ..backbones.int8 import Judge
 from ..checkpoint import bundled_judge
 from ..data.labels import LABELS_FILE, label_videos, write_labels
-from ..errors import FeatureError, StorageError, UsageError, VideoError
+from ..errors import SOME_FAILED, FeatureError, StorageError, UsageError, VideoError
 from ..features.files import Features
 from ..features.layouts import check_format, load_made, target
 from ..inputs import Input, find_inputs
@@ -27,7 +27,6 @@ from .run_report import ExtractionOutcome, RunReport
 from .settings import Engine, ExtractionSettings, OnProgress
 from .spool import beside
 
-SOME_FAILED = 3  # exit code of a run that has done some of its inputs
 SPREAD = 10  # videos that the clips which calibrate int8 come from
 
 

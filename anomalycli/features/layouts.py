@@ -19,11 +19,11 @@ from tokenize import TokenError
 
 import numpy as np
 
+from ..choices import LAYOUTS
 from ..errors import FeatureError, UsageError, cause
 from ..storage import atomic_write, check_file, write_file
 from .files import PUBLISHED, SUFFIX, FeatureKind, Features, from_metadata, load_metadata
 
-LAYOUTS = ("npz", "xd", "rtfm")
 _FIRST = {"xd": "__0", "rtfm": "_i3d"}  # the end of the name of the first array that is written
 FPS = 25.0  # of videos whose published features do not tell
 TOLERATED = 2  # clips by which sound and crops of one video may differ; they are cut to the shortest
