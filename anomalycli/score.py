@@ -19,11 +19,11 @@ from .errors import StorageError, UsageError
 from .events import EventRule, find_events
 from .extraction.job import calibrate, check_stored
 from .extraction.local_engine import OnClips, extract_video, kept_features, refine_video
-from .extraction.stride import Skip as Skip
-from .extraction.stride import rising
+from .extraction.skip import Skip as Skip
+from .extraction.skip import rising
 from .features.files import PUBLISHED, SUFFIX, Features, load_features
+from .features.interpolation import with_only
 from .features.score_cache import VideoScores, load_scores, scores_beside
-from .features.stride import with_only
 from .inference import score_clips, score_windows
 from .media.decoder import Decoder
 from .media.start_time import StartRule

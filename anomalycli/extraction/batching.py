@@ -12,7 +12,7 @@ from ..backbones import Extractor
 from ..backbones.vggish import LENGTH, SECONDS
 from ..errors import VideoError
 from ..features.files import AUDIO_DIM, Features
-from ..features.stride import filled
+from ..features.interpolation import filled
 from ..media.decoder import Decoder
 from ..media.messages import ClipFormat, DecodedClip, SoundFacts, SoundWindows, VideoFacts
 from ..version import __version__

@@ -15,9 +15,9 @@ from anomalycli.events import EventRule
 from anomalycli.export.base import Context, write_output
 from anomalycli.export.outputs import Outputs, score_inputs
 from anomalycli.export.report import HTML
-from anomalycli.extraction.stride import rising
+from anomalycli.extraction.skip import rising
 from anomalycli.features.files import load_features
-from anomalycli.features.stride import filled, with_only
+from anomalycli.features.interpolation import filled, with_only
 from anomalycli.inputs import find_inputs
 from anomalycli.media.decoder import Decoder
 from anomalycli.score import Skip

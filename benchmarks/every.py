@@ -1,7 +1,7 @@
 """What `score --every N` costs and what it loses.
 
-    python benchmarks/stride.py events FEATURES/          # feature files of every clip, made by `extract`
-    python benchmarks/stride.py cost VIDEO... --model fights-mc3
+    python benchmarks/every.py events FEATURES/          # feature files of every clip, made by `extract`
+    python benchmarks/every.py cost VIDEO... --model fights-mc3
 
 `events` scores the features with all clips, and as `--every` leaves them: events that no event overlaps any more are
 lost, and those that overlap none of before are new. Of each file alone, and of long recordings: a file whose name
@@ -17,9 +17,9 @@ import numpy as np
 from processes import cpu_seconds
 
 from anomalycli import Scorer, find_events
-from anomalycli.extraction.stride import rising
+from anomalycli.extraction.skip import rising
 from anomalycli.features.files import Features, load_features
-from anomalycli.features.stride import with_only
+from anomalycli.features.interpolation import with_only
 from anomalycli.score import Skip
 
 CALM = 5  # files beside one that is abnormal, in a long recording
