@@ -13,11 +13,11 @@ in `--cache` and used again.
 """
 
 import argparse
-import csv
 import tempfile
 from pathlib import Path
 
 import numpy as np
+from rows import read
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
@@ -59,15 +59,13 @@ def main():
 
 def road_crashes(data: Path) -> list[tuple[Path, int, str, str]]:
     """(file, label, source, split) of each clip; each is its own source."""
-    with open(data / "road-crashes" / "labels.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read(data / "road-crashes" / "labels.csv")
     folder = data / "road-crashes" / "clips"
     return [(folder / row["video"], int(row["label"]), row["video"], "train") for row in rows]
 
 
 def street_fights(data: Path) -> list[tuple[Path, int, str, str]]:
-    with open(data / "street-fights" / "clips.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read(data / "street-fights" / "clips.csv")
     root = data / "street-fights"
     return [(root / "clips" / f"{row['clip']}.mp4", int(row["label"]), row["source"], row["split"]) for row in rows]
 

@@ -15,7 +15,6 @@ camera, and does not run again what is in the file; `table` prints means over se
 """
 
 import argparse
-import csv
 import dataclasses
 import tempfile
 from pathlib import Path
@@ -23,8 +22,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from bundled_model import SETTINGS
+from rows import Rows, read
 from sklearn.metrics import roc_auc_score
-from street_strings import load_clips, read, strings
+from street_strings import load_clips, strings
 
 from anomalycli.checkpoint import load_model
 from anomalycli.data.bags import Bags
@@ -103,20 +103,15 @@ def run(args):
     features, kind = load_clips(args.clips, rows)
     normal = [row["source"] for row in rows if row["label"] == "0"]
     cameras = sorted(source for source in set(normal) if normal.count(source) >= args.fewest)
-    done = {(row["seed"], row["camera"]) for row in read(args.output)} if args.output.exists() else set()
-    with open(args.output, "a", newline="") as file:
-        writer = csv.writer(file)
-        if not done:
-            words = [f"{column}, {when}" for column in COLUMNS for when in ("before", "after")]
-            writer.writerow(("seed", "camera", "chosen", *words))
-        for seed in range(args.seeds):
-            made = Strings(rows, features, kind, read(args.data / "compositions.csv"), seed)
-            for camera in cameras:
-                if (str(seed), camera) not in done:
-                    found, recipe = measure(made, camera, seed)
-                    writer.writerow((seed, camera, recipe, *np.array(found).T.ravel()))
-                    file.flush()
-                    print(seed, camera, recipe, flush=True)
+    words = [f"{column}, {when}" for column in COLUMNS for when in ("before", "after")]
+    results = Rows(args.output, ("seed", "camera", "chosen", *words), 2)
+    for seed in range(args.seeds):
+        made = Strings(rows, features, kind, read(args.data / "compositions.csv"), seed)
+        for camera in cameras:
+            if not results.has(seed, camera):
+                found, recipe = measure(made, camera, seed)
+                results.add([(seed, camera, recipe, *np.array(found).T.ravel())])
+                print(seed, camera, recipe, flush=True)
 
 
 def table(args):

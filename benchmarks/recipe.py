@@ -12,7 +12,6 @@ by seed. `--device cuda` trains the large rows in seconds. All scores are per se
 """
 
 import argparse
-import csv
 import tempfile
 import time
 from collections import defaultdict
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from rows import Rows, read
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
@@ -105,29 +105,18 @@ def run(args):
     test = None
     if args.test:
         test = load_evaluation_set(FeatureFolder(args.test), segments, GroundTruthFile(args.ground_truth))
-    before = read(args.output) if args.output.exists() else []
-    done = {(line["row"], int(line["videos"]), int(line["seed"])) for line in before}
-    with open(args.output, "a", newline="") as file:
-        writer = csv.writer(file)
-        if not before:
-            writer.writerow(("row", "videos", "seed", "auc", "ap", "video_auc", "seconds"))
-        for seed in range(args.seeds):
-            for n in args.videos:
-                part = subset(bags, n, seed)
-                for row in args.rows:
-                    if (row, n, seed) not in done:
-                        if test:
-                            values = measure(row, part, test, seed, args.device)
-                        else:
-                            values = measure_folds(row, part, args.folds, seed, args.device)
-                        writer.writerow((row, n, seed, *values))
-                        file.flush()
-                        print(row, n, seed, *values, flush=True)
-
-
-def read(path):
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
+    rows = Rows(args.output, ("row", "videos", "seed", "auc", "ap", "video_auc", "seconds"), 3)
+    for seed in range(args.seeds):
+        for n in args.videos:
+            part = subset(bags, n, seed)
+            for row in args.rows:
+                if not rows.has(row, n, seed):
+                    if test:
+                        values = measure(row, part, test, seed, args.device)
+                    else:
+                        values = measure_folds(row, part, args.folds, seed, args.device)
+                    rows.add([(row, n, seed, *values)])
+                    print(row, n, seed, *values, flush=True)
 
 
 def table(args):

@@ -18,7 +18,6 @@ differences that the paper's Table 4 claims, paired by seed: their mean, standar
 
 import argparse
 import csv
-import dataclasses
 import json
 from collections import defaultdict
 from pathlib import Path
@@ -26,7 +25,8 @@ from pathlib import Path
 import av
 import numpy as np
 import torch
-from street_strings import FOLDS, clips_of_fold, read, string
+from rows import Rows, read
+from street_strings import FOLDS, clips_of_fold, string
 
 from anomalycli.data.bags import load_bags
 from anomalycli.data.ground_truth import GroundTruthFile
@@ -88,22 +88,17 @@ def fold(data, output):
 
 
 def tune(folder, output):
-    done = {(row["fold"], row["method"], row["trial"]) for row in read(output)} if output.exists() else set()
-    with open(output, "a", newline="") as file:
-        writer = csv.writer(file)
-        if not done:
-            writer.writerow(("fold", "method", "trial", "step", "auc", "ap"))
-        for k in map(str, range(FOLDS)):
-            bags = load_bags(folder / k / "train", labels=folder / k / "train_ground_truth.csv")
-            judge = load_evaluation_set(
-                FeatureFolder(folder / k / "val"), 64, GroundTruthFile(folder / k / "val_ground_truth.csv")
-            )
-            for name in COMPARED:
-                for trial in TRIALS:
-                    if (k, name, trial) not in done:
-                        curve = train(name, TRIALS[trial], bags, judge, int(k))
-                        writer.writerows((k, name, trial, *point) for point in curve)
-                        file.flush()
+    rows = Rows(output, ("fold", "method", "trial", "step", "auc", "ap"), 3)
+    for k in map(str, range(FOLDS)):
+        bags = load_bags(folder / k / "train", labels=folder / k / "train_ground_truth.csv")
+        judge = load_evaluation_set(
+            FeatureFolder(folder / k / "val"), 64, GroundTruthFile(folder / k / "val_ground_truth.csv")
+        )
+        for name in COMPARED:
+            for trial in TRIALS:
+                if not rows.has(k, name, trial):
+                    curve = train(name, TRIALS[trial], bags, judge, int(k))
+                    rows.add((k, name, trial, *point) for point in curve)
 
 
 def train(name, settings, bags, judge, seed):
@@ -111,7 +106,7 @@ def train(name, settings, bags, judge, seed):
     cpu, curve = torch.device("cpu"), []
     known = {key: value for key, value in settings.items() if key in setting_names(name)}
     plan = make_plan(name, bags.dim, known | {"steps": STEPS, "seed": seed})
-    plan = dataclasses.replace(plan, config=plan.config.on(cpu))
+    plan = plan.on(cpu)
 
     def on_progress(now):
         if now.step % EVERY == 0:

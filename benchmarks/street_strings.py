@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from rows import read
 
 from anomalycli.data.bags import Bags
 from anomalycli.features import FeatureKind, load_features
@@ -24,11 +25,6 @@ class Fold:
     train: Bags
     held_out: Bags
     truth: np.ndarray
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def clips_of_fold(rows, features, fold):

@@ -16,7 +16,6 @@ prints the means over folds.
 
 import argparse
 import contextlib
-import csv
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -24,6 +23,7 @@ from unittest import mock
 
 import numpy as np
 import torch
+from rows import Rows, read
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import nn
 
@@ -216,27 +216,16 @@ def smoothed(share):
         yield
 
 
-def read(path):
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def tune(args):
-    before = read(args.output) if args.output.exists() else []
-    done = {(row["method"], row["trial"], int(row["fold"])) for row in before}
+    rows = Rows(args.output, COLUMNS, 3)
     bags, groups = load(args.source)
     folds = make_folds(bags, FOLDS, 0, groups)
-    with open(args.output, "a", newline="") as file:
-        writer = csv.writer(file)
-        if not before:
-            writer.writerow(COLUMNS)
-        for fold in range(args.folds):
-            for trial in args.trials.split(";") if args.trials else TRIALS:
-                for method in args.methods.split(","):
-                    if (method, trial, fold) not in done:
-                        points = list(run(method, TRIALS[trial], bags, folds[fold], fold))
-                        writer.writerows((method, trial, fold, *point) for point in points)
-                        file.flush()
+    for fold in range(args.folds):
+        for trial in args.trials.split(";") if args.trials else TRIALS:
+            for method in args.methods.split(","):
+                if not rows.has(method, trial, fold):
+                    points = list(run(method, TRIALS[trial], bags, folds[fold], fold))
+                    rows.add((method, trial, fold, *point) for point in points)
 
 
 def best(args):
