@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -13,8 +14,10 @@ import av
 import numpy as np
 
 from anomalycli.events import EventRule, find_events
+from anomalycli.export.base import write_output
 from anomalycli.features.files import FeatureKind
 from anomalycli.result import Result
+from anomalycli.storage import write_file
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
@@ -82,6 +85,18 @@ def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Cosine similarity of each pair of features, (..., D) both: (n,)."""
     a, b = a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1])
     return (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+
+
+def plot_result(result: Result, path: Path, video: Path | None = None, truth=None) -> Path:
+    """Write the plot of `result` to `path`, in the format of its suffix."""
+    return write_output(result, path.with_suffix(""), path.suffix[1:], video, truth)
+
+
+def write_index(pages: Sequence, path: Path, failures: Sequence[str] = ()) -> None:
+    """Write the index of these pages to `path`, as `score --html` does for several videos."""
+    from anomalycli.export.report import index_of
+
+    write_file(path, index_of(pages, path, failures))
 
 
 def files_of(section: str) -> dict[str, str]:

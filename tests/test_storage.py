@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import kind, result_of, write_video
+from helpers import kind, plot_result, result_of, write_video
 
 from anomalycli.checkpoint import save_tensors
 from anomalycli.data.labels import write_labels
@@ -20,7 +20,6 @@ from anomalycli.experiments.figures import plot_table
 from anomalycli.experiments.table import summary, write_table
 from anomalycli.export.base import write_output
 from anomalycli.export.event_clips import cut_events
-from anomalycli.export.plot import plot_result
 from anomalycli.export.report import write_report
 from anomalycli.features import layouts as formats
 from anomalycli.features.files import Features

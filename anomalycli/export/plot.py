@@ -112,15 +112,6 @@ class Picture:
 PNG, SVG, PDF = (partial(Picture, kind) for kind in PICTURES)
 
 
-def plot_result(result: Result, path: Path, video: Path | None = None, truth: Intervals | None = None) -> None:
-    """Draw `result` to `path` (PNG, SVG or PDF, by its suffix).
-
-    Frames come from `video`, where there is one; `truth`, where it is known, is drawn along the top.
-    """
-    context = Context(path, readable(result.path.name), video, truth)
-    write_file(path, Picture(path.suffix[1:].lower()).render(result, context))
-
-
 def plot_sheet(curves: Sequence[Curve], path: Path, shared: bool = False) -> None:
     """Draw several curves on one sheet: PNG, SVG or PDF, by the suffix of `path`."""
     write_file(path, sheet_of(curves, path.suffix[1:].lower(), shared))

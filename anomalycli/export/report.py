@@ -158,11 +158,6 @@ def write_report(
     return page_of(result, context)
 
 
-def write_index(pages: Sequence[Page], path: Path, failures: Sequence[str] = ()) -> None:
-    """Write the index of these pages to `path`: see `index_of`."""
-    write_file(path, index_of(pages, path, failures))
-
-
 def index_of(pages: Sequence[Page], path: Path, failures: Sequence[str] = ()) -> str:
     """A page at `path` that links to all others, the highest peak score first, and names what failed."""
     rows = [(page, _link(page.path, path)) for page in sorted(pages, key=lambda page: -page.peak)]

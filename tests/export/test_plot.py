@@ -13,12 +13,12 @@ import matplotlib
 import matplotlib.image
 import numpy as np
 import pytest
-from helpers import result_of, write_video
+from helpers import plot_result, result_of, write_video
 
 from anomalycli.export.base import write_output
 from anomalycli.export.envelope import min_max, sparkline
 from anomalycli.export.lettering import lettered
-from anomalycli.export.plot import Curve, curve_of, curve_of_frames, plot_result, plot_sheet, sheet_of
+from anomalycli.export.plot import Curve, curve_of, curve_of_frames, plot_sheet, sheet_of
 
 
 def test_the_suffix_chooses_the_format(tmp_path):
@@ -46,8 +46,7 @@ def test_pictures_are_equal_between_runs(tmp_path):
     program = (
         "import sys, time; sys.path[:0] = [sys.argv[2]]\n"
         "from pathlib import Path\n"
-        "from helpers import result_of\n"
-        "from anomalycli.export.plot import plot_result\n"
+        "from helpers import plot_result, result_of\n"
         "for kind in ('png', 'svg', 'pdf'):\n"
         "    plot_result(result_of([(10, 35)], 100, 25), Path(sys.argv[1] + '.' + kind))\n"
     )

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import result_of, write_video
+from helpers import result_of, write_index, write_video
 
 from anomalycli.errors import VideoError
 from anomalycli.events import EventRule, find_events
 from anomalycli.export.base import EMBED_LIMIT, Context
-from anomalycli.export.report import page_of, write_index, write_report
+from anomalycli.export.report import page_of, write_report
 from anomalycli.media.timecode import clock
 from anomalycli.result import Result
 

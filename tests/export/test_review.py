@@ -7,10 +7,10 @@ import time
 from urllib.parse import urlsplit
 
 import pytest
-from helpers import result_of, write_video
+from helpers import result_of, write_index, write_video
 
 from anomalycli.errors import UsageError
-from anomalycli.export.report import write_index, write_report
+from anomalycli.export.report import write_report
 from anomalycli.export.review import ReviewServer
 
 KEY = "0123456789abcdef"

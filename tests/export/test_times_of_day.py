@@ -12,11 +12,11 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 import pysrt
 import pytest
-from helpers import result_of
+from helpers import result_of, write_index
 
 from anomalycli.cli.tables import summary_row
 from anomalycli.export.base import Context, load_writer, write_output
-from anomalycli.export.report import camera_of, page_of, write_index, write_report
+from anomalycli.export.report import camera_of, page_of, write_report
 from anomalycli.export.time_axis import time_labels
 from anomalycli.media.start_time import RecordingStart
 
