@@ -91,22 +91,15 @@ def load_bags(
         folder = FeatureFolder(Path(folder))
     if crops not in CROP_POLICIES:
         raise UsageError(f"Crops are {', '.join(CROP_POLICIES)}; not '{crops}'.")
-    features_found = find_features(folder)
-    sources = features_found.sources
-    names = tuple(source.name for source in sources)
-    found = label_videos(names, folder.path, Path(labels) if labels else None)
-    known, judged = found.by_video, found.events if events else {}
-    missing = [name for name in names if name not in known and name not in judged]
-    if not judged:
-        _check_labelled(folder.path, Path(labels) if labels else None, missing, found.warning)
+    found = find_features(folder)
+    names = tuple(source.name for source in found.sources)
+    known, judged, warnings = _labels(names, folder.path, Path(labels) if labels else None, events)
     if folder.only is None:
         _check_split(folder.path, names)
     x, parts, seen = [], [], 1
-    warnings = [*features_found.warnings, *([found.warning] if found.warning else [])]
-    if missing:
-        warnings.append(f"{folder.path}: left out, without a label or a verdict: {some(missing)}.")
+    warnings = [*found.warnings, *warnings]
     left_out: list[str] = []
-    for source, features in load_all(sources, left_out if leave_out else None):
+    for source, features in load_all(found.sources, left_out if leave_out else None):
         clips = features.joined()
         seen = max(seen, clips.shape[1])
         for part in _parts(source.name, features, known.get(source.name), judged.get(source.name, [])):
@@ -131,16 +124,28 @@ def load_bags(
     )
 
 
-def _check_labelled(folder: Path, given: Path | None, missing: list[str], warning: str | None) -> None:
-    """Raise UsageError where videos are `missing` a label. given: the file of labels that was named."""
-    if missing:
+def _labels(
+    names: tuple[str, ...], folder: Path, file: Path | None, events: bool
+) -> tuple[dict[str, int], dict[str, list[EventLabel]], list[str]]:
+    """Labels by video, those of events by video if `events`, and warnings. file: one of labels that was named.
+
+    Raises UsageError where no event is labelled and a video has no label.
+    """
+    found = label_videos(names, folder, file)
+    judged = found.events if events else {}
+    missing = [name for name in names if name not in found.by_video and name not in judged]
+    warnings = [found.warning] if found.warning else []
+    if missing and not judged:
         advice = (
-            f"Add them to {given} (video,label; 1 = abnormal)."
-            if given
+            f"Add them to {file} (video,label; 1 = abnormal)."
+            if file
             else f"Give {folder / LABELS_FILE} with the lines 'video,label' (1 = abnormal), or folders normal/ and "
             "abnormal/."
         )
-        raise UsageError(f"{folder}: no label for {some(missing)}. {advice}{f' {warning}' if warning else ''}")
+        raise UsageError(" ".join([f"{folder}: no label for {some(missing)}. {advice}", *warnings]))
+    if missing:
+        warnings.append(f"{folder}: left out, without a label or a verdict: {some(missing)}.")
+    return found.by_video, judged, warnings
 
 
 @dataclass(frozen=True)
