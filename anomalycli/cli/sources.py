@@ -3,30 +3,36 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from .settings import say_warnings
 from .terminal import fault
+
+if TYPE_CHECKING:
+    from ..data.bags import Bags
+    from ..data.ground_truth import GroundTruthFile
+    from ..features.folder import FeatureFolder
+    from ..training.trainer import TrainingData
 
 
 @dataclass(frozen=True)
 class Sources:
     """What to learn from and to evaluate on.
 
-    features: a FeatureFolder. ground_truth: a GroundTruthFile, of the folder `test`. validation: one of the training
-    videos, for those that are held out. events: whether labels of single events count; they do not where validation is
-    on frames. leave_out: whether videos with damaged features are left out of training, not an error. left_out: the
-    sentences on those that were, which are printed, as are `warnings`, each once.
+    ground_truth: of the folder `test`. validation: of the training videos, for those that are held out. events:
+    whether labels of single events count; they do not where validation is on frames. leave_out: whether videos with
+    damaged features are left out of training, not an error. left_out: the sentences on those that were, which are
+    printed, as are `warnings`, each once.
     """
 
-    features: Any
+    features: "FeatureFolder"
     labels: Path | None = None
     groups: Path | None = None
-    validation: Any = None
+    validation: "GroundTruthFile | None" = None
     test: Path | None = None
     test_only: Path | None = None
-    ground_truth: Any = None
+    ground_truth: "GroundTruthFile | None" = None
     events: bool = True
     leave_out: bool = False
     left_out: list[str] = field(default_factory=list)
@@ -37,7 +43,7 @@ class Sources:
         if self.test and self.ground_truth is None:
             raise UsageError(f"{self.test}: the test features need --ground-truth.")
 
-    def load(self, n_segments: int, crops: str = "mean") -> Any:
+    def load(self, n_segments: int, crops: str = "mean") -> "Bags":
         """The bags to train on."""
         from ..data.bags import load_bags
 
@@ -57,7 +63,7 @@ class Sources:
                 fault("failed", sentence)
                 self.left_out.append(sentence)
 
-    def data(self, bags: Any, watch: tuple[str, ...] = (), to_frames: str = "repeated") -> Any:
+    def data(self, bags: "Bags", watch: tuple[str, ...] = (), to_frames: str = "repeated") -> "TrainingData":
         """The bags with their groups and ground truth, and the test set: TrainingData."""
         from ..data.sampling import read_groups
         from ..evaluation.protocol import load_evaluation_set
@@ -73,7 +79,7 @@ class Sources:
             loaded = self.validation.load(bags.lengths)
             self._tell(loaded.warnings)
             truth = loaded.frames
-        if self.test:
+        if self.test and self.ground_truth:
             folder = FeatureFolder(self.test, self.features.vggish, self.test_only)
             test = load_evaluation_set(folder, bags.x.shape[2], self.ground_truth, to_frames)
             self._tell(test.warnings, test.bags.left_out)
@@ -81,7 +87,7 @@ class Sources:
         return TrainingData(bags, groups, truth, test, tuple(dict.fromkeys(found.get(name, name) for name in watch)))
 
 
-def check_width(folder: Path, bags: Any, preset: str | None, dim: int | None) -> None:
+def check_width(folder: Path, bags: "Bags", preset: str | None, dim: int | None) -> None:
     """Raise UsageError for features of another width than the preset's."""
     if dim not in (None, bags.dim):
         raise UsageError(f"{folder}: features of width {bags.dim}; the preset {preset} is for width {dim}.", "preset")

@@ -1,12 +1,10 @@
 """The command `watch`: score streams while they run, and print events as they happen."""
 
 import contextlib
-import os
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.markup import escape
@@ -18,6 +16,15 @@ from .exits import finish
 from .options import device_options, still_option, talk_options, use_reader, weights_option
 from .settings_file import CONFIG
 from .terminal import say
+from .watch_receivers import receivers_of
+
+if TYPE_CHECKING:
+    from ..calibration import Calibration
+    from ..events import EventRule
+    from ..live.cameras import CameraFile
+    from ..live.sources import Source
+    from ..live.watcher import Watcher
+    from ..score import Scorer
 
 ABOVE_0 = click.FloatRange(min=0, min_open=True)
 
@@ -137,7 +144,7 @@ def watch(sources, model, weights, timeout, idle, still, device, precision, read
     scorer = Scorer.load(model, device, precision, weights, skip=Skip(still == "auto"))
     rules = Rules(scorer, rule_of(scorer.info.events, options), options["calibrations"], found)
     with contextlib.ExitStack() as stack:
-        receivers = receivers_of(options, stack)
+        receivers = receivers_of(options, tell, stack)
         watcher = Watcher(scorer, receivers.listeners, rules.default, tell)
         cameras = None
         if config:
@@ -165,41 +172,17 @@ def tell(sentence: str) -> None:
     say(escape(with_hint(sentence, watch.params, settings)))
 
 
-@dataclass
-class Receivers:
-    """The listeners of a watcher. unfinished: events that an earlier process left open, by stream."""
-
-    listeners: list[Any]
-    unfinished: dict[str, Any] = field(default_factory=dict)
-    archive: Any = None
-    shows: list[Any] = field(default_factory=list)  # those that show all streams: page and broker
-
-    def resume(self, source: Any) -> None:
-        """Have a source resume where an earlier process stopped, as far as the database records it."""
-        if self.archive:
-            self.archive.resume(source)
-
-    def show(self, stream: Any) -> None:
-        """Show a stream before its first clip."""
-        for each in self.shows:
-            each.watch(stream)
-
-    def forget(self, name: str) -> None:
-        """Show a stream no longer."""
-        for each in self.shows:
-            each.forget(name)
-
-
 class Rules:
     """The event rules of streams: those of their calibrations, else `default`.
 
     Raises UsageError for a calibration of another model, and for the name of no stream.
     """
 
-    def __init__(self, scorer: Any, default: Any, words: tuple[str, ...], found: list[Any]):
+    def __init__(self, scorer: "Scorer", default: "EventRule", words: tuple[str, ...], found: "list[Source]"):
         from ..calibration import load
 
-        self.scorer, self.default, self.rules = scorer, default, {}
+        self.scorer = scorer
+        self.rules: dict[str, EventRule] = {}
         names = {source.name for source in found}
         for word in words:
             name, equals, path = word.partition("=")
@@ -212,68 +195,18 @@ class Rules:
             self.rules[name] = calibration.rule
         self.default = self.rules.pop("", default)
 
-    def check(self, calibration: Any) -> None:
+    def check(self, calibration: "Calibration") -> None:
         """Raise UsageError for a calibration of another model, or of a mode that streams cannot have."""
         mode = calibration.scored_by.mode
         calibration.check(self.scorer.scored_by("window" if mode == "video" else mode))
 
-    def of(self, name: str) -> Any:
+    def of(self, name: str) -> "EventRule":
+        """The rule of the stream of this name."""
         return self.rules.get(name, self.default)
 
 
-def receivers_of(options: dict[str, Any], stack: contextlib.ExitStack) -> Receivers:
-    """The listeners that the options name. `stack` closes what needs to be closed."""
-    from ..live.archive import Archive
-    from ..live.clips import ClipSaver
-    from ..live.database import EventDatabase, Retention
-    from ..live.lines import Lines
-    from ..live.mqtt import Mqtt
-    from ..live.webhooks import Webhooks, target_of
-
-    receivers = Receivers([Lines(click.echo, options["thumbnails"], options["scores"])])
-    urls, path, database = options["webhooks"], options["database"], None
-    if urls and not path:
-        raise UsageError("Messages to webhooks wait in a database: name a file for it.", "database")
-    if path:
-        database = EventDatabase(path, Retention(options["keep_days"], options["keep_mb"]))
-        stack.callback(database.close)
-        receivers.archive = Archive(database, tell, tuple(map(target_of, urls)))
-        receivers.listeners.append(receivers.archive)
-        receivers.unfinished = database.unfinished()
-    if folder := options["save_clips"]:
-        saver = ClipSaver(folder, tell, options["margin"], options["clips_mb"], database)
-        stack.callback(saver.close)
-        receivers.listeners.append(saver)
-    if options["serve"]:
-        receivers.shows.append(serve(options["serve"], database, stack))
-    if options["mqtt"]:
-        broker = Mqtt(options["mqtt"], tell)
-        stack.callback(broker.close)
-        broker.start()
-        receivers.shows.append(broker)
-    receivers.listeners += receivers.shows
-    if database and urls:
-        hooks = Webhooks(database, urls, tell, os.environ.get("ANOMALYCLI_WEBHOOK_SECRET"))
-        stack.callback(hooks.close)
-        hooks.start()
-    return receivers
-
-
-def serve(address: str, database: Any, stack: contextlib.ExitStack) -> Any:
-    """Serve the page at this address; returns the board that it shows."""
-    from ..live.board import Board
-    from ..live.server import LiveServer
-
-    board = Board()
-    server = LiveServer(address, board, database, os.environ.get("ANOMALYCLI_TOKEN"))
-    stack.callback(server.close)
-    server.start()
-    tell(f"The page is at {server.url}" + ("" if server.is_local else "?token=…, with the token that you set."))
-    return board
-
-
 @contextlib.contextmanager
-def handled_signals(watcher: Any, cameras: Any) -> Iterator[list[int]]:
+def handled_signals(watcher: "Watcher", cameras: "CameraFile | None") -> Iterator[list[int]]:
     """Stop the watcher at SIGINT and SIGTERM, read cameras again at SIGHUP; yields the list of signals that stop."""
     came: list[int] = []
 
