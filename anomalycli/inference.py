@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .segments import window_weights
+
 BATCH = 64  # bags per pass
 
 
@@ -39,7 +41,7 @@ def score_clips(model: Any, x: np.ndarray, device: torch.device) -> np.ndarray:
 def score_windows(model: Any, x: np.ndarray, length: int, device: torch.device) -> np.ndarray:
     """As `score_clips`, in windows of `length` clips that overlap by half, weighted to fade at their ends: (T,)."""
     starts = sorted({*range(0, len(x) - length, length // 2), len(x) - length})
-    weight = np.minimum(np.arange(length), np.arange(length)[::-1]) + 1.0
+    weight = window_weights(length)
     total, weights = np.zeros(len(x)), np.zeros(len(x))
     for start in starts:
         window = slice(start, start + length)

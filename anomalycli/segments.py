@@ -36,6 +36,12 @@ def pool(features: np.ndarray, n_segments: int = 64) -> np.ndarray:
     return (sums / (end - start).reshape(-1, *[1] * (features.ndim - 1))).astype(np.float32)
 
 
+def window_weights(length: int) -> np.ndarray:
+    """How much each segment of a window counts where windows overlap: it fades to the ends. float64 (length,)."""
+    numbers = np.arange(length)
+    return np.minimum(numbers, numbers[::-1]) + 1.0
+
+
 def repeat(scores: np.ndarray, n_frames: int, clip_length: int = 16) -> np.ndarray:
     """A score for each frame, that of its segment: (n_segments,) -> (n_frames,), of the type of `scores`.
 

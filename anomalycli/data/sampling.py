@@ -1,6 +1,6 @@
 """Which videos are held out, and which bags each step takes: a function of the seed and the step alone."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +18,10 @@ def split(
     Videos of one group (a source, a camera) stay together; a group with an abnormal video counts as
     abnormal. None is held out where one label would have none: one class alone has no AP.
     """
-    members: dict[str, list[int]] = {}
-    for i, name in enumerate(names):
-        members.setdefault((groups or {}).get(name, name), []).append(i)
+    members = members_of_groups(names, groups)
     chosen: list[int] = []
     for label in (0, 1):
-        stratum = [videos for videos in members.values() if labels[videos].max() == label]
+        stratum = [videos for videos in members if labels[videos].max() == label]
         order = np.random.default_rng((seed, label)).permutation(len(stratum))
         room = int(sum(map(len, stratum)) * share)
         for i in order:
@@ -35,6 +33,14 @@ def split(
     if len(set(labels[held_out])) < 2:
         held_out = held_out[:0]
     return held_out, np.setdiff1d(np.arange(len(labels)), held_out)
+
+
+def members_of_groups(names: Sequence[str], groups: Mapping[str, str] | None) -> list[list[int]]:
+    """Indices of the videos of each group; a video without one is a group of its own."""
+    members: dict[str, list[int]] = {}
+    for i, name in enumerate(names):
+        members.setdefault((groups or {}).get(name, name), []).append(i)
+    return list(members.values())
 
 
 def read_groups(path: Path, names: Collection[str]) -> tuple[dict[str, str], list[str]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..errors import AnomalyError, StorageError, UsageError, VideoError
 from ..inputs import Input
+from ..matching import some
 from ..media import CONTAINERS
 from ..names import readable
 from ..storage import check_writable
@@ -215,11 +216,10 @@ def _check_inputs_stay(inputs: Sequence[Input], paths: Iterable[Path]) -> None:
 def _check_nothing_is_lost(targets: Iterable[tuple[Path, Path, str]], records: Mapping[Path, Record]) -> None:
     lost = [path for path, base, _ in targets if os.path.isfile(path) and not records[base].owns(path)]  # noqa: PTH113
     if lost:
-        named = ", ".join(readable(str(path)) for path in lost[:SOME])
-        more = f" and {len(lost) - SOME} more" if len(lost) > SOME else ""
+        named = some((readable(str(path)) for path in lost), SOME)
         is_one = len(lost) == 1
         raise UsageError(
-            f"{named}{more}: {'this file was' if is_one else 'these files were'} not written for the same input by "
+            f"{named}: {'this file was' if is_one else 'these files were'} not written for the same input by "
             f"this tool, or changed since. Choose another output folder, or overwrite {'it' if is_one else 'them'}.",
             "overwrite",
         )

@@ -21,7 +21,6 @@ import jinja2
 import numpy as np
 from PIL import Image
 
-from ..events import EventRule
 from ..media.timecode import clock, time_of_day
 from ..names import readable
 from ..result import Result
@@ -31,6 +30,7 @@ from .base import MOST_PICTURES, Context, Intervals, check_embeddable
 from .envelope import min_max
 from .moments import moments
 from .verdicts import VERDICTS
+from .writers import rule_fields
 
 MOST_INTERVALS = 20  # that a page names, in which nothing moves or nothing was computed
 SPARK_WIDTH, SPARK_HEIGHT = 240, 40
@@ -71,7 +71,7 @@ class HTML:
             "fps": result.fps,
             "scores": _base64(result.scores.astype("<f4")),
             "times": None if result.times is None else _milliseconds(result.times),
-            "rule": _rule(result.rule),
+            "rule": rule_fields(result.rule),
             "often": _often(result),
             "truth": context.truth,
             "start": _start(result),
@@ -128,7 +128,7 @@ def page_of(result: Result, context: Context) -> Page:
             "duration": round(result.duration, 3),
             "camera": camera_of(context.title),
             "start": _start(result),
-            "rule": _rule(result.rule),
+            "rule": rule_fields(result.rule),
             "events": [
                 (round(float(result.edges[event.start]), 3), round(float(result.edges[event.end]), 3), event.score)
                 for event in result.events
@@ -266,8 +266,3 @@ def _often(result: Result) -> list[tuple[float, str]]:
     scores = [0.0, *(score for score, _ in result.calibration.reached)]
     words = [(score, str(result.once_in(score))) for score in (*scores, math.nextafter(scores[-1], 2))]
     return [one for one, before in zip(words, [(0.0, ""), *words]) if one[1] != before[1]]
-
-
-def _rule(rule: EventRule) -> dict[str, float]:
-    """The rule under the names that the page's script has for it."""
-    return {"start": rule.start_threshold, "end": rule.end_threshold, "gap": rule.gap, "shortest": rule.shortest}

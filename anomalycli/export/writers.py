@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from ..events import EventRule
 from ..names import csv_cell, readable
 from ..result import Result
 from .base import Context
@@ -79,8 +80,12 @@ def to_json(result: Result) -> str:
     return json.dumps(_valid(_summary(result) | {"scores": scores}), allow_nan=False)
 
 
+def rule_fields(rule: EventRule) -> dict[str, float]:
+    """The rule under the names that it has in JSON and in pages."""
+    return {"start": rule.start_threshold, "end": rule.end_threshold, "gap": rule.gap, "shortest": rule.shortest}
+
+
 def _summary(result: Result) -> dict:
-    rule = result.rule
     return {
         "video": readable(str(result.path)),
         "n_frames": len(result.scores),
@@ -98,7 +103,7 @@ def _summary(result: Result) -> dict:
             | _in_normal_footage(result, event.score)
             for event in result.events
         ],
-        "rule": {"start": rule.start_threshold, "end": rule.end_threshold, "gap": rule.gap, "shortest": rule.shortest},
+        "rule": rule_fields(result.rule),
         **_calibration(result),
         "warning": result.warning and readable(result.warning),
         "note": result.note and readable(result.note),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..segments import centres, pool
+from ..segments import centres, pool, window_weights
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,7 @@ class ScoreWindow:
 
     def __init__(self, length: int, clip_length: int):
         self.length, self.clip_length = length, clip_length
-        weight = np.arange(length)
-        self._weight = np.minimum(weight, weight[::-1]) + 1.0
+        self._weight = window_weights(length)
         self.n = 0  # clips so far
         self._first = 0  # the first clip of which anything is kept
         self._features: list[np.ndarray] = []

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ..data.bags import Bags
+from ..data.sampling import members_of_groups
 from ..inference import score_bags
 from ..methods.prepared import SATURATED, logits, voted
 from .plan import Plan
@@ -82,11 +83,8 @@ def make_folds(bags: Bags, most: int, seed: int, groups: Mapping[str, str] | Non
 
     An empty list where all videos of a label are in one group.
     """
-    members: dict[str, list[int]] = {}
-    for i, name in enumerate(bags.names):
-        members.setdefault((groups or {}).get(name, name), []).append(i)
     strata: dict[tuple[int, ...], list[list[int]]] = {(0, 1): [], (0,): [], (1,): []}  # by the labels of the group
-    for videos in members.values():
+    for videos in members_of_groups(bags.names, groups):
         strata[tuple(sorted(set(bags.labels[videos].tolist())))].append(videos)
     n_folds = min(most, len(strata[0, 1]) + min(len(strata[0,]), len(strata[1,])))
     if n_folds < 2:
