@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .messages import clock, message
+from .messages import message, utc_time
 from .tracking import News
 from .watcher import Listener, WatchedStream
 from .window import Scores
@@ -174,7 +174,7 @@ def _state(lane: _Lane, now: float) -> dict[str, Any]:
         "damaged": state.damaged,
         "reconnects": state.reconnects,
         "lag": round(stream.lag, 2),
-        "at": clock(state.last_at) if state.last_at else None,
+        "at": utc_time(state.last_at) if state.last_at else None,
         "threshold": stream.tracker.rule.start_threshold,
         "events": lane.events,
         "open": len(lane.open_events),

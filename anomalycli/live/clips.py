@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import StorageError
 from ..storage import check_writable
 from .database import EventDatabase
-from .messages import clock
+from .messages import utc_time
 from .tracking import LiveEvent, News
 from .watcher import Listener, WatchedStream
 
@@ -107,7 +107,7 @@ class ClipSaver(Listener):
 
     def _target(self, event: LiveEvent) -> Path:
         lane = re.sub(r"[^\w.-]+", "_", event.stream).strip(".") or "stream"
-        moment = re.sub(r"[-:]|\.\d+", "", clock(event.start))
+        moment = re.sub(r"[-:]|\.\d+", "", utc_time(event.start))
         return self.folder / lane / f"{moment}-{event.id}{PART}"
 
     def _limit(self) -> None:

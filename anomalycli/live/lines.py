@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Callable
 
-from .messages import clock, message, to_json
+from .messages import message, to_json, utc_time
 from .tracking import News
 from .watcher import Listener, WatchedStream
 from .window import Scores
@@ -18,7 +18,7 @@ class Lines(Listener):
     def on_scores(self, stream: WatchedStream, scores: Scores) -> None:
         if self.scores:
             final = [round(float(score), 5) for score in scores.scores[: scores.n_final]]
-            at = clock(scores.times[-1]) if len(scores.times) else None
+            at = utc_time(scores.times[-1]) if len(scores.times) else None
             newest = None if scores.n_final == len(scores.scores) else round(scores.newest, 5)
             fields = {"kind": "scores", "stream": stream.name, "at": at, "provisional": newest}
             still = {"still": stream.still} if stream.still else {}

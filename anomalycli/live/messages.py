@@ -7,7 +7,7 @@ from typing import Any
 from .tracking import News
 
 
-def clock(seconds: float) -> str:
+def utc_time(seconds: float) -> str:
     """Seconds since 1970 as ISO 8601 in UTC, with milliseconds."""
     moment = datetime.fromtimestamp(round(seconds, 3), UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -21,9 +21,9 @@ def message(news: News, recording: str = "", **more: Any) -> dict[str, Any]:
         "id": event.id,
         "stream": event.stream,
         "recording": recording or None,
-        "start": clock(event.start),
-        "end": clock(event.end),
-        "peak": clock(event.peak),
+        "start": utc_time(event.start),
+        "end": utc_time(event.end),
+        "peak": utc_time(event.peak),
         "seconds": round(event.end - event.start, 3),
         "score": round(event.score, 4),
         "open": event.is_open,

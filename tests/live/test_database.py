@@ -19,7 +19,7 @@ from anomalycli.errors import UsageError
 from anomalycli.live import webhooks
 from anomalycli.live.archive import Archive
 from anomalycli.live.database import EventDatabase, Retention
-from anomalycli.live.messages import clock
+from anomalycli.live.messages import utc_time
 from anomalycli.live.tracking import LiveEvent, News
 from anomalycli.live.watcher import Watcher
 from anomalycli.live.webhooks import Webhooks, target_of
@@ -40,7 +40,12 @@ def test_an_event_is_stored_once_and_changes(tmp_path):
         database.put(event(), picture=b"jpeg")
         database.put(event(seconds=9, score=0.9, is_open=False, is_final=True))
         (stored,) = database.events()
-        assert (stored["end"], stored["score"], stored["open"], stored["final"]) == (clock(NOW + 9), 0.9, False, True)
+        assert (stored["end"], stored["score"], stored["open"], stored["final"]) == (
+            utc_time(NOW + 9),
+            0.9,
+            False,
+            True,
+        )
         assert database.picture("a") == b"jpeg" and database.picture("b") is None
         assert database.judge("a", "real", "a dog") and not database.judge("b", "real", "")
         assert database.events()[0]["verdict"] == "real" and database.events()[0]["note"] == "a dog"
@@ -92,10 +97,10 @@ def test_an_event_that_a_kill_interrupted_goes_on_under_its_id_or_is_ended(tmp_p
         watcher.run()
         stored = {one["id"]: one for one in database.events() if one["confirmed"]}
     assert {stored[name]["reason"] for name in ("before", "yard", "shed")} == {"interrupted"}
-    assert stored["now"]["start"] == clock(NOW) and stored["now"]["end"] > clock(begin + 0.64)
-    assert stored["shed"]["end"] == clock(NOW + 5)
+    assert stored["now"]["start"] == utc_time(NOW) and stored["now"]["end"] > utc_time(begin + 0.64)
+    assert stored["shed"]["end"] == utc_time(NOW + 5)
     (another,) = set(stored) - {"before", "now", "yard", "shed"}
-    assert stored[another]["stream"] == "shed" and stored[another]["start"] > clock(begin + 1.28)
+    assert stored[another]["stream"] == "shed" and stored[another]["start"] > utc_time(begin + 1.28)
     assert all(one["final"] and not one["open"] for one in stored.values())
 
 
