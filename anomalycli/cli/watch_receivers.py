@@ -11,9 +11,9 @@ import click
 from ..errors import UsageError
 
 if TYPE_CHECKING:
-    from ..live.archive import Archive
     from ..live.board import Board
     from ..live.database import EventDatabase
+    from ..live.event_store import EventStore
     from ..live.mqtt import Mqtt
     from ..live.sources import Source
     from ..live.tracking import LiveEvent
@@ -26,13 +26,13 @@ class Receivers:
 
     listeners: "list[Listener]"
     unfinished: "dict[str, LiveEvent]" = field(default_factory=dict)
-    archive: "Archive | None" = None
+    store: "EventStore | None" = None
     shows: "list[Board | Mqtt]" = field(default_factory=list)  # those that show all streams: page and broker
 
     def resume(self, source: "Source") -> None:
         """Have a source resume where an earlier process stopped, as far as the database records it."""
-        if self.archive:
-            self.archive.resume(source)
+        if self.store:
+            self.store.resume(source)
 
     def show(self, stream: "WatchedStream") -> None:
         """Show a stream before its first clip."""
@@ -47,9 +47,9 @@ class Receivers:
 
 def receivers_of(options: dict[str, Any], tell: Callable[[str], None], stack: ExitStack) -> Receivers:
     """The listeners that the options name. `tell` prints a sentence; `stack` closes what needs to be closed."""
-    from ..live.archive import Archive
     from ..live.clips import ClipSaver
     from ..live.database import EventDatabase, Retention
+    from ..live.event_store import EventStore
     from ..live.lines import Lines
     from ..live.mqtt import Mqtt
     from ..live.webhooks import Webhooks, target_of
@@ -61,8 +61,8 @@ def receivers_of(options: dict[str, Any], tell: Callable[[str], None], stack: Ex
     if path:
         database = EventDatabase(path, Retention(options["keep_days"], options["keep_mb"]))
         stack.callback(database.close)
-        receivers.archive = Archive(database, tell, tuple(map(target_of, urls)))
-        receivers.listeners.append(receivers.archive)
+        receivers.store = EventStore(database, tell, tuple(map(target_of, urls)))
+        receivers.listeners.append(receivers.store)
         receivers.unfinished = database.unfinished()
     if folder := options["save_clips"]:
         saver = ClipSaver(folder, tell, options["margin"], options["clips_mb"], database)

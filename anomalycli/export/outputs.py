@@ -16,7 +16,7 @@ from ..media.start_time import StartRule
 from ..names import readable
 from ..storage import atomic_write
 from .base import BUILT_IN, PICTURES, Context, Intervals, load_writer, output_path, write_output
-from .plan import Outputs, Plan, plan
+from .plan import OutputPlan, Outputs, plan_outputs
 from .records import Record
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class ScoreRun:
         self.writers = {name: load_writer(name) for name in dict.fromkeys(outputs.formats)}
         if outputs.sheet and outputs.sheet.suffix[1:].lower() not in PICTURES:
             raise UsageError(f"{outputs.sheet}: a sheet is one of {', '.join(PICTURES)}.")
-        self.plan: Plan = plan(inputs, outputs)
+        self.plan: OutputPlan = plan_outputs(inputs, outputs)
         self.inputs = self.plan.inputs
         self.index = outputs.index(self.inputs)
         if any(_is_video(item) for item in self.inputs):
@@ -276,7 +276,7 @@ def score_inputs(
 
     Raises UsageError, before any work, where there is no such mode or format, something that a format needs is not
     installed, a calibration is of another model, the model cannot score videos and there are some, or a file would be
-    lost (see `plan.plan`), and StorageError where nothing can be written. What fails later fails that file alone.
+    lost (see `plan_outputs`), and StorageError where nothing can be written. What fails later fails that file alone.
     """
     return ScoreRun(inputs, scorer, outputs, Scoring(mode, rule, on_clips, start_rule))
 

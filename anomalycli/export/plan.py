@@ -93,7 +93,7 @@ class Outputs:
 
 
 @dataclass
-class Plan:
+class OutputPlan:
     """The files of a run.
 
     inputs: those to score. records: what earlier runs wrote, by the base of an input's files. left_out: event clips
@@ -106,7 +106,7 @@ class Plan:
     problems: dict[Path, AnomalyError] = field(default_factory=dict)
 
 
-def plan(inputs: Sequence[Input], outputs: Outputs) -> Plan:
+def plan_outputs(inputs: Sequence[Input], outputs: Outputs) -> OutputPlan:
     """Check every file that `outputs` requests for these inputs.
 
     Raises UsageError where one would replace an input, or two would be one file, or, unless they are to be
@@ -116,7 +116,7 @@ def plan(inputs: Sequence[Input], outputs: Outputs) -> Plan:
     records = {outputs.base(item.name): Record.of(outputs.base(item.name), item.path) for item in inputs}
     clips = event_clips_there(records)
     left_out = _former_event_clips(inputs, outputs, records, clips)
-    made = Plan([item for item in inputs if item not in set(left_out)], records, left_out)
+    made = OutputPlan([item for item in inputs if item not in set(left_out)], records, left_out)
     kept = {outputs.base(item.name) for item in made.inputs}
     at_stake = {base: clips[base] for base in kept} if outputs.margin is not None else {}
     targets = _targets(made.inputs, outputs)

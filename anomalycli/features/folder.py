@@ -33,7 +33,7 @@ class FeatureFolder:
 
 
 @dataclass(frozen=True)
-class Source:
+class FeatureSource:
     """The feature files of one video: one or more for its crops, and one for its sound.
 
     crops_first: whether the one file of all crops is (n_crops, n_clips, D).
@@ -60,7 +60,7 @@ class Source:
 class FoundFeatures:
     """The videos whose features to use, and sentences about names without a match."""
 
-    sources: list[Source]
+    sources: list[FeatureSource]
     warnings: tuple[str, ...] = ()
 
 
@@ -75,7 +75,7 @@ def find_features(folder: str | Path | FeatureFolder) -> FoundFeatures:
     path, warnings = folder.path, tuple[str, ...]()
     check_folder(path, "features")
     inputs = find_inputs([path], {SUFFIX, ".npy"})
-    ours = [Source(item.name, (item.path,)) for item in inputs if item.path.suffix.lower() == SUFFIX]
+    ours = [FeatureSource(item.name, (item.path,)) for item in inputs if item.path.suffix.lower() == SUFFIX]
     arrays = [item.path for item in inputs if item.path.suffix.lower() != SUFFIX]
     published = _published([(file.relative_to(path.absolute()), file) for file in arrays])
     _check_names(path, ours, published)
@@ -99,7 +99,9 @@ def check_folder(path: Path, content: str) -> None:
         raise FeatureError(f"{path}: {wrong}. Name the folder of the {content}.")
 
 
-def load_all(sources: list[Source], left_out: list[str] | None = None) -> Iterator[tuple[Source, Features]]:
+def load_all(
+    sources: list[FeatureSource], left_out: list[str] | None = None
+) -> Iterator[tuple[FeatureSource, Features]]:
     """Yield the features of each video, and treat damaged ones as `load_whole` does.
 
     Raises UsageError if two are of different kinds.
@@ -149,7 +151,7 @@ def _damaged(sentences: dict[str, str], n_videos: int) -> DamagedError:
     return DamagedError(words, list(sentences.values()))
 
 
-def _listed(sources: list[Source], path: Path) -> tuple[list[Source], tuple[str, ...]]:
+def _listed(sources: list[FeatureSource], path: Path) -> tuple[list[FeatureSource], tuple[str, ...]]:
     """The sources that a list names, one video or file per line, and a sentence on lines that match none.
 
     What follows the name on a line, after a blank, a tab, a comma or a semicolon, is not read.
@@ -166,7 +168,7 @@ def _listed(sources: list[Source], path: Path) -> tuple[list[Source], tuple[str,
     return [source for source in sources if source.name in chosen], (warning,) if warning else ()
 
 
-def _published(arrays: list[tuple[Path, Path]]) -> list[Source]:
+def _published(arrays: list[tuple[Path, Path]]) -> list[FeatureSource]:
     """Videos of published arrays, given as (path below the folder, path); their sound is not among other files yet."""
     crops: dict[str, dict[int, Path]] = defaultdict(dict)
     sounds: dict[str, Path] = {}
@@ -176,12 +178,12 @@ def _published(arrays: list[tuple[Path, Path]]) -> list[Source]:
         if before != path:
             raise UsageError(_TWICE.format(before, path))
     return [
-        Source(name, tuple(parts[part] for part in sorted(parts)), sounds.get(name))
+        FeatureSource(name, tuple(parts[part] for part in sorted(parts)), sounds.get(name))
         for name, parts in sorted(crops.items())
     ]
 
 
-def _check_names(folder: Path, ours: list[Source], published: list[Source]) -> None:
+def _check_names(folder: Path, ours: list[FeatureSource], published: list[FeatureSource]) -> None:
     """Raises UsageError where two of the published features, or one of them and one of ours, are of one video."""
     by_stem = {source.stem: source for source in ours}
     for source in published:
@@ -194,7 +196,7 @@ def _check_names(folder: Path, ours: list[Source], published: list[Source]) -> N
             )
 
 
-def _check_splits(folder: Path, sources: list[Source]) -> None:
+def _check_splits(folder: Path, sources: list[FeatureSource]) -> None:
     """Raises UsageError where some videos lie in a folder of a test split and others do not."""
     test = [source.name for source in sources if _in_test_folder(source.name)]
     if test and len(test) < len(sources):
@@ -210,7 +212,7 @@ def _in_test_folder(name: str) -> bool:
     return any(re.fullmatch(r"(rgb|flow|i3d|vggish|audio|video|features?)?test(ing)?", word) for word in words)
 
 
-def _with_sound(folder: Path, sources: list[Source], vggish: Path | None) -> list[Source]:
+def _with_sound(folder: Path, sources: list[FeatureSource], vggish: Path | None) -> list[FeatureSource]:
     """`sources` with their sound, from `vggish` or, where it is not there, from folders beside that.
 
     Raises UsageError where a video has fewer crops than others, or none has its sound.
@@ -249,7 +251,7 @@ def _sounds(place: Path, stems: Collection[str], deep: bool) -> dict[str, Path]:
     return {name: paths[0] for name, paths in found.items()}
 
 
-def _with_axes(sources: list[Source]) -> list[Source]:
+def _with_axes(sources: list[FeatureSource]) -> list[FeatureSource]:
     """`sources` with the order of the axes of files that hold all crops of a video."""
     shapes = {}
     for source in sources:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from live_fakes import serve, write_stream
 
-from anomalycli.live.archive import Archive
 from anomalycli.live.clips import ClipSaver
 from anomalycli.live.database import EventDatabase
+from anomalycli.live.event_store import EventStore
 from anomalycli.live.sources import StreamSource, Waits
 from anomalycli.live.watcher import Watcher
 
@@ -49,7 +49,7 @@ def test_an_event_is_saved_with_what_came_before_it(tmp_path, scorer, suffix):
 
     with serve(answer) as address, contextlib.closing(EventDatabase(tmp_path / "events.db")) as database:
         saver = ClipSaver(tmp_path / "clips", said.append, margin=1.0, database=database)
-        watcher = Watcher(scorer, [Archive(database, print), saver, ordered], pause=lambda seconds: True)
+        watcher = Watcher(scorer, [EventStore(database, print), saver, ordered], pause=lambda seconds: True)
         reader = watcher.add(
             StreamSource("front gate", "url", f"http://{address}/live", Waits(100.0, kept=20.0))
         ).reader

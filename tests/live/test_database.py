@@ -17,8 +17,8 @@ from live_fakes import FakeSource, clip
 
 from anomalycli.errors import UsageError
 from anomalycli.live import webhooks
-from anomalycli.live.archive import Archive
 from anomalycli.live.database import EventDatabase, Retention
+from anomalycli.live.event_store import EventStore
 from anomalycli.live.messages import utc_time
 from anomalycli.live.tracking import LiveEvent, News
 from anomalycli.live.watcher import Watcher
@@ -85,7 +85,7 @@ def test_an_event_that_a_kill_interrupted_goes_on_under_its_id_or_is_ended(tmp_p
     with contextlib.closing(EventDatabase(path, now=lambda: begin)) as database:
         unfinished = database.unfinished()
         assert {stream: one.id for stream, one in unfinished.items()} == {"gate": "now", "yard": "yard", "shed": "shed"}
-        watcher = Watcher(scorer, [Archive(database, print)], clock=lambda: begin)
+        watcher = Watcher(scorer, [EventStore(database, print)], clock=lambda: begin)
         levels = {
             "gate": [0.9] * 3 + [0.2] * 20,
             "yard": [0.2] * 30,
@@ -137,10 +137,10 @@ def test_files_that_are_no_database_of_ours_are_refused(tmp_path):
 def test_a_database_that_cannot_be_written_is_said_once(tmp_path, scorer):
     said = []
     database = EventDatabase(tmp_path / "events.db")
-    archive = Archive(database, said.append)
+    store = EventStore(database, said.append)
     database._connection.execute("PRAGMA query_only = 1")  # as a disk that is full or read-only
     for number in range(3):
-        archive.on_news(Watcher(scorer, []).add(FakeSource("gate")), News("start", event(str(number))))
+        store.on_news(Watcher(scorer, []).add(FakeSource("gate")), News("start", event(str(number))))
     assert len(said) == 1 and "events cannot be stored" in said[0]
     database.close()
 

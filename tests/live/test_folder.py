@@ -7,8 +7,8 @@ import pytest
 from live_fakes import FakeSource, Heard, clip
 
 from anomalycli.live import sources
-from anomalycli.live.archive import Archive
 from anomalycli.live.database import EventDatabase
+from anomalycli.live.event_store import EventStore
 from anomalycli.live.sources import Break, FolderSource, Waits
 from anomalycli.live.watcher import Watcher
 
@@ -35,9 +35,9 @@ def watch(scorer, folder, database, now):
     """What is heard of a folder until the first look at it is over; the end of the watch ends no event."""
     source = FolderSource("yard", folder, Waits(idle=10), now=lambda: now, sleep=lambda seconds: source.close())
     heard = Heard()
-    archive = Archive(database, print)
-    archive.resume(source)
-    watcher = Watcher(scorer, [heard, archive], clock=lambda: now, pause=lambda seconds: True)
+    store = EventStore(database, print)
+    store.resume(source)
+    watcher = Watcher(scorer, [heard, store], clock=lambda: now, pause=lambda seconds: True)
     reader = watcher.add(source).reader
     while reader._thread.is_alive() or reader.has_waiting:
         watcher.step()
@@ -76,7 +76,7 @@ def test_of_two_recordings_of_the_same_time_a_kill_between_them_loses_none(tmp_p
         for name in ("a.mp4", "b.mp4"):
             write(folder / name, NOW + 5)
         source = FolderSource("yard", folder, Waits(idle=10), now=lambda: NOW + 100)
-        Archive(database, print).resume(source)
+        EventStore(database, print).resume(source)
         for message in source.messages(None):
             if isinstance(message, Break) and message.passed:
                 message.passed()  # and then the process is killed
@@ -120,7 +120,7 @@ def test_a_recording_that_was_being_scored_is_scored_again(tmp_path, scorer):
         watch(scorer, folder, database, NOW)
         write(folder / "a.mp4", NOW + 5)
         source = FolderSource("yard", folder, Waits(idle=10), now=lambda: NOW + 100)
-        Archive(database, print).resume(source)
+        EventStore(database, print).resume(source)
         messages = source.messages(None)
         assert next(messages).title == "a.mp4"
         source.close()

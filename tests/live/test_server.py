@@ -10,9 +10,9 @@ import pytest
 from live_fakes import FakeSource, clip, still_clip
 
 from anomalycli.errors import UsageError
-from anomalycli.live.archive import Archive
 from anomalycli.live.board import Board
 from anomalycli.live.database import EventDatabase
+from anomalycli.live.event_store import EventStore
 from anomalycli.live.server import LiveServer
 from anomalycli.live.sources import Break
 from anomalycli.live.watcher import Watcher
@@ -75,7 +75,7 @@ def test_curves_of_recordings_are_on_their_own_clock(scorer):
 
 def test_the_page_shows_streams_events_and_pictures(scorer, tmp_path):
     with contextlib.closing(EventDatabase(tmp_path / "events.db")) as database:
-        board = watched(scorer, Archive(database, print))
+        board = watched(scorer, EventStore(database, print))
         with served(board, database) as server:
             told = state(server)
             (stream,) = told["streams"]

@@ -13,7 +13,7 @@ from .tracking import News
 from .watcher import Listener, WatchedStream
 
 
-class Archive(Listener):
+class EventStore(Listener):
     """Stores the news of events. What a full disk cannot take is lost, and reported once."""
 
     def __init__(self, database: EventDatabase, say: Callable[[str], None], targets: tuple[str, ...] = ()):
