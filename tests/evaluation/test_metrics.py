@@ -63,6 +63,7 @@ def test_the_bootstrap_s_histograms_lose_nothing_that_matters(noisy):
     scores, truth = (np.concatenate(list(part.values())) for part in noisy)
     copies = [f"v{i}" for i in range(5)]
     evaluation = evaluate(dict.fromkeys(copies, scores), dict.fromkeys(copies, truth), resamples=20)
+    assert evaluation.intervals.keys() == {"auc", "ap", "pr_auc"}
     for name, (low, high) in evaluation.intervals.items():
         assert low == pytest.approx(high, abs=1e-12)
         assert low == pytest.approx(getattr(evaluation.metrics, name), abs=2e-3)

@@ -87,7 +87,7 @@ def test_windows_hold_exactly_the_samples_of_their_time(tmp_path):
     path = write(tmp_path / "clip.mkv", np.arange(100) / 25, [noise], rate=RATE)
     whole = np.concatenate((np.full(RATE, np.nan), noise[0], np.full(RATE, np.nan)))
     starts = np.array([-0.32, 0.32, 0.96, 0.9601, 3.5])
-    for start, window in zip(starts, Sound(path).windows(starts, LENGTH)):
+    for start, window in zip(starts, Sound(path).windows(starts, LENGTH), strict=True):
         expected = whole[RATE + round(start * RATE) :][:LENGTH]
         assert np.array_equal(np.isnan(window), np.isnan(expected))
         assert np.nanmax(np.abs(window - expected)) < 1e-4
@@ -98,7 +98,7 @@ def test_sound_shorter_longer_and_later_than_the_picture(tmp_path, seconds, shif
     path = write(tmp_path / "clip.mkv", np.arange(160) / 25, [beep(seconds, 0, 48000)], shift=shift)
     _, ends, windows, sound = read(path)
     there = [np.mean(~np.isnan(window)) for window in windows]
-    for end, share in zip(ends, there):
+    for end, share in zip(ends, there, strict=True):
         covered = min(end + 0.015, shift + seconds) - max(end - SECONDS, shift)
         assert share == pytest.approx(max(0, covered) / (LENGTH / RATE), abs=0.005)
     assert (missing is None and sound.missing is None) or sound.missing.startswith(missing)

@@ -84,7 +84,8 @@ def test_a_piece_plays_from_the_key_frame_before_it_to_its_end(tmp_path, name):
     codec, options, sound = FILMS[name]
     film = write_film(tmp_path / name, codec, options, sound)
     whole = greys(film)
-    for (start, end), path in zip(((0, 10), (40, 60), (95, 100)), cut(film, [(0, 10), (40, 60), (95, 100)])):
+    pieces = [(0, 10), (40, 60), (95, 100)]
+    for (start, end), path in zip(pieces, cut(film, pieces), strict=True):
         end = min(end, len(whole))
         held = greys(path)
         at = [int(np.abs(np.array(whole) - value).argmin()) for value in (held[0], held[-1])]
