@@ -123,7 +123,7 @@ def load_model(path: Path) -> tuple[Method, ModelInfo]:
 
 
 def load_bundled(name: str = BUNDLED[0]) -> tuple[Method, ModelInfo]:
-    """A bundled model. In a checkout from which the package is imported without being installed, it lies beside it."""
+    """A bundled model, from the checkout where the package is imported from one without being installed."""
     try:
         file = importlib.resources.files("anomalycli.bundled") / f"{name}.safetensors"
     except ModuleNotFoundError:
@@ -196,7 +196,7 @@ def _read_info(meta: dict) -> ModelInfo:
     features = dict(meta["kind"])
     groups = features.pop("groups", ())
     kind = dataclasses.replace(make_settings(FeatureKind, features), groups=groups)
-    events = EventRule(**meta["events"])  # it knows its fields' former names
+    events = EventRule(**meta["events"])  # it accepts its fields' former names
     if "config" in meta:  # version 1
         return _read_former(meta, kind, events)
     first = _read_voter(meta)

@@ -48,7 +48,7 @@ def keep_freed_memory() -> None:
     """Have the C library keep what is freed, up to KEPT bytes, for the next layer.
 
     It would give the pages back to the system after many a layer, which clears them before it lends them again. That is
-    glibc's habit; other libraries are left as they are.
+    glibc's default; other libraries are left as they are.
     """
     with suppress(AttributeError, OSError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt

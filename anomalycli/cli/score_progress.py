@@ -1,4 +1,4 @@
-"""What `score` says while it works: how far it is, what became of each video, and what it all came to."""
+"""What `score` prints while it works: its progress, the outcome of each video, and a summary."""
 
 import time
 from collections import Counter
@@ -28,7 +28,7 @@ LONG = 600.0  # seconds; runs that take longer are announced
 
 @dataclass
 class Tally:
-    """What became of the inputs so far. written: files by what their names end with. sources: those of times of day."""
+    """Outcomes of the inputs so far. written: files by what their names end with. sources: those of times of day."""
 
     rows: list[tuple[float, dict[str, str]]] = field(default_factory=list)
     written: Counter[str] = field(default_factory=Counter)
@@ -59,7 +59,7 @@ class Tally:
         return [row for _, row in sorted(self.rows, key=lambda pair: -pair[0])]
 
     def sentence(self, speed: float | None) -> str:
-        """What it all came to; `speed` is in seconds of video per second, None where no video was read."""
+        """The summary; `speed` is in seconds of video per second, None where no video was read."""
         parts = [f"{self.scored} scored"]
         if self.partial:
             parts.append(f"{self.partial} of them partial")
@@ -74,7 +74,7 @@ class Tally:
 
 
 class ScoreProgress:
-    """Where a run is. `on_clips` is called while a video is read, `finished` with what became of each.
+    """The progress of a run. `on_clips` is called while a video is read, `finished` with the outcome of each.
 
     durations: seconds of each video, None where the file does not say.
     """
@@ -123,7 +123,7 @@ class ScoreProgress:
         return (ahead + max(0.0, here)) * elapsed / self.read
 
     def finished(self, scored: "Scored") -> None:
-        """Count an input, and say in one line what became of it, if it is one of several."""
+        """Count an input, and print its outcome in one line if it is one of several."""
         result = scored.result
         if result is not None and self.position:
             self.read += result.duration - self.position
@@ -139,7 +139,7 @@ class ScoreProgress:
             say(f"{self.done}/{len(self.inputs)} {escape(scored.title)}: {verdict}")
 
     def sentence(self) -> str:
-        """What the run came to."""
+        """The summary of the run."""
         elapsed = time.monotonic() - self.begin
         return self.tally.sentence(self.read / elapsed if self.read else None)
 

@@ -149,7 +149,7 @@ METRICS = {
     "packets_damaged_total": ("counter", "damaged", "Packets that could not be decoded."),
     "reconnects_total": ("counter", "reconnects", "Times that the stream was opened again."),
     "events_total": ("counter", "events", "Events that began."),
-    "events_open": ("gauge", "open", "Events that go on."),
+    "events_open": ("gauge", "open", "Events that have not ended."),
     "lag_seconds": ("gauge", "lag", "Seconds from the newest scored frame of a camera to its score."),
     "score": ("gauge", "score", "The newest score."),
 }

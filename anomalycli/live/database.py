@@ -32,7 +32,7 @@ FOLDERS = (  # scored_until: all recordings that were written until then are sco
     "folders (path TEXT PRIMARY KEY, scored_until REAL NOT NULL)",
     "recordings (folder TEXT, name TEXT, bytes INTEGER, written REAL, noted REAL, PRIMARY KEY (folder, name))",
 )
-REJOIN = 60.0  # seconds after which an event that the end of the process interrupted does not go on
+REJOIN = 60.0  # seconds after which an event that the end of the process interrupted is not continued
 CLEAN_EVERY = 3600.0  # seconds
 MOST_WAITING = 10_000  # messages of one target
 COLUMNS = "id, stream, start, end, peak, score, open, final, confirmed, reason"

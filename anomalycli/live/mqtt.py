@@ -25,7 +25,7 @@ SCORE_EVERY = 5.0  # seconds between scores of a stream
 class Mqtt(Listener):
     """Publishes to the broker at `url`, mqtt://user:password@host:port (mqtts for TLS).
 
-    Topics of a stream, below anomalycli/NAME: `event` (each piece of news as JSON), `state` (ON while an event goes on,
+    Topics of a stream, below anomalycli/NAME: `event` (each piece of news as JSON), `state` (ON while an event is open,
     else OFF; retained), `score` (the newest; retained). anomalycli/status is online or offline.
 
     Raises UsageError if the extra is missing, or the URL is not of a broker.
@@ -42,7 +42,7 @@ class Mqtt(Listener):
             raise UsageError(f"{redact(url)}: not a broker, such as mqtt://user:password@host:1883.", "mqtt")
         self.shown, self.say = redact(url), say
         self._fault = ""
-        self._open: dict[str, set[str]] = {}  # events that go on, by stream
+        self._open: dict[str, set[str]] = {}  # events that have not ended, by stream
         self._scored_at: dict[str, float] = {}
         client = Client(CallbackAPIVersion.VERSION2)
         if parts.username:

@@ -155,7 +155,7 @@ class LiveServer:
 
 
 class _Guard:
-    """Lets in who knows the token, and on this machine who asks by its own name: pages of other sites do not."""
+    """Accepts requests with the token or, on this machine, to its own name, which pages of other sites do not use."""
 
     def __init__(self, app: Any, server: LiveServer):
         self.app, self.server = app, server

@@ -18,8 +18,9 @@ KINDS = ("start", "update", "end", "final")
 class LiveEvent:
     """An event of a stream; times are seconds since 1970.
 
-    peak: when the score was highest; score: that. is_open: whether it goes on. is_final: whether no score to come can
-    change it. is_confirmed: false once final scores show no event there. reason: why it ended, where not by its scores.
+    peak: when the score was highest; score: that. is_open: whether it has not ended. is_final: whether no score to come
+    can change it. is_confirmed: false once final scores show no event there. reason: why it ended, where not by its
+    scores.
     """
 
     id: str
@@ -59,7 +60,7 @@ class _Known:
 class EventTracker:
     """The events of one stream.
 
-    `before` is one that a restart interrupted, or None: it goes on if the first scores do not show its end.
+    `before` is one that a restart interrupted, or None: it is continued if the first scores do not show its end.
     """
 
     stream: str

@@ -24,7 +24,7 @@ SIGNATURE, TIMESTAMP = "X-Anomalycli-Signature", "X-Anomalycli-Timestamp"
 
 
 def target_of(url: str) -> str:
-    """What the queue knows a web address by: the address itself may hold a secret."""
+    """The name of a web address in the queue: the address itself may contain a secret."""
     return hashlib.sha256(url.encode()).hexdigest()[:16]
 
 
@@ -117,7 +117,7 @@ def _split(url: str) -> tuple[str, str]:
 
 
 class _Stays(urllib.request.HTTPRedirectHandler):
-    """Redirects are not followed: they lead where nobody asked to send anything."""
+    """Does not follow redirects: they lead to addresses that the user did not name."""
 
     def redirect_request(self, *_: object) -> None:
         return None

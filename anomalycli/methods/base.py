@@ -33,7 +33,7 @@ class MethodSettings(Protocol):
 
 
 class Method(Protocol):
-    """An `nn.Module` that scores segments and knows its loss, made by calling its class with its settings.
+    """An `nn.Module` that scores segments and computes its loss, made by calling its class with its settings.
 
     B videos, T segments, D features. What is listed after `loss` comes with nn.Module.
     """

@@ -79,7 +79,7 @@ def _standardises(bags: Bags) -> bool:
 
 
 def tuning_candidates(bags: Bags, info: ModelInfo, seed: int) -> list[Candidate]:
-    """How a trained model may go on learning: not at all, or for some steps, and half of the way (`halfway`)."""
+    """Ways to fine-tune a trained model: not at all, or for some steps and then half of the way (`halfway`)."""
     config = TrainConfig(lr=TUNING_RATE, **_shared(bags, seed))
     steps = tuple(STEPS // part for part in (8, 4, 2, 1))
     name = f"{info.method}, averaged with the model that it starts from"

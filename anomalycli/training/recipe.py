@@ -43,7 +43,7 @@ class Recipe:
     start: Start | None = None
 
     def candidates(self, bags: Bags) -> list[Candidate]:
-        """What is tried. Raises UsageError where the model to go on from does not know such features."""
+        """The candidates to try. Raises UsageError where the model to fine-tune is for features of another kind."""
         if self.start is None:
             return candidates(bags, self.seed) if self.search else [quick_candidate(bags, self.seed)]
         if difference := self.start.info.kind.conflict(bags.kind, "the model was trained with", "these features have"):

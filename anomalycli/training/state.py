@@ -21,7 +21,7 @@ _DIFFERENT = (
     ("train", "other settings"),
     ("held_out", "other videos held out"),
     ("watch", "other videos watched"),
-    ("start", "another model to go on from"),
+    ("start", "another model to fine-tune"),
 )
 
 

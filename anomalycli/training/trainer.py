@@ -114,7 +114,7 @@ def train(
     destination.check()
     held_out, material = _divide(plan.config, data)
     identity = identity_of(plan, material, held_out)
-    del identity["train"]["steps"]  # a run that ended may go on for more of them
+    del identity["train"]["steps"]  # a run may be resumed with more of them
     state = StateFile(destination.beside(".state"), identity)
     destination.check_finished(state.path.exists(), lambda info: _is_of(info, plan, bags))
     if not destination.resume:
