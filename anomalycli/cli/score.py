@@ -162,7 +162,7 @@ def score(
         from ..export.sources import is_video
         from ..score import Scorer, Skip
 
-        scorer = Scorer.load(model, device, precision, weights, decoder, Skip(still == "auto", every))
+        scorer = Scorer.load(model, device, precision, weights, decoder, Skip(still=still == "auto", every=every))
         durations = durations_of(inputs, decoder)
     rule = calibrations or rule_of(scorer.info.events, options)
     with score_progress(inputs, durations) as progress:

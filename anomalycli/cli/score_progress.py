@@ -13,8 +13,8 @@ from rich.progress import Progress, TextColumn
 
 from ..errors import AnomalyError
 from ..inputs import Input
-from ..media.timecode import clock, time_of_day
-from .tables import failed_row, summary_row
+from ..media.timecode import clock
+from .tables import failed_row, summary_row, time_of
 from .terminal import messages, say, shown
 
 if TYPE_CHECKING:
@@ -133,10 +133,8 @@ class ScoreProgress:
         self.bar.update(self.task, description=f"{self.done}/{len(self.inputs)}")
         if result is not None and len(self.inputs) > 1:
             peak = int(result.scores.argmax())
-            moment = result.moment(peak)
-            at = time_of_day(moment) if moment else clock(result.edges[peak])
-            verdict = f"{_plural(len(result.events), 'event')}, highest score {result.scores[peak]:.2f} at {at}"
-            say(f"{self.done}/{len(self.inputs)} {escape(scored.title)}: {verdict}")
+            found = f"{_plural(len(result.events), 'event')}, highest score {result.scores[peak]:.2f}"
+            say(f"{self.done}/{len(self.inputs)} {escape(scored.title)}: {found} at {time_of(result, peak)}")
 
     def sentence(self) -> str:
         """The summary of the run."""

@@ -24,10 +24,9 @@ def summary_row(result) -> dict[str, str]:
     for event in result.events:
         span = f"{clock(result.edges[event.start])}-{clock(result.edges[event.end])}"
         if (start := result.moment(event.start)) and (end := result.moment(event.end)):
-            span = f"{time_of_day(start, start.date() != day)}-{time_of_day(end, False)}"
+            span = f"{time_of_day(start, day=start.date() != day)}-{time_of_day(end, day=False)}"
             day = start.date()
         events.append(f"{span} [dim]{event.score:.2f}[/]")
-    moment = result.moment(peak)
     often = result.once_in(result.scores[peak])
     return {
         "video": shown(result.path.name),
@@ -35,10 +34,16 @@ def summary_row(result) -> dict[str, str]:
         "scores": sparkline(result.scores, SPARK),
         "peak": f"{result.scores[peak]:.2f}",
         **({"normal footage": str(often)} if often else {}),
-        "at": time_of_day(moment) if moment else clock(result.edges[peak]),
+        "at": time_of(result, peak),
         "mode": result.mode,
         "events": "  ".join(events) or "[dim]none[/]",
     }
+
+
+def time_of(result, frame: int) -> str:
+    """The time of day of a frame, or its time in the video where the start of the recording is not known."""
+    moment = result.moment(frame)
+    return time_of_day(moment) if moment else clock(result.edges[frame])
 
 
 def failed_row() -> dict[str, str]:

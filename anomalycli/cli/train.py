@@ -185,6 +185,6 @@ def train_without_settings(
     if not before and (segments := segments_for(bags)) != bags.x.shape[2]:
         bags = sources.load(segments)
     with recipe_progress(len(bags.names)) as on_progress:
-        recipe = Recipe(seed, not quick, before)
+        recipe = Recipe(seed, search=not quick, start=before)
         info = train_by_recipe(sources.data(bags), destination, device, recipe, on_progress)
-    print_recipe(info, advice(bags, info.training, not quick))
+    print_recipe(info, advice(bags, info.training, searched=not quick))

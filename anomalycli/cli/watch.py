@@ -141,7 +141,7 @@ def watch(sources, model, weights, timeout, idle, still, device, precision, read
     found = find_sources(sources, waits)
     if not found and not (config and read_cameras(config)):
         raise UsageError("Name a source, such as rtsp://camera/stream, or cameras in a file.", "config")
-    scorer = Scorer.load(model, device, precision, weights, skip=Skip(still == "auto"))
+    scorer = Scorer.load(model, device, precision, weights, skip=Skip(still=still == "auto"))
     rules = Rules(scorer, rule_of(scorer.info.events, options), options["calibrations"], found)
     with contextlib.ExitStack() as stack:
         receivers = receivers_of(options, tell, stack)

@@ -256,7 +256,7 @@ def _recorded(result: Result) -> str:
     first, last = result.start.at(0), result.start.at(result.duration)
     zone = result.start.zone.key if result.start.zone else f"UTC{first:%z}"
     day = f"{first.day} {first:%b %Y}"
-    return f"{day}, {time_of_day(first, False)} to {time_of_day(last, first.date() != last.date())} ({zone})"
+    return f"{day}, {time_of_day(first, day=False)} to {time_of_day(last, day=first.date() != last.date())} ({zone})"
 
 
 def _often(result: Result) -> list[tuple[float, str]]:

@@ -20,7 +20,7 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-def time_of_day(when: datetime, day: bool = True) -> str:
+def time_of_day(when: datetime, *, day: bool = True) -> str:
     """`12 May 03:00:14`, rounded to seconds; without the day, `03:00:14`."""
     when += timedelta(seconds=0.5)
     return f"{when.day} {when:%b %H:%M:%S}" if day else f"{when:%H:%M:%S}"

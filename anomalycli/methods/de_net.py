@@ -32,7 +32,7 @@ class DENetMethod(DENet):
         settings = self.settings
         if settings.erasing == "never":
             return settings.lambda1 * unerased, nothing_erased(s_a)
-        x_e, erased_segments = erase(x_a, s_a, x_n, s_n, settings.threshold, settings.erasing == "dynamic")
+        x_e, erased_segments = erase(x_a, s_a, x_n, s_n, settings.threshold, dynamic=settings.erasing == "dynamic")
         erased, _, _ = self._step(x_e, x_n)  # the erase step
         return total_loss(unerased, erased, settings.lambda1, settings.lambda2), erased_segments
 

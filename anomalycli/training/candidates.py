@@ -100,7 +100,15 @@ def _de_net(bags: Bags, seed: int, standardise: bool) -> Candidate:
 
 def _mil_rank(bags: Bags, seed: int) -> Candidate:
     cost = 0.1 + bags.dim / 3000  # nearly all of it is its first layer: measured with widths of 256, 400 and 2016
-    made = _candidate(f"mil-rank, {_words(False)}", "mil-rank", bags, {"lr": 2e-4}, False, seed, cost)
+    made = _candidate(
+        f"mil-rank, {_words(standardise=False)}",
+        "mil-rank",
+        bags,
+        {"lr": 2e-4},
+        standardise=False,
+        seed=seed,
+        cost=cost,
+    )
     longer = LONGER if bags.dim <= WIDE else 2  # 20 videos with `lite` features are to take less than a minute
     return dataclasses.replace(made, checkpoints=(longer * STEPS,))
 
