@@ -15,8 +15,10 @@ from ..matching import some
 from ..media.start_time import StartRule
 from ..names import readable
 from ..storage import atomic_write
-from .base import BUILT_IN, PICTURES, Context, Intervals, load_writer, output_path, write_output
-from .plan import OutputPlan, Outputs, plan_outputs
+from .base import PICTURES, Context, Intervals, load_writer, output_path
+from .base import write_output as write_output
+from .plan import OutputPlan, plan_outputs
+from .plan import Outputs as Outputs
 from .records import Record
 
 if TYPE_CHECKING:
@@ -28,11 +30,8 @@ if TYPE_CHECKING:
     from .plot import Curve
     from .report import Page
 
-__all__ = ["FORMATS", "PICTURES", "Outputs", "ScoreRun", "Scored", "Wanted", "score_inputs", "write_output"]
-
 log = logging.getLogger(__name__)
-FORMATS = tuple(BUILT_IN)
-Wanted = Outputs  # its name up to version 0.1; kept for one release
+Wanted = Outputs  # its name up to version 0.1, whose page on Python imported write_output from here too
 
 
 @dataclass

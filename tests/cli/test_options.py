@@ -19,7 +19,8 @@ from anomalycli.cli import cli, main
 from anomalycli.cli.terminal import log, messages
 from anomalycli.denet import DENet, DENetConfig
 from anomalycli.errors import UsageError
-from anomalycli.export.outputs import FORMATS, Outputs, score_inputs
+from anomalycli.export.base import BUILT_IN
+from anomalycli.export.outputs import Outputs, score_inputs
 from anomalycli.features.files import load_features
 from anomalycli.inputs import expand, find_inputs
 from anomalycli.score import Scorer
@@ -105,10 +106,10 @@ def test_output_is_a_folder_or_a_template(run, features, tmp_path):
 
 
 def test_every_format_is_written_by_its_name(run, features, tmp_path):
-    chosen = [word for name in FORMATS for word in ("-f", name)]
+    chosen = [word for name in BUILT_IN for word in ("-f", name)]
     words = ("score", "features/video05.npz", "--model", "model.safetensors", "--every", "4", "--still", "auto")
     done = run(*words, *chosen, "-o", "out")
-    assert {path.name for path in (tmp_path / "out").glob("[!.]*")} == {f"video05.{name}" for name in FORMATS}
+    assert {path.name for path in (tmp_path / "out").glob("[!.]*")} == {f"video05.{name}" for name in BUILT_IN}
     assert "--still and --every do nothing for feature files" in done.stderr and "video05.npz" in done.stderr
 
 
