@@ -1,7 +1,6 @@
 """Outcomes of the inputs of a run, and OUTPUT/report.json."""
 
 import json
-import math
 import re
 import time
 import zlib
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import AnomalyError, UsageError, cause
+from ..features import schema
 from ..storage import write_file
 
 REPORT = "report.json"
@@ -120,9 +120,7 @@ def read_report(path: Path) -> dict:
 
 
 def _is_report(report: Any) -> bool:
-    def number(value: Any) -> bool:
-        return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
-
+    number = schema.number(0)
     if not isinstance(report, dict) or not isinstance(report.get("complete"), bool):
         return False
     files = report.get("files")
