@@ -6,7 +6,7 @@ A field is an int, float, bool or str, or one of these or None. It may be `Annot
 
 import dataclasses
 import difflib
-import math
+import sys
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -53,6 +53,11 @@ def defaults_of(cls: type) -> dict[str, Any]:
     return {field.name: field.default for field in dataclasses.fields(cls)}
 
 
+def is_finite(value: Any) -> bool:
+    """Whether the value is a number, not a truth value, that a float can hold: JSON and TOML have larger integers."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
+
+
 def unknown_setting(name: str, names: list[str]) -> str:
     """The sentence on a setting that does not exist, with the nearest of `names`."""
     near = difflib.get_close_matches(name, names, 1)
@@ -69,7 +74,7 @@ def _is_float(kind: Any, value: Any) -> bool:
 
 def _fits(kind: type, value: Any) -> bool:
     if kind is float:
-        return type(value) in (int, float) and math.isfinite(value)
+        return is_finite(value)
     return type(value) is kind
 
 

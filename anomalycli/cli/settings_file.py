@@ -1,13 +1,13 @@
 """The file of --config: settings that become the defaults of a command's options."""
 
 import difflib
-import math
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ..errors import UsageError
+from ..settings import is_finite
 from ..textfiles import CAMERAS, read_toml
 from .command import Command, note_renamed
 
@@ -61,14 +61,10 @@ def _check_value(place: str, flag: click.Option, value: Any) -> None:
         return
     if flag.is_flag and not isinstance(value, bool):
         raise UsageError(f"{place} takes true or false, not {value}.")
-    if isinstance(flag.type, click.types.IntParamType) and not (_is_real(value) and value == int(value)):
+    if isinstance(flag.type, click.types.IntParamType) and not (is_finite(value) and value == int(value)):
         raise UsageError(f"{place} takes a whole number, not {value}.")
-    if isinstance(flag.type, click.types.FloatParamType) and not _is_real(value):
+    if isinstance(flag.type, click.types.FloatParamType) and not is_finite(value):
         raise UsageError(f"{place} takes a number, not {value}.")
-
-
-def _is_real(value: Any) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def _of_command(ctx: click.Context, path: Path, settings: dict[str, Any]) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def _read_tad(path: Path) -> Intervals:
         for row in rows:
             video = [(float(start), float(end)) for start, end in row["anomaly_span"]]
             read.by_video[PurePosixPath(row["path"].replace("\\", "/")).stem] = video
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise UsageError(
             f"{path}: not TAD's ground truth: a JSON list of objects with 'path' and 'anomaly_span', pairs of numbers."
         ) from error

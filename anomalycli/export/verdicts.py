@@ -66,7 +66,7 @@ def checked(record: Any) -> dict:
             raise ValueError("not a label, or too many events")
         events = [_checked_event(event) for event in record["events"]]
         return {"video": _text(record["video"]), "label": label, "note": _text(record["note"]), "events": events}
-    except (TypeError, KeyError, AttributeError) as error:
+    except (TypeError, KeyError, AttributeError, OverflowError) as error:
         raise ValueError(f"not a record of verdicts: {error}") from error
 
 

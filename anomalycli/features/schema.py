@@ -1,8 +1,9 @@
 """Types and ranges of the JSON objects in files of this tool, checked when a file is read."""
 
-import math
 from collections.abc import Callable
 from typing import Any
+
+from ..settings import is_finite
 
 LARGEST_DIM = 1 << 16
 
@@ -24,7 +25,7 @@ def integer(least: int, most: int = 1 << 53) -> Check:
 
 def number(least: float) -> Check:
     """A finite number of at least this, and no truth value."""
-    return lambda value: type(value) in (int, float) and math.isfinite(value) and value >= least
+    return lambda value: is_finite(value) and value >= least
 
 
 def positive(value: Any) -> bool:

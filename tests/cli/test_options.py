@@ -221,6 +221,7 @@ def test_a_config_file_is_under_the_flags(run, features, tmp_path):
         ("every = inf", "'every' takes a whole number, not inf"),
         ("every = 2023-05-12", "'every' takes a whole number, not 2023-05-12"),
         ("gap = 03:00:14", "'gap' takes a number, not 03:00:14"),
+        ("gap = 1" + 400 * "0", "'gap' takes a number, not 1000"),
         ('output = "a\\u0000b"', "'a\0b' is not a path"),
         ("html = 2", "'html' takes true or false, not 2"),
         ("end-threshold = 0.2\nend_threshold = 0.3", "'end-threshold' is set twice"),

@@ -176,6 +176,7 @@ def test_a_table_that_is_wrong_is_named(tmp_path, rows, told):
         '[{"path": 3, "anomaly_span": []}]',
         '[{"path": "a", "anomaly_span": [[0.5]]}]',
         '[{"path": "a", "anomaly_span": [[0, NaN]]}]',
+        f'[{{"path": "a", "anomaly_span": [[0, {10**400}]]}}]',
         '[{"path": "a", "anomaly_span": [[0.5, 2]]}]',
         "[" * 100_000,
         '[{"path": "a"',

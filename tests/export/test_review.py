@@ -124,6 +124,7 @@ def test_verdicts_become_labels_and_survive_a_restart(server, pages):
         (KEY, RECORD | {"label": 2}, 400),
         (KEY, RECORD | {"events": [{"start": 3, "end": 2, "verdict": "real", "note": ""}]}, 400),
         (KEY, RECORD | {"events": [{"start": 0, "end": float("nan"), "verdict": "real", "note": ""}]}, 400),
+        (KEY, RECORD | {"events": [{"start": 0, "end": 10**400, "verdict": "real", "note": ""}]}, 400),
         (KEY, RECORD | {"video": "x" * 2000}, 400),
         (KEY, b" " * (9 << 20), 413),
     ],

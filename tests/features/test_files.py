@@ -99,6 +99,7 @@ def with_metadata(features, path, **changes):
         {"n_frames": "101"},
         {"n_frames": True},
         {"fps": float("nan")},
+        {"fps": 10**400},
         {"fps": 0},
         {"fps": None},
         {"source": ["a", "b"]},
