@@ -5,6 +5,7 @@ small as the MSTM that it is compared with.
 """
 
 import math
+from collections.abc import Iterable, Sequence
 
 from torch import Tensor, cat, nn
 from torch.nn.functional import gelu, interpolate
@@ -47,8 +48,13 @@ class MSTCT(nn.Module):
             normed = norm(x)
             x = done(local(x + attention(normed, normed, normed, need_weights=False)[0]))
             mixed.append(interpolate(mixer(x).mT, length, mode="linear").mT)  # (B, T, D)
-        parts = [part + linear(mixed[-1]) for part, linear in zip(mixed[:-1], self.coarsest, strict=True)]
-        return self.fc(cat([*parts, mixed[-1]], dim=2))
+        return self.fc(_joined(mixed, self.coarsest))
+
+
+def _joined(stages: Sequence[Tensor], coarsest: Iterable[nn.Module]) -> Tensor:
+    """Stages (B, T, D), the last of them mixed into each other one by a layer of `coarsest`: (B, T, S*D)."""
+    *finer, last = stages
+    return cat([*(stage + layer(last) for stage, layer in zip(finer, coarsest, strict=True)), last], dim=2)
 
 
 class LocalRelations(nn.Module):
@@ -88,8 +94,7 @@ class FullMSTCT(nn.Module):
         for stage, mixer in zip(self.stages, self.mixers, strict=True):
             x = stage(x)  # (B, T/2^s, width)
             mixed.append(interpolate(mixer(x).mT, length, mode="linear").mT)  # (B, T, MIXED)
-        parts = [part + linear(mixed[-1]) for part, linear in zip(mixed[:-1], self.coarsest, strict=True)]
-        return self.fc(cat([*parts, mixed[-1]], dim=2))
+        return self.fc(_joined(mixed, self.coarsest))
 
 
 class _Stage(nn.Module):
