@@ -13,6 +13,7 @@ from rich.progress import Progress, TextColumn
 
 from ..errors import AnomalyError
 from ..inputs import Input
+from ..matching import number_of
 from ..media.timecode import clock
 from .tables import failed_row, summary_row, time_of
 from .terminal import messages, say, shown
@@ -174,4 +175,4 @@ def rough(seconds: float) -> str:
 
 
 def _plural(count: int, word: str) -> str:
-    return f"{count or 'no'} {word}{'' if count == 1 else 's'}"
+    return number_of(count, word) if count else f"no {word}s"

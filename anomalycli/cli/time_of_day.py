@@ -9,6 +9,7 @@ import click
 from rich.markup import escape
 
 from ..errors import UsageError
+from ..matching import number_of
 from ..media.start_time import CREATION_TIMES, StartRule, read_time, read_zone
 from .command import option, section
 from .terminal import say
@@ -66,4 +67,4 @@ def say_sources(sources: Counter[str], rule: StartRule) -> None:
     """Print where the times of day are from: `sources` counts the videos by the source of their start."""
     zone = rule.zone.key if rule.zone else "this computer's time zone"
     for source, count in sources.most_common():
-        say(escape(f"Times of day of {count} video{'' if count == 1 else 's'}: from {source}, in {zone}"))
+        say(escape(f"Times of day of {number_of(count, 'video')}: from {source}, in {zone}"))

@@ -13,6 +13,7 @@ from ..events import runs
 from ..export.base import PICTURES
 from ..export.lettering import lettered
 from ..export.plot import CURVE, INK, QUIET, TRUTH, save
+from ..matching import number_of
 from ..training.erasure_log import Erasure
 
 SEEDS: dict[str, Any] = {"color": CURVE, "marker": "o", "ls": "", "ms": 5, "alpha": 0.5}  # a point for each seed
@@ -116,7 +117,7 @@ def plot_table(rows: Sequence[tuple[str, Sequence[float]]], metric: str, path: P
 
 
 def _in_words(seeds: Sequence[float]) -> str:
-    return f"mean {np.mean(seeds):.4f} of {len(seeds)} seed{'' if len(seeds) == 1 else 's'}"
+    return f"mean {np.mean(seeds):.4f} of {number_of(len(seeds), 'seed')}"
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -15,6 +15,7 @@ from ..checkpoint import ModelInfo, TrainingRecord, Voter, fingerprint, save_mod
 from ..data.bags import Bags
 from ..errors import UsageError
 from ..events import EventRule
+from ..matching import number_of
 from ..methods.prepared import Ensemble, Vote
 from .candidates import Candidate, candidates, most_folds, quick_candidate, tuning_candidates
 from .cross_validation import ChosenCandidate, Estimate, Role, choose, estimate, halfway, make_folds, moments
@@ -115,7 +116,7 @@ def advice(bags: Bags, record: TrainingRecord, searched: bool = True) -> str:
     counts = {"abnormal": int((bags.labels == 1).sum()), "normal": int((bags.labels == 0).sum())}
     few = {word: ENOUGH - n for word, n in counts.items() if n < ENOUGH}
     if few:
-        more = " and ".join(f"{n} more {word} {'video' if n == 1 else 'videos'}" for word, n in few.items())
+        more = " and ".join(number_of(n, f"more {word} video") for word, n in few.items())
         return f"too few videos: {more} would help most"
     if record.video_auc_low is None:
         return "all normal or all abnormal videos are in one group" if searched else "not cross-validated"
