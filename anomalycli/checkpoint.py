@@ -6,6 +6,7 @@ import importlib.resources
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,12 @@ def load_bundled(name: str = BUNDLED[0]) -> tuple[Method, ModelInfo]:
         return load_model(Path(__file__).parents[1] / "weights" / f"{name}.safetensors")
     with importlib.resources.as_file(file) as path:
         return load_model(path)
+
+
+@cache
+def bundled_for(kind: FeatureKind) -> str | None:
+    """The name of the bundled model that was trained on features of this kind, or None."""
+    return next((name for name in BUNDLED if not load_bundled(name)[1].kind.difference(kind)), None)
 
 
 def bundled_judge(kind: FeatureKind) -> Callable[[np.ndarray], np.ndarray] | None:

@@ -12,7 +12,7 @@ import numpy as np
 from .backbones import Extractor
 from .backbones.base import registered_name
 from .calibration import Calibration, ScoredBy
-from .checkpoint import ModelInfo, fingerprint, judge_of, load_bundled, load_model
+from .checkpoint import ModelInfo, bundled_for, fingerprint, judge_of, load_bundled, load_model
 from .choices import SCORING_MODES
 from .device import pick_device
 from .errors import StorageError, UsageError
@@ -271,7 +271,11 @@ class Scorer:
                 "again with sound, or use a model that was trained without."
             )
         if conflict := features.kind.conflict(self.info.kind, "it has", "the model was trained with"):
-            raise UsageError(f"{path}: {conflict}. Extract it again with the settings that the model was trained with.")
+            other = bundled_for(features.kind)
+            or_else = f", or use the bundled model {other}, which was trained on such features" if other else ""
+            raise UsageError(
+                f"{path}: {conflict}. Extract it again with the settings that the model was trained with{or_else}."
+            )
 
 
 def _kept_if_possible(compute: Callable[[Path | None], Features], path: Path, cache: Path | None) -> Features:

