@@ -9,13 +9,12 @@ import os
 import sys
 
 import click
-from rich.markup import escape
 
 from ..errors import INTERRUPTED, NOTHING_DONE, AnomalyError, cause
 from ..names import readable
 from . import calibrate, compare, evaluate, extract, review, score, train, watch, weights
 from .options import print_version
-from .terminal import complain, replace_what_cannot_be_encoded
+from .terminal import complain, complain_of_end, replace_what_cannot_be_encoded
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -71,7 +70,7 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("ANOMALYCLI_DEBUG") == "1":
             raise
-        complain(f"[red]Error:[/] {escape(sentence(error))}")
+        complain_of_end(sentence(error))
         code = error.exit_code if isinstance(error, AnomalyError) else NOTHING_DONE
     drop_what_cannot_be_written()
     gc.freeze()  # at the end all memory is returned anyway: looking for what is unreachable only takes time

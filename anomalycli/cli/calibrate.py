@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.markup import escape
 
 from ..errors import UsageError, cause
 from ..export.outputs import Outputs, ScoreRun, score_inputs
@@ -28,7 +27,7 @@ from .options import (
     weights_option,
 )
 from .progress import clip_progress
-from .terminal import fault, say, shown
+from .terminal import fault, note, say
 
 if TYPE_CHECKING:
     from ..calibration import Calibration
@@ -98,7 +97,7 @@ def calibrate(videos, model, weights, mode, output, overwrite, device, precision
     with clip_progress() as on_clips:
         run = score_inputs(inputs, scorer, Outputs(output.parent, features=True), mode, rule, on_clips)
         if calibrated := scorer.calibrate([item.path for item in run.inputs if is_video(item)]):
-            say(escape(calibrated))
+            say(calibrated)
         footage = [Footage(title, result.scores, result.fps, result.times) for title, result in _results(run)]
     if footage:
         _say_highest(footage, stand_out(footage))
@@ -150,14 +149,14 @@ def _normal(inputs: list[Input], named: list[Path]) -> list[Input]:
         try:
             labels = label_videos(items, folder).by_video
         except UsageError as error:
-            say(f"[yellow]note[/]  {escape(f'Labels are not used. {error}')}")
+            note(f"Labels are not used. {error}")
             continue
         abnormal |= {items[name] for name, label in labels.items() if label}
     if abnormal:
         left_out = some(readable(item.name) for item in inputs if item in abnormal)
         if len(abnormal) == len(inputs):
             raise UsageError(f"{left_out}: labelled abnormal. A calibration needs footage of the scene that is normal.")
-        say(f"[yellow]note[/]  {escape(f'Left out, labelled abnormal: {left_out}.')}")
+        note(f"Left out, labelled abnormal: {left_out}.")
     return [item for item in inputs if item not in abnormal]
 
 
@@ -166,10 +165,8 @@ def _say_pattern(pattern: str | None, inputs: list[Input]) -> None:
     count = len(inputs) if pattern is None else sum(fits_pattern(item.path, pattern) for item in inputs)
     if count < len(inputs):
         say(
-            escape(
-                f"The pattern '{pattern}' matches {count or 'none'} of {number_of(len(inputs), 'video')}. All of them "
-                "are used to calibrate."
-            )
+            f"The pattern '{pattern}' matches {count or 'none'} of {number_of(len(inputs), 'video')}. All of them "
+            "are used to calibrate."
         )
 
 
@@ -193,17 +190,13 @@ def _say_highest(footage: "list[Footage]", odd: "list[Footage]") -> None:
 
 
 def _highest(video: "Footage") -> str:
-    return f"{shown(video.name)}: {video.highest:.3f} at {clock(video.highest_at)}"
+    return f"{video.name}: {video.highest:.3f} at {clock(video.highest_at)}"
 
 
 def _say_promise(made: "Calibration", output: Path) -> None:
     """Print the thresholds, and what they may promise."""
     footage = f"{time_in_words(made.hours)} of normal footage"
-    say(
-        escape(
-            f"{output}: events begin at {made.rule.start_threshold:.4f} and end below {made.rule.end_threshold:.4f}."
-        )
-    )
+    say(f"{output}: events begin at {made.rule.start_threshold:.4f} and end below {made.rule.end_threshold:.4f}.")
     bound = f"{made.rate_bound:.2g}" if made.rate_bound < 100 else f"{made.rate_bound:,.0f}"
     say(f"{number_of(made.events, 'event')} in {footage}: at most {bound} per hour, with 95% confidence.")
     if made.clustering >= 1.5:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.markup import escape
 
 from ..errors import UsageError
 from ..export.results import files_of_comparison
@@ -142,7 +141,7 @@ def compare(features, test, test_only, interpolate, ground_truth, labels, groups
         click.echo(json.dumps({"on": caption, "rows": table}))
     else:
         print_comparison(table)
-    say(escape(f"Written: {options['output']}/table.md, .csv, .json and plots"))
+    say(f"Written: {options['output']}/table.md, .csv, .json and plots")
     finish(failed=len(sources.left_out), done=1)
 
 

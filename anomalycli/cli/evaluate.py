@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.markup import escape
 
 from ..errors import UsageError
 from ..export.results import files_of_evaluation
@@ -121,7 +120,7 @@ def evaluate(model, features, scores_folder, ground_truth, mode, interpolate, re
         print_evaluation(evaluation, report)
     if results["output"]:
         pictures = "curves and sheet" if drawn else "curves"
-        say(escape(f"Written: {results['output']}/videos.csv, metrics.json, {pictures} as .png, .svg, .pdf"))
+        say(f"Written: {results['output']}/videos.csv, metrics.json, {pictures} as .png, .svg, .pdf")
     finish(failed=len(scored.left_out), done=1)
 
 

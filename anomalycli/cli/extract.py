@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.markup import escape
 
 from ..backbones import DEFAULT
 from ..choices import LAYOUTS
@@ -15,7 +14,7 @@ from .exits import finish
 from .options import device_options, talk_options, use_reader, videos_argument, weights_option
 from .progress import byte_progress, extract_progress, loading
 from .tables import print_counts
-from .terminal import fault, say, shown
+from .terminal import fault, say
 
 if TYPE_CHECKING:
     from ..extraction.run_report import ExtractionOutcome
@@ -169,7 +168,7 @@ def engine_of(name: str, address: str | None, network: dict[str, Any]) -> Callab
 
 def say_note(note: str) -> None:
     """Print a note of the extraction."""
-    say(escape(note))
+    say(note)
 
 
 def print_outcome(outcome: "ExtractionOutcome") -> None:
@@ -177,7 +176,7 @@ def print_outcome(outcome: "ExtractionOutcome") -> None:
     if outcome.reason:
         fault(outcome.status, outcome.reason)
     elif outcome.status == "done":
-        say(f"{shown(from_here(outcome.path))}: done" + escape(f" ({outcome.note})" if outcome.note else ""))
+        say(f"{from_here(outcome.path)}: done" + (f" ({outcome.note})" if outcome.note else ""))
 
 
 def from_here(path: Path) -> Path:

@@ -152,6 +152,6 @@ def compare_progress(rows, seeds: int) -> Iterator[tuple[Callable, Callable]]:
             if (task := tasks.pop((result.label, result.seed), None)) is not None:
                 progress.remove_task(task)
             auc, ap = result.metrics["auc"], result.metrics["ap"]
-            say(f"{escape(result.label)}, seed {result.seed}: AUC {auc:.4f}  AP {ap:.4f}  step {result.step}")
+            say(f"{result.label}, seed {result.seed}: AUC {auc:.4f}  AP {ap:.4f}  step {result.step}")
 
         yield on_step, on_result

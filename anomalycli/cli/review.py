@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import click
-from rich.markup import escape
 
 from ..errors import UsageError, cause
 from .command import FOLDER, Command, option
@@ -35,13 +34,11 @@ def review(pages: Path, host: str, port: int) -> None:
     except OSError as error:
         raise UsageError(f"{host}:{port}: cannot listen there ({cause(error)}).", "host", "port") from error
     if host not in ("127.0.0.1", "localhost", "::1"):
-        say(
-            escape(f"Anyone who has this address and can reach {host} sees the pages; the connection is not encrypted.")
-        )
+        say(f"Anyone who has this address and can reach {host} sees the pages; the connection is not encrypted.")
     click.echo(server.url)
     try:
         server.serve_forever()
     except KeyboardInterrupt:
-        say(escape(f"Verdicts: {pages / 'labels.csv'}"))
+        say(f"Verdicts: {pages / 'labels.csv'}")
     finally:
         server.server_close()

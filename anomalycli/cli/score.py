@@ -4,7 +4,6 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.markup import escape
 
 from ..errors import UsageError
 from ..export.base import formats
@@ -29,7 +28,7 @@ from .progress import loading
 from .score_outputs import MARGIN, outputs_of
 from .score_progress import ScoreProgress, durations_of, score_progress
 from .tables import print_summary
-from .terminal import complain, fault, say
+from .terminal import fault, note, say
 from .time_of_day import check_one_input, say_sources, start_options
 
 if TYPE_CHECKING:
@@ -168,10 +167,10 @@ def score(
     with score_progress(inputs, durations) as progress:
         run = score_inputs(inputs, scorer, outputs, mode, rule, progress.on_clips, start_rule)  # raises before any work
         progress.inputs = run.inputs
-        for note in run.notes:
-            complain(f"[yellow]note[/]  {escape(note)}")
+        for remark in run.notes:
+            note(remark, always=True)
         if calibrated := scorer.calibrate([item.path for item in run.inputs if is_video(item)]):
-            say(escape(calibrated))
+            say(calibrated)
         print_results(run, progress, as_json)
     tally = progress.tally
     if tally.scored and not as_json:
@@ -191,7 +190,7 @@ def note_computed_before(inputs: list[Input], still: str, every: int) -> None:
     if given and (files := [str(item.path) for item in inputs if not is_video(item)]):
         do = "does" if len(given) == 1 else "do"
         reason = f"{' and '.join(given)} {do} nothing for feature files, whose clips are computed already"
-        complain(f"[yellow]note[/]  {reason}: {escape(some(files))}")
+        note(f"{reason}: {some(files)}", always=True)
 
 
 def started_decoder(inputs: list[Input]) -> "Decoder | None":
@@ -228,7 +227,7 @@ def print_results(run: ScoreRun, progress: ScoreProgress, as_json: bool) -> None
         if result is None:
             continue
         if result.note:
-            say(escape(result.note))
+            say(result.note)
         if result.warning:
             fault("partial", result.warning)
         if as_json:
@@ -238,9 +237,9 @@ def print_results(run: ScoreRun, progress: ScoreProgress, as_json: bool) -> None
 def print_written(run: ScoreRun, outputs: Outputs, written: Counter[str]) -> None:
     """Print the paths of the files that were written, and what failed of those shared by all videos."""
     for path in run.shared:
-        say(escape(f"Written: {path}"))
+        say(f"Written: {path}")
     for failure in run.shared_failures:
         fault("failed", failure)
     base = outputs.base(run.inputs[0].name if len(run.inputs) == 1 else "*")
     for kind, count in written.items():
-        say(escape(f"Written: {base}.{kind}") + (f" ({count})" if count > 1 else ""))
+        say(f"Written: {base}.{kind}" + (f" ({count})" if count > 1 else ""))

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-
 from ..errors import UsageError
 from ..export.base import formats
 from ..export.outputs import Outputs
@@ -22,7 +20,7 @@ def outputs_of(options: dict[str, Any], inputs: list[Input]) -> Outputs:
     truth, names = options["ground_truth"], [item.name for item in inputs]
     truths, unmatched = read_intervals(truth, names) if truth else ({}, None)
     if unmatched:
-        say(escape(unmatched))
+        say(unmatched)
     chosen = [*options["formats"], *(name for name, given in flags.items() if given)]
     stem, ending = one_file(options["output"], len(inputs))
     chosen += [ending] if ending and ending not in chosen else []

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.progress import Progress, TextColumn
 
 from ..errors import AnomalyError
@@ -98,10 +97,10 @@ class ScoreProgress:
         self.position = position
         where = f"{clock(position)} of {clock(duration)}" if position and duration else f"{done} clips"
         left = self.left()
-        words = [f"{self.done + 1}/{len(self.inputs)} {shown(path.name)} {where}"]
+        words = [f"{self.done + 1}/{len(self.inputs)} {path.name} {where}"]
         words += [_plural(self.tally.events, "event")] if self.done else []
         words += [f"{rough(left)} left in all"] if left is not None else []
-        self.bar.update(self.task, description=", ".join(words))
+        self.bar.update(self.task, description=shown(", ".join(words)))
         now = time.monotonic()
         if left is not None and not self.is_announced:
             self.is_announced = True
@@ -135,7 +134,7 @@ class ScoreProgress:
         if result is not None and len(self.inputs) > 1:
             peak = int(result.scores.argmax())
             found = f"{_plural(len(result.events), 'event')}, highest score {result.scores[peak]:.2f}"
-            say(f"{self.done}/{len(self.inputs)} {escape(scored.title)}: {found} at {time_of(result, peak)}")
+            say(f"{self.done}/{len(self.inputs)} {scored.title}: {found} at {time_of(result, peak)}")
 
     def sentence(self) -> str:
         """The summary of the run."""

@@ -76,9 +76,9 @@ def print_counts(report: Path) -> None:
     content = json.loads(report.read_text(encoding="utf-8"))
     counts = ", ".join(f"{n} {status}" for status, n in content["counts"].items() if n) or "nothing to do"
     speed = f"; {clock(content['video_seconds'])} of video in {clock(content['wall_seconds'])}"
-    say(f"{escape(str(report.parent))}: {counts}" + (speed if content["video_seconds"] else ""))
+    say(f"{report.parent}: {counts}" + (speed if content["video_seconds"] else ""))
     if content["video_seconds"]:
-        say(f"{content['times_real_time']:.1f} times real time; the outcome of each video is in {escape(str(report))}")
+        say(f"{content['times_real_time']:.1f} times real time; the outcome of each video is in {report}")
 
 
 def print_weights(items) -> None:
@@ -97,7 +97,7 @@ def print_weights(items) -> None:
 def print_recipe(info, advice: str) -> None:
     """What the recipe chose, and how good it is on videos that it has not seen."""
     record = info.training
-    say(escape(f"Chosen: {record.recipe}"))
+    say(f"Chosen: {record.recipe}")
     n_videos = record.abnormal_videos + record.normal_videos
     if record.video_auc is not None:
         auc, low, high = (f"{value:.2f}" for value in (record.video_auc, record.video_auc_low, record.video_auc_high))

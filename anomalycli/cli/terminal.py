@@ -21,33 +21,44 @@ logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns where it can
 log.addHandler(logging.NullHandler())  # without any, Python writes errors to stderr a second time
 
 
-def say(markup: str) -> None:
+def say(sentence: str) -> None:
     """Print one line to stderr, unless -q was given, and log it."""
-    text = line(markup)
-    messages.print(text)
-    log.info(text.plain)
+    _say(_line(sentence))
 
 
-def complain(markup: str) -> None:
+def note(sentence: str, always: bool = False) -> None:
+    """Print a remark and log it; with -q only if `always`."""
+    (_complain if always else _say)(_line(sentence, ("note  ", "yellow")))
+
+
+def complain(sentence: str) -> None:
     """Print one line about an error to stderr, with -q too, and log it."""
-    text = line(markup)
-    (Console(stderr=True, highlight=False, soft_wrap=True) if messages.quiet else messages).print(text)
-    log.error(text.plain)
+    _complain(_line(sentence))
 
 
 def fault(status: str, sentence: str) -> None:
     """Print one line about an input that failed or is partial, with -q too, and log it."""
-    complain(f"[red]{status}[/]  {escape(sentence)}")
+    _complain(_line(sentence, (f"{status}  ", "red")))
 
 
-def note(sentence: str) -> None:
-    """Print a remark, unless -q was given, and log it."""
-    say(f"[yellow]note[/]  {escape(sentence)}")
+def complain_of_end(sentence: str) -> None:
+    """Print the error that ends the command, with -q too, and log it."""
+    _complain(_line(sentence, ("Error:", "red"), " "))
 
 
-def line(markup: str) -> Text:
-    """`markup` as one line: names of files in it cannot break the line or send escape sequences to the terminal."""
-    return Text.from_markup(readable(markup))
+def _line(sentence: str, *marks: tuple[str, str] | str) -> Text:
+    """One line, in which names of files cannot break it or send escape sequences. marks: coloured words before it."""
+    return Text.assemble(*marks, readable(sentence))
+
+
+def _say(text: Text) -> None:
+    messages.print(text)
+    log.info(text.plain)
+
+
+def _complain(text: Text) -> None:
+    (Console(stderr=True, highlight=False, soft_wrap=True) if messages.quiet else messages).print(text)
+    log.error(text.plain)
 
 
 def shown(name: object) -> str:
@@ -93,7 +104,7 @@ def _is_something_else(suffix: str, begin: bytes) -> bool:
 
 class _ToTerminal(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        messages.print(escape(self.format(record)), style="dim")
+        messages.print(Text(self.format(record)), style="dim")
 
 
 class _ToFile(logging.FileHandler):
@@ -101,7 +112,7 @@ class _ToFile(logging.FileHandler):
 
     def handleError(self, record: logging.LogRecord) -> None:
         log.removeHandler(self)
-        complain(f"[yellow]note[/]  {shown(self.baseFilename)}: the log cannot be written any more ({_reason()}).")
+        note(f"{self.baseFilename}: the log cannot be written any more ({_reason()}).", always=True)
 
 
 def _reason() -> str:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import click
-from rich.markup import escape
 
 from ..errors import UsageError
 from ..matching import number_of
@@ -67,4 +66,4 @@ def say_sources(sources: Counter[str], rule: StartRule) -> None:
     """Print where the times of day are from: `sources` counts the videos by the source of their start."""
     zone = rule.zone.key if rule.zone else "this computer's time zone"
     for source, count in sources.most_common():
-        say(escape(f"Times of day of {number_of(count, 'video')}: from {source}, in {zone}"))
+        say(f"Times of day of {number_of(count, 'video')}: from {source}, in {zone}")

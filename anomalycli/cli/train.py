@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.markup import escape
 
 from ..errors import UsageError
 from .command import FILE, PATH, Command, option, section
@@ -115,7 +114,7 @@ def train(features, output, start, quick, method, preset, changes, watch, device
         train_with_settings(user, sources, destination, pick_device(device))
     else:
         train_without_settings(sources, destination, pick_device(device), given.get("seed", 0), quick, start)
-    say(escape(f"{output}: trained. Use it with: anomalycli score VIDEO --model {output}"))
+    say(f"{output}: trained. Use it with: anomalycli score VIDEO --model {output}")
     if n := len(sources.left_out):
         videos = "1 video is" if n == 1 else f"{n} videos are"
         complain(f"{videos} left out, whose features are damaged; after extracting them again, train anew.")
@@ -169,7 +168,7 @@ def train_with_settings(
 
         table = destination.beside(".erasing.csv")
         plot_erasures(read_erasures(table), table.with_suffix(""), data.truth)
-        say(escape(f"Written: {table}, .png, .svg, .pdf: erased segments"))
+        say(f"Written: {table}, .png, .svg, .pdf: erased segments")
 
 
 def train_without_settings(

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.markup import escape
 
 from ..errors import INTERRUPTED, UsageError
 from .command import OUTPUT_FILE, PATH, Command, option, section, with_hint
@@ -169,7 +168,7 @@ def tell(sentence: str) -> None:
     from ..live.stream import LONGER_TIMEOUT
 
     settings = ["timeout"] if sentence.endswith(LONGER_TIMEOUT) else []
-    say(escape(with_hint(sentence, watch.params, settings)))
+    say(with_hint(sentence, watch.params, settings))
 
 
 class Rules:

@@ -3,13 +3,12 @@
 import os
 
 import click
-from rich.markup import escape
 
 from ..errors import AnomalyError
 from .exits import finish
 from .progress import byte_progress
 from .tables import print_weights
-from .terminal import complain, say
+from .terminal import fault, say
 
 
 @click.group()
@@ -35,7 +34,7 @@ def weights_fetch(names) -> None:
     for item in [published(name) for name in names]:
         with byte_progress() as on_bytes:
             path = fetch(item.name, on_bytes)
-        say(escape(f"{item.name}: {path}"))
+        say(f"{item.name}: {path}")
         if not item.sha256:
             say(f"No hash of {item.name} is published: the hash of this download is recorded and compared from now on.")
 
@@ -54,7 +53,7 @@ def weights_verify() -> None:
             verify(item, item.path)
         except AnomalyError as error:
             wrong += 1
-            complain(f"[red]{item.name}: wrong[/]  {escape(str(error))}")
+            fault(f"{item.name}: wrong", str(error))
         else:
             right += 1
             say(f"{item.name}: correct")

@@ -5,7 +5,6 @@ import subprocess
 import sys
 
 import pytest
-from rich.markup import escape
 
 from anomalycli.cli.terminal import complain, log, set_up_messages
 
@@ -33,7 +32,7 @@ def test_names_of_files_reach_the_terminal_as_one_harmless_line(tmp_path, name, 
 def test_names_of_files_reach_the_log_as_one_line(tmp_path, name):
     set_up_messages(log_file=tmp_path / "log.txt")
     try:
-        complain(escape(f"{name}: damaged"))
+        complain(f"{name}: damaged")
         log.debug(f"{name}: 10 clips")
     finally:
         log.removeHandler(log.handlers[-1])
