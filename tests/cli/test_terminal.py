@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from anomalycli.cli.terminal import complain, log, set_up_messages
+from anomalycli.cli.terminal import complain, fault, log, set_up_messages
 
 HOSTILE = [b"a\x1b[2J.mp4", b"b\nError: forged.mp4", b"c\xff.mp4", "d\u202egpm.mp4".encode(), "e\u4e2d.mp4".encode()]
 
@@ -39,6 +39,11 @@ def test_names_of_files_reach_the_log_as_one_line(tmp_path, name):
     lines = (tmp_path / "log.txt").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 2 and lines[0].endswith("mp4: damaged") and lines[1].endswith("mp4: 10 clips")
     assert not any(character in "".join(lines) for character in "\x1b\u202e")
+
+
+def test_names_that_look_like_markup_are_printed_as_they_are(capsys):
+    fault("failed", "[red]a[/].mp4 :warning:: damaged")
+    assert capsys.readouterr().err == "failed  [red]a[/].mp4 :warning:: damaged\n"
 
 
 def test_a_url_is_called_one(run):
