@@ -50,6 +50,14 @@ def test_links_and_file_names_of_a_page_exist(page):
     assert [name for name in files if not (ROOT / name).exists()] == []
 
 
+def test_the_layout_in_contributing_names_every_package_and_module():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    small = {"__init__.py", "__main__.py", "former_names.py", "sample.py", "version.py"}
+    package = ROOT / "anomalycli"
+    names = {path.name for path in package.glob("*.py")} | {f"{path.parent.name}/" for path in package.glob("*/*.py")}
+    assert [name for name in sorted(names - small) if f"`{name}`" not in text] == []
+
+
 def test_names_of_modules_and_functions_in_the_prose_exist():
     """`anomalycli.x.y` anywhere, and the functions that docs/paper.md names behind the link to a module."""
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md"), *ROOT.glob("weights/*.md")]
