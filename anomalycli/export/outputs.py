@@ -4,7 +4,7 @@ import dataclasses
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -62,6 +62,7 @@ class ScoreRun:
     def __init__(self, inputs: Iterable[Input], scorer: "Scorer", outputs: Outputs, how: "Scoring"):
         from ..media.decoder import Decoder
         from ..score import check_mode
+        from .sources import is_video
 
         check_mode(how.mode)
         given = list(inputs)
@@ -76,7 +77,7 @@ class ScoreRun:
         self.plan: OutputPlan = plan_outputs(inputs, outputs)
         self.inputs = self.plan.inputs
         self.index = outputs.index(self.inputs)
-        if any(_is_video(item) for item in self.inputs):
+        if any(map(is_video, self.inputs)):
             scorer.extractor  # noqa: B018  (raises where the backbone is not the model's)
         self.notes = [
             f"{readable(str(item.path))}: left out, cut out of another input by an earlier run, or a copy of one."
@@ -142,12 +143,10 @@ class ScoreRun:
 
         result, base = scored.result, self.outputs.base(item.name)
         assert result
-        failures = []
+        failures: list[str] = []
         video = None
-        try:
+        with _noting(failures):
             video = video_of(item, self.outputs.video_dir)
-        except AnomalyError as error:
-            failures.append(str(error))
         context = Context(
             base,
             scored.title,
@@ -161,38 +160,41 @@ class ScoreRun:
         if self.outputs.proxy and video:
             from .proxies import write_proxy
 
-            try:
+            with _noting(failures):
                 record = self.plan.records[base]
                 context.player = write_proxy(result, video, base, self.outputs.proxy, record, self._decoder)
                 scored.written["proxy.mp4"] += 1
-            except (AnomalyError, OSError) as error:
-                failures.append(str(error))
-        for name, writer in self.writers.items():
+        for name in self.writers:
             context.path = output_path(base, name)
-            try:
-                self._store(context.path, base, lambda writer=writer: writer.render(result, context))
-                scored.written[name] += 1
-                if name == "html":
-                    from .report import page_of
-
-                    scored.page = page_of(result, context)
-                    self._pages.append(scored.page)
-            except (AnomalyError, OSError) as error:
-                failures.append(str(error))
-            except Exception as error:  # includes writers of other packages
-                log.debug(f"{context.path}: the writer failed", exc_info=True)
-                failures.append(f"{context.path}: the format '{name}' failed ({cause(error)}).")
+            with _noting(failures):
+                self._write_format(name, scored, context, base)
         failures += [context.failure] if context.failure else []
         if self.outputs.margin is not None and video:
-            try:
+            with _noting(failures):
                 scored.written["event*"] += self._cut(dataclasses.replace(result, path=video), base)
-            except (AnomalyError, OSError) as error:
-                failures.append(str(error))
         if self.outputs.sheet:
             from .plot import curve_of
 
             self._curves.append(curve_of(result, scored.truth, scored.title))
         scored.failure = " ".join(failures)
+
+    def _write_format(self, name: str, scored: Scored, context: Context, base: Path) -> None:
+        """Write one format. Raises AnomalyError or OSError where that fails, in a writer of another package too."""
+        result = scored.result
+        assert result
+        try:
+            self._store(context.path, base, lambda: self.writers[name].render(result, context))
+            scored.written[name] += 1
+            if name == "html":
+                from .report import page_of
+
+                scored.page = page_of(result, context)
+                self._pages.append(scored.page)
+        except (AnomalyError, OSError):
+            raise
+        except Exception as error:
+            log.debug(f"{context.path}: the writer failed", exc_info=True)
+            raise AnomalyError(f"{context.path}: the format '{name}' failed ({cause(error)}).") from error
 
     def _store(self, path: Path, base: Path, render) -> None:
         if problem := self.plan.problems.get(path):
@@ -229,12 +231,19 @@ class ScoreRun:
         sheet, index = self.outputs.sheet, self.index
         for path, is_needed, render in ((sheet, self._curves, write_sheet), (index, self._pages, write_index)):
             if path and is_needed:
-                try:
+                with _noting(self.shared_failures):
                     self._store(path, path, lambda path=path, render=render: render(path))
                     self.shared.append(path)
-                except (AnomalyError, OSError) as error:
-                    self.shared_failures.append(str(error))
         self.failures += self.shared_failures
+
+
+@contextmanager
+def _noting(failures: list[str]) -> Iterator[None]:
+    """Add the sentence of an error to `failures`: what fails here costs nothing else."""
+    try:
+        yield
+    except (AnomalyError, OSError) as error:
+        failures.append(str(error))
 
 
 @dataclass(frozen=True)
@@ -278,12 +287,6 @@ def score_inputs(
     lost (see `plan_outputs`), and StorageError where nothing can be written. What fails later fails that file alone.
     """
     return ScoreRun(inputs, scorer, outputs, Scoring(mode, rule, on_clips, start_rule))
-
-
-def _is_video(item: Input) -> bool:
-    from .sources import is_video  # NumPy, which --help does without
-
-    return is_video(item)
 
 
 def _title(item: Input) -> str:
