@@ -114,8 +114,8 @@ def test_the_examples_in_python_run(make_video, make_features, tmp_path):
     make_video("clip.mp4", 40)
     make_features()
     blocks = "\n".join(
-        "\n".join(re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.S))
-        for page in ("python.md", "formats.md")
+        "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S))
+        for page in (ROOT / "README.md", DOCS / "python.md", DOCS / "formats.md")
     )
     first = """
 import anomalycli.score as score
