@@ -38,6 +38,23 @@ def test_options_that_the_prose_names_exist():
         assert named <= known | foreign, (page.name, named - known - foreign)
 
 
+def test_options_of_commands_in_the_prose_are_theirs():
+    from anomalycli.cli import cli
+
+    written, wrong = 0, []
+    for page in (*ROOT.glob("*.md"), *DOCS.glob("*.md"), *ROOT.glob("weights/*.md"), *ROOT.glob("benchmarks/*")):
+        text = re.sub(r"\\\n\s*", " ", page.read_text(encoding="utf-8")) if page.suffix in (".md", ".py") else ""
+        for name, words in re.findall(rf"(?<![\w/.-])anomalycli ({'|'.join(cli.commands)})\b([^\n`|>#&]*)", text):
+            command = cli.commands[name]
+            known = {"--help", *(word for option in command.params for word in (*option.opts, *option.secondary_opts))}
+            wrong += [
+                (page.name, name, word) for word in re.findall(r"(?<![\w-])--[a-z][\w-]*", words) if word not in known
+            ]
+            written += 1
+    assert written > 200
+    assert wrong == []
+
+
 @pytest.mark.parametrize("page", sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md"), *ROOT.glob("weights/*.md")]), ids=str)
 def test_links_and_file_names_of_a_page_exist(page):
     text = page.read_text(encoding="utf-8")
