@@ -31,14 +31,16 @@ class Destination:
         check_writable(self.path)
         if self.path.exists() and self.path.stat().st_size and not is_checkpoint(self.path):
             raise UsageError(f"{self.path}: it is not a model, and is not overwritten. Name another file.", "output")
-        if self.resume or self.overwrite:
-            return
-        state = self.beside(".state")
-        if state.exists():
-            message = f"{state}: an interrupted run left this state. Resume or overwrite it."
-            raise UsageError(message, "resume", "overwrite")
-        if self.path.exists():
+        self.check_left(self.beside(".state"))
+        if self.path.exists() and not (self.resume or self.overwrite):
             raise UsageError(f"{self.path} exists. Overwrite it, or name another file.", "overwrite", "output")
+
+    def check_left(self, *states: Path) -> None:
+        """Raise UsageError where one of these files is there, to be neither resumed nor overwritten."""
+        if not (self.resume or self.overwrite):
+            for state in filter(Path.exists, states):
+                message = f"{state}: an interrupted run left this state. Resume or overwrite it."
+                raise UsageError(message, "resume", "overwrite")
 
     def check_finished(self, has_state: bool, is_same: Callable[[ModelInfo], bool]) -> None:
         """Raise UsageError where there is no state to resume from, and the checkpoint is not that of the same run."""

@@ -72,7 +72,7 @@ def train_by_recipe(
     search_file = destination.beside(".search")
     start = recipe.start.model if recipe.start else None
     material = Material(data.bags, np.arange(len(data.bags.names)), start=start)
-    _check(destination, search_file, data)
+    _take_up(destination, search_file, data)
     every = [dataclasses.replace(each, plan=each.plan.on(device)) for each in recipe.candidates(data.bags)]
     folds = (
         make_folds(data.bags, most_folds(data.bags), recipe.seed, data.bags.grouped(data.groups))
@@ -125,15 +125,12 @@ def advice(bags: Bags, record: TrainingRecord, searched: bool = True) -> str:
     return "enough to trust the ranking, not the threshold"
 
 
-def _check(destination: Destination, search_file: Path, data: TrainingData) -> None:
+def _take_up(destination: Destination, search_file: Path, data: TrainingData) -> None:
+    """Keep what an interrupted run left, to resume it, or remove it. Raises UsageError where neither was asked for."""
     left = [file for file in (search_file, *_states(destination)) if file.exists()]
     destination.check_finished(bool(left), lambda info: _is_of(info, data))
-    if destination.resume:
-        return
-    if left and not destination.overwrite:
-        message = f"{left[0]}: an interrupted run left this state. Resume or overwrite it."
-        raise UsageError(message, "resume", "overwrite")
-    for file in left:
+    destination.check_left(*left)
+    for file in left if not destination.resume else ():
         file.unlink()
 
 
