@@ -119,7 +119,7 @@ class EventTracker:
             news += self._match(event, edges)
         for known in self._known:
             if not known.is_done:
-                news += self._changes(known, edges)
+                news += self._changes(known)
                 if self._is_settled(known, edges, n_final):
                     news.append(self._final(known))
         if self.before and edges[n_final] > max(self.before.end, self._begin) + self.rule.gap:
@@ -156,7 +156,7 @@ class EventTracker:
         before, self.before = self.before, None
         return [News("final", replace(before, is_open=False, is_final=True, reason="interrupted"))] if before else []
 
-    def _changes(self, known: _Known, edges: np.ndarray) -> list[News]:
+    def _changes(self, known: _Known) -> list[News]:
         event, told = known.event, known.told
         assert told
         if not known.is_found and event.is_confirmed:
