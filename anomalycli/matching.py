@@ -58,26 +58,29 @@ def match_names(written: Iterable[str], videos: Iterable[str], source: str = "a 
         else:
             left.append(name)
     taken = set(matches.found.values())
+    _match_last_parts(matches, left, [video for video in videos if video not in taken])
+    return matches
+
+
+def _match_last_parts(matches: Matches, names: list[str], videos: list[str]) -> None:
+    """Add to `matches` those of `names` whose last part one of `videos` has, and no other name and no other video."""
     by_stem: dict[str, list[str]] = defaultdict(list)
     for video in videos:
-        if video not in taken:
-            for form in _forms(video):
-                by_stem[form[-1]].append(video)
+        for form in _forms(video):
+            by_stem[form[-1]].append(video)
     claims: dict[str, list[str]] = defaultdict(list)
-    for name in left:
-        for form in _forms(name):
-            if form[-1] in by_stem:
-                claims[form[-1]].append(name)
-                break
-        else:
+    for name in names:
+        stem = next((form[-1] for form in _forms(name) if form[-1] in by_stem), None)
+        if stem is None:
             matches.unknown.append(name)
-    for stem, names in claims.items():
-        candidates = list(dict.fromkeys(by_stem[stem]))
-        if len(candidates) == len({tuple(_forms(name)[-1]) for name in names}) == 1:
-            matches.found.update(dict.fromkeys(names, candidates[0]))
         else:
-            matches.unknown.extend(names)
-    return matches
+            claims[stem].append(name)
+    for stem, alike in claims.items():
+        candidates = list(dict.fromkeys(by_stem[stem]))
+        if len(candidates) == len({tuple(_forms(name)[-1]) for name in alike}) == 1:
+            matches.found.update(dict.fromkeys(alike, candidates[0]))
+        else:
+            matches.unknown.extend(alike)
 
 
 def fits_pattern(path: PurePath, pattern: str) -> bool:
