@@ -77,6 +77,18 @@ def test_a_current_folder_that_was_deleted_is_a_sentence(tmp_path):
     assert done.returncode == 1 and "The current folder is not there any more" in done.stderr
 
 
+def test_ctrl_c_while_modules_are_imported_is_no_traceback(tmp_path):
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt")
+    for words in (["-m", "anomalycli"], ["-c", "from anomalycli.__main__ import main; main()"]):  # as a script has it
+        done = subprocess.run(
+            [sys.executable, *words, "score", "x.mp4"],
+            env=os.environ | {"PYTHONPATH": str(tmp_path)},
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (130, "", "Interrupted.\n")
+
+
 @pytest.mark.skipif(os.name == "nt", reason="names are Unicode there")
 def test_names_beyond_an_ascii_locale_are_found_in_lists_and_written(tmp_path):
     (tmp_path / "é🎉.mp4").touch()
