@@ -57,7 +57,11 @@ def test_the_wheel_that_the_image_installs_holds_every_module_and_scores_from_el
     place = tmp_path / "place"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", place, built], check=True)
     done = subprocess.run(
-        [sys.executable, "-c", "import anomalycli, runpy; print(anomalycli.__file__); runpy.run_module('anomalycli', run_name='__main__')"]
+        [
+            sys.executable,
+            "-c",
+            "import anomalycli, runpy; print(anomalycli.__file__); runpy.run_module('anomalycli', run_name='__main__')",
+        ]
         + ["score", "--sample", "--json"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(place)},
