@@ -67,7 +67,8 @@ class Calibration:
     of such footage without an event, to promise the target. clustering: how many events come together. extrapolated:
     the thresholds are above all scores of the footage. reached: (score, hours): normal footage reaches it once in so
     many hours; `shown` of them were counted, the others are extrapolated. scored_by: what the footage was scored by.
-    pattern: of the paths of the videos it is for, None for all. source: the file, once it is one.
+    pattern: of the paths of the videos it is for, None for all. new_events: upper limit of the events in as much new
+    footage, at 95% confidence. source: the file, once it is one.
     """
 
     rule: EventRule
@@ -83,6 +84,7 @@ class Calibration:
     shown: int
     scored_by: ScoredBy
     pattern: str | None = None
+    new_events: int | None = None
     tool: str = f"anomalycli {__version__}"
     source: Path | None = dataclasses.field(default=None, compare=False)
 
@@ -147,7 +149,8 @@ def calibrate(
     Raises UsageError where the footage is too short or has one score throughout, AnomalyError where even events at
     the highest possible score are too many.
     """
-    from .false_alarms import AlarmCounter, AlarmCurve, rate_bound  # SciPy, which scoring does without
+    from .alarm_bounds import rate_bound  # SciPy, which scoring does without
+    from .false_alarms import AlarmCounter, AlarmCurve
 
     _check(footage, target)
     curve = AlarmCurve(AlarmCounter(footage, rule))
@@ -164,20 +167,22 @@ def calibrate(
             )
         threshold = max(threshold, curve.extrapolate(target))
     reached, shown = _reached(curve, target)
+    bounds = curve.bounds(alarms)
     return Calibration(
         rule=counter.rule_at(threshold),
         target=target,
         hours=counter.hours,
         videos=len(footage),
         events=len(alarms),
-        rate_bound=curve.bound(alarms),
-        hours_needed=rate_bound((), 1.0, curve.clustering) / target,
+        rate_bound=bounds.rate,
+        hours_needed=rate_bound(0, 1.0, curve.clustering) / target,
         clustering=curve.clustering,
         extrapolated=found is None,
         reached=reached,
         shown=shown,
         scored_by=scored_by,
         pattern=pattern,
+        new_events=bounds.new_events,
     )
 
 
@@ -193,7 +198,7 @@ def load(path: Path) -> Calibration:
             raise UsageError(f"{path}: written by a newer version, {newer}. Update this one, or calibrate again.")
         if type(version) is not int or version != VERSION:
             raise ValueError(f"its 'version' is {str(version)[:60]!r}")
-        if wrong := schema.fault(content, _CONTENT) or schema.missing(content, _CONTENT):
+        if wrong := schema.fault(content, _CONTENT | _NEW) or schema.missing(content, _CONTENT):
             raise ValueError(f"its {wrong}")
         rule = EventRule(**content.pop("rule"))
         scored_by = ScoredBy(**content.pop("scored_by"))
@@ -290,3 +295,4 @@ _CONTENT: dict[str, schema.Check] = {
     "pattern": lambda value: value is None or (schema.text(value) and bool(pattern_parts(value))),
     "tool": schema.text,
 }
+_NEW: dict[str, schema.Check] = {"new_events": lambda value: value is None or schema.integer(0)(value)}

@@ -1,10 +1,4 @@
-"""How often normal footage raises events: counts by threshold, upper bounds, and the tail beyond the highest score.
-
-Events are not independent: whatever raises one (a lorry, rain, a busy night) raises several. So footage is divided into
-parts, and all events of a part are one group, which came at once. Groups are taken to be independent; a bound for the
-sum of their sizes is that of Fay & Feuer (Confidence intervals for directly standardized rates, Statistics in Medicine,
-1997), which is the exact one for Poisson counts where no part has two events.
-"""
+"""How often normal footage raises events: counts by threshold, upper bounds, and the tail beyond the highest score."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,11 +7,11 @@ from itertools import pairwise
 
 import numpy as np
 from scipy.special import expit, logit
-from scipy.stats import chi2, genpareto
+from scipy.stats import genpareto
 
+from .alarm_bounds import Bounds, Parts, bounds
 from .events import Event, EventRule, find_events, frame_edges
 
-CONFIDENCE = 0.95
 BLOCKS, SHORTEST_BLOCK = 20, 60.0  # at most how many parts of equal length, and at least how many seconds of each
 MANY_VIDEOS = 5  # from which on whole videos are parts, too
 SOME_EVENTS = 10  # from which on counts tell their own dispersion, and a tail can be fitted
@@ -116,49 +110,29 @@ class AlarmCounter:
         peaks, blocks, videos = zip(*found, strict=True) if found else ((), (), ())
         return Alarms(threshold, np.array(peaks, float), np.array(blocks, int), np.array(videos, int))
 
-    def dispersion(self, alarms: Alarms) -> float:
-        """How many events come together, 1 or more: the larger of those over blocks and over whole videos."""
-        hours = [np.full(self._n_blocks, self.hours / self._n_blocks), self._video_hours]
-        return max(pearson_dispersion(counts, each) for counts, each in zip(self._counts(alarms), hours, strict=False))
-
-    def bound(self, alarms: Alarms, together: float) -> float:
-        """Upper bound of the rate of such events, per hour: the larger of those with blocks and with whole videos.
-
-        together: how many events may come at once, even if none has.
-        """
-        return max(rate_bound(counts, self.hours, together) for counts in self._counts(alarms))
-
-    def _counts(self, alarms: Alarms) -> list[np.ndarray]:
-        """Events in each block of time, and in each video where there are enough videos."""
-        counts = [np.bincount(alarms.blocks, minlength=self._n_blocks)]
+    def divisions(self, alarms: Alarms) -> list[Parts]:
+        """Events in blocks of time of several lengths, and in videos where there are enough of them."""
+        counts = np.bincount(alarms.blocks, minlength=self._n_blocks)
+        found = Parts(counts, np.full(self._n_blocks, self.hours / self._n_blocks)).with_longer()
         if len(self.footage) >= MANY_VIDEOS:
-            counts.append(np.bincount(alarms.videos, minlength=len(self.footage)))
-        return counts
+            found.append(Parts(np.bincount(alarms.videos, minlength=len(self.footage)), self._video_hours))
+        return found
+
+    def together(self, alarms: Alarms) -> list[float]:
+        """How many events come together, 1 or more, by each of the divisions."""
+        return [parts.dispersion for parts in self.divisions(alarms)]
+
+    def bounds(self, alarms: Alarms, together: Sequence[float] | None = None) -> Bounds:
+        """Upper bounds of the rate and the number of such events.
+
+        together: how many events come together at least, even if none has.
+        """
+        return bounds(self.divisions(alarms), together)
 
     def _block(self, number: int, event: Event) -> int:
         """Of all footage one after the other, so that short files of a busy night share a block."""
         hours = self._begins[number] + self.footage[number].recorded[event.peak] / 3600
         return min(int(hours / self.hours * self._n_blocks), self._n_blocks - 1)
-
-
-def pearson_dispersion(counts: np.ndarray, hours: np.ndarray) -> float:
-    """Pearson's dispersion of counts (B,) in blocks of these hours (B,), at least 1."""
-    if len(counts) < 2 or not counts.sum():
-        return 1.0
-    expected = counts.sum() / hours.sum() * hours
-    return max(1.0, float(((counts - expected) ** 2 / expected).sum() / (len(counts) - 1)))
-
-
-def rate_bound(counts: Sequence[int] | np.ndarray, hours: float, together: float = 1.0) -> float:
-    """Upper bound of the events per hour, with 95% confidence.
-
-    counts: events in each part of the footage. hours: of all parts. together: how many events may come at once; at
-    least as many as the fullest part has. Where events come alone, it is exact: 3 / hours without an event.
-    """
-    sizes = np.asarray(counts, float)
-    largest = max(together, 1.0, float(sizes.max(initial=0)))
-    mean, variance = float(sizes.sum()) + largest, float((sizes**2).sum()) + largest**2
-    return float(chi2.ppf(CONFIDENCE, 2 * mean**2 / variance) * variance / (2 * mean) / hours)
 
 
 @dataclass(frozen=True)
@@ -218,11 +192,16 @@ class AlarmCurve:
         most = max(every, key=len)
         self._highest_peaks = next((alarms for alarms in every if len(alarms) >= TAIL_EVENTS), most)
         self.tail = fit_tail(self._highest_peaks, counter.hours)
-        self.clustering = counter.dispersion(next((alarms for alarms in every if len(alarms) >= SOME_EVENTS), most))
+        self._together = counter.together(next((alarms for alarms in every if len(alarms) >= SOME_EVENTS), most))
+        self.clustering = max(self._together)
+
+    def bounds(self, alarms: Alarms) -> Bounds:
+        """Upper bounds of the rate and the number of such events."""
+        return self.counter.bounds(alarms, self._together)
 
     def bound(self, alarms: Alarms) -> float:
         """Upper bound of the rate of such events, per hour."""
-        return self.counter.bound(alarms, self.clustering)
+        return self.bounds(alarms).rate
 
     def extrapolate(self, per_hour: float) -> float:
         """The score that events exceed this often, by the tail at the upper bound of its rate; 0 without a tail."""

@@ -13,17 +13,20 @@ import argparse
 
 import numpy as np
 
-from anomalycli.false_alarms import BLOCKS, pearson_dispersion, rate_bound
+from anomalycli.alarm_bounds import Parts, bounds, rate_bound
+from anomalycli.false_alarms import BLOCKS
 
 EVENTS = (2, 8, 20, 60)
 KINDS = (
     ("independent", 30, None, None),
     ("groups of 3", 30, None, None),
     ("rate changes every 3 h, shape 1", 30, 3, 1.0),
+    ("rate changes every 8 h, shape 1", 30, 8, 1.0),
     ("rate changes every 3 h, shape 1", 120, 3, 1.0),
     ("rate changes every 8 h, shape 1", 120, 8, 1.0),
     ("rate changes every 3 h, shape 0.3", 120, 3, 0.3),
     ("rate changes every 8 h, shape 0.3", 120, 8, 0.3),
+    ("rate changes every 24 h, shape 1", 240, 24, 1.0),
 )
 
 
@@ -32,7 +35,8 @@ def simulate(name, hours, every, shape, events, rng):
     ticks = hours * 60
     activity = np.ones(ticks)
     if every:
-        activity = np.repeat(rng.gamma(shape, 1 / shape, hours // every + 1), every * 60)[:ticks]
+        begin = rng.integers(every * 60)
+        activity = np.repeat(rng.gamma(shape, 1 / shape, hours // every + 2), every * 60)[begin : begin + ticks]
     size = 3 if name.startswith("groups") else 1
     found = []
     for mean in (events, max(3 * events, 20)):
@@ -52,12 +56,13 @@ def main():
     for name, hours, every, shape in KINDS:
         cells = []
         for events in EVENTS:
-            rng, bounds = np.random.default_rng(events), []
+            rng, found = np.random.default_rng(events), []
             for _ in range(args.runs):
                 counts, lower = simulate(name, hours, every, shape, events, rng)
-                together = pearson_dispersion(lower, np.full(BLOCKS, hours / BLOCKS))
-                bounds.append((rate_bound([1] * counts.sum(), hours), rate_bound(counts, hours, together)))
-            ratios = np.array(bounds) / (events / hours)
+                own, below = (Parts(each, np.full(BLOCKS, hours / BLOCKS)).with_longer() for each in (counts, lower))
+                bound = bounds(own, [parts.dispersion for parts in below]).rate
+                found.append((rate_bound(int(counts.sum()), hours), bound))
+            ratios = np.array(found) / (events / hours)
             cells += [f"{(ratio >= 1).mean():.0%} ({np.median(ratio):.1f})" for ratio in ratios.T]
         print(f"| {name} | {hours} | {' | '.join(cells)} |", flush=True)
 

@@ -199,6 +199,7 @@ def _say_promise(made: "Calibration", output: Path) -> None:
     say(f"{output}: events begin at {made.rule.start_threshold:.4f} and end below {made.rule.end_threshold:.4f}.")
     bound = f"{made.rate_bound:.2g}" if made.rate_bound < 100 else f"{made.rate_bound:,.0f}"
     say(f"{number_of(made.events, 'event')} in {footage}: at most {bound} per hour, with 95% confidence.")
+    say(f"In as much new footage, at most {number_of(made.new_events or 0, 'event')}, with 95% confidence.")
     if made.clustering >= 1.5:
         say(f"Events come together, about {made.clustering:.1f} at a time, which makes the footage count for less.")
     if not made.is_promised:

@@ -100,9 +100,12 @@ def byte_progress() -> Iterator[Callable]:
 
 
 @contextmanager
-def train_progress(steps: int, n_videos: int) -> Iterator[Callable]:
-    """Yields `on_progress`: a bar on a terminal, a line at each validation elsewhere and for the record."""
-    say(f"{n_videos} videos, {steps} steps")
+def train_progress(steps: int, videos: str) -> Iterator[Callable]:
+    """Yields `on_progress`: a bar on a terminal, a line at each validation elsewhere and for the record.
+
+    videos: how many there are, in words.
+    """
+    say(f"{videos}, {steps} steps")
     with _progress(MofNCompleteColumn(), TextColumn("steps"), TimeRemainingColumn()) as progress:
         task = progress.add_task("", total=steps)
         every = max(1, steps // 20)
@@ -118,9 +121,12 @@ def train_progress(steps: int, n_videos: int) -> Iterator[Callable]:
 
 
 @contextmanager
-def recipe_progress(n_videos: int) -> Iterator[Callable]:
-    """Yields `on_progress(RecipeProgress)`: a bar with the time left on a terminal, a line per run elsewhere."""
-    say(f"{n_videos} videos")
+def recipe_progress(videos: str) -> Iterator[Callable]:
+    """Yields `on_progress(RecipeProgress)`: a bar with the time left on a terminal, a line per run elsewhere.
+
+    videos: how many there are, in words.
+    """
+    say(videos)
     with _progress(TaskProgressColumn(), TimeRemainingColumn()) as progress:
         task = progress.add_task("", total=None)
         doing = ""

@@ -94,17 +94,16 @@ def print_weights(items) -> None:
         console.print(f"    {item.source}")
 
 
-def print_recipe(info, advice: str) -> None:
-    """What the recipe chose, and how good it is on videos that it has not seen."""
+def print_recipe(info, videos: str, advice: str) -> None:
+    """What the recipe chose, and how good it is on new videos. videos: how many there are, in words."""
     record = info.training
     say(f"Chosen: {record.recipe}")
-    n_videos = record.abnormal_videos + record.normal_videos
     if record.video_auc is not None:
         auc, low, high = (f"{value:.2f}" for value in (record.video_auc, record.video_auc_low, record.video_auc_high))
         measured = f"video AUC {auc} ({low}-{high}) on held-out videos, {record.folds} folds"
     else:
         measured = "not measured on held-out videos"
-    say(f"{measured}; {n_videos} videos; {advice}")
+    say(f"{measured}; {videos}; {advice}")
 
 
 def print_evaluation(evaluation, report: dict) -> None:

@@ -160,7 +160,7 @@ def train_with_settings(
     check_width(sources.features.path, bags, user.preset, dim)
     plan = make_plan(user.method, bags.dim, settings)
     data = sources.data(bags, user.watch)
-    with train_progress(plan.config.steps, len(bags.names)) as on_progress:
+    with train_progress(plan.config.steps, bags.content) as on_progress:
         run(plan, data, destination, device, on_progress)
     if user.watch:
         from ..experiments.figures import plot_erasures
@@ -183,7 +183,7 @@ def train_without_settings(
     bags = sources.load(before.info.settings.segments if before else 64)
     if not before and (segments := segments_for(bags)) != bags.x.shape[2]:
         bags = sources.load(segments)
-    with recipe_progress(len(bags.names)) as on_progress:
+    with recipe_progress(bags.content) as on_progress:
         recipe = Recipe(seed, search=not quick, start=before)
         info = train_by_recipe(sources.data(bags), destination, device, recipe, on_progress)
-    print_recipe(info, advice(bags, info.training, searched=not quick))
+    print_recipe(info, bags.content, advice(bags, info.training, searched=not quick))

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -11,11 +12,13 @@ from ..errors import UsageError
 from ..events import frame_edges
 from ..features.files import FeatureKind, Features
 from ..features.folder import FeatureFolder, find_features, load_all
-from ..matching import some
+from ..matching import number_of, some
 from ..segments import pool
 from . import CROP_POLICIES
 from .datasets import DATASETS, published_lengths
 from .labels import LABELS_FILE, EventLabel, label_videos
+
+SLACK = 1.0  # seconds by which an event may end after its video, as rounded times do
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,13 @@ class Bags:
         """Group by bag, from groups by video: parts of one video are never apart."""
         videos = dict(zip(self.names, self.videos or self.names, strict=True))
         return {name: (groups or {}).get(video, video) for name, video in videos.items()}
+
+    @property
+    def content(self) -> str:
+        """How many videos, and events in them that are bags of their own, in words."""
+        n_events = sum(name != video for name, video in zip(self.names, self.videos, strict=False))
+        videos = number_of(len(self.names) - n_events, "video")
+        return f"{videos} and {number_of(n_events, 'labelled event')}" if n_events else videos
 
     @property
     def dim(self) -> int:
@@ -108,6 +118,7 @@ def load_bags(
                 parts.append(part)
             else:
                 warnings.append(f"{part.name}: the video ends before this event begins.")
+        warnings += _doubts(source.name, features, judged.get(source.name, []))
         warnings += [features.warning] if features.warning else []
     if not parts:
         raise UsageError(f"{folder.path}: no video and no event in one has a label.")
@@ -124,6 +135,17 @@ def load_bags(
     )
 
 
+def _doubts(name: str, features: Features, events: list[EventLabel]) -> list[str]:
+    """Sentences on events that end after the video, and on events with different labels that overlap."""
+    duration = float(frame_edges(features.n_frames, features.fps, features.times)[-1])
+    late = [event for event in events if event.start < duration < event.end - SLACK]
+    found = [f"{name}#{event}: the video ends before this event does, at {duration:.1f} seconds." for event in late]
+    for first, second in combinations(events, 2):
+        if first.label != second.label and max(first.start, second.start) < min(first.end, second.end):
+            found.append(f"{name}: the events {first} and {second} overlap, and one is labelled 0, the other 1.")
+    return found
+
+
 def _labels(
     names: tuple[str, ...], folder: Path, file: Path | None, events: bool
 ) -> tuple[dict[str, int], dict[str, list[EventLabel]], list[str]]:
@@ -131,14 +153,15 @@ def _labels(
 
     Raises UsageError where no event is labelled and a video has no label.
     """
-    found = label_videos(names, folder, file)
+    found = label_videos(names, folder, file, events)
     judged = found.events if events else {}
     missing = [name for name in names if name not in found.by_video and name not in judged]
     warnings = [found.warning] if found.warning else []
     if missing and not judged:
+        table = file or folder / LABELS_FILE
         advice = (
-            f"Add them to {file} (video,label; 1 = abnormal)."
-            if file
+            f"Add them to {table} (video,label; 1 = abnormal)."
+            if table.exists()
             else f"Give {folder / LABELS_FILE} with the lines 'video,label' (1 = abnormal), or folders normal/ and "
             "abnormal/."
         )
@@ -169,8 +192,7 @@ def _parts(name: str, features: Features, label: int | None, events: list[EventL
         inside = event.start < edges[-1]
         first = int(np.searchsorted(edges, event.start, "right") - 1) // length if inside else n_clips
         last = min(n_clips, -(-int(np.searchsorted(edges, event.end)) // length))
-        own = f"{name}#{event.start:g}-{event.end:g}"
-        parts.append(_Part(own, name, event.label, first, last, max(0, last - first) * length))
+        parts.append(_Part(f"{name}#{event}", name, event.label, first, last, max(0, last - first) * length))
     return parts
 
 

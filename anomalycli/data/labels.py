@@ -36,6 +36,9 @@ class EventLabel:
     end: float
     label: int
 
+    def __str__(self) -> str:
+        return f"{self.start:.10g}-{self.end:.10g}"
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -50,11 +53,12 @@ class Labels:
     warning: str | None = None
 
 
-def label_videos(names: Collection[str], folder: Path, file: Path | None = None) -> Labels:
+def label_videos(names: Collection[str], folder: Path, file: Path | None = None, events_count: bool = True) -> Labels:
     """Labels of the videos `names` (paths below `folder`, without suffix).
 
     `file` is read instead of the folder's `labels.csv`. Raises UsageError where two sources disagree, or the file
-    cannot be understood or names a video that could be several.
+    cannot be understood or names a video that could be several. events_count: whether a confirmed event in a video that
+    is labelled normal is an error, too.
     """
     file = file or folder / LABELS_FILE
     table, judged = read_labels(file) if os.path.lexists(file) else ({}, {})
@@ -64,14 +68,14 @@ def label_videos(names: Collection[str], folder: Path, file: Path | None = None)
     for written, name in matches.found.items():
         if written in table:
             said[name][f"{file} ({written})"] = table[written]
-        events[name] = events.get(name, []) + judged.get(written, [])
+        events[name] = list(dict.fromkeys(events.get(name, []) + judged.get(written, [])))
     for name, sources in said.items():
         if len(set(sources.values())) > 1:
             sides = ", ".join(f"{source} says {label}" for source, label in sources.items())
             raise UsageError(f"{name}: its labels contradict each other ({sides}).")
     by_video = {name: next(iter(sources.values())) for name, sources in said.items() if sources}
     for name, found in events.items():
-        if any(event.label for event in found) and by_video.setdefault(name, 1) == 0:
+        if any(event.label for event in found) and by_video.setdefault(name, 1) == 0 and events_count:
             raise UsageError(f"{file}: {name} is labelled normal, and an event in it is confirmed.")
     return Labels(by_video, {name: found for name, found in events.items() if found}, matches.warning(str(file)))
 
@@ -94,15 +98,27 @@ def read_labels(path: Path) -> tuple[dict[str, int], dict[str, list[EventLabel]]
         if not video or label not in ("0", "1"):
             row.refuse(f"'{video},{row['label']}' is not a video and a label; a label is 0 (normal) or 1 (abnormal).")
         if row["start"] or row["end"]:
-            events.setdefault(video, []).append(_event(row, int(label)))
+            _add_event(row, int(label), events.setdefault(video, []))
         elif labels.setdefault(video, int(label)) != int(label):
             row.refuse(f"{video} is labelled both 0 and 1.")
     return labels, events
 
 
+def _add_event(row: Row, label: int, events: list[EventLabel]) -> None:
+    """Add the event of a row to those of its video, unless it is there. Raises UsageError for a contradiction."""
+    event = _event(row, label)
+    for other in events:
+        if (other.start, other.end) == (event.start, event.end):
+            if other.label != label:
+                row.refuse(f"{row['video']} from {row['start']} to {row['end']} seconds is labelled both 0 and 1.")
+            return
+    events.append(event)
+
+
 def _event(row: Row, label: int) -> EventLabel:
     try:
-        event = EventLabel(float(row["start"]), float(row["end"]), label)
+        start, end = (float(row[column].replace(",", ".")) for column in ("start", "end"))  # some countries' decimals
+        event = EventLabel(start, end, label)
     except ValueError:
         row.refuse(f"'{row['start']}' and '{row['end']}' are not times in seconds, such as 1.5.")
     if not 0 <= event.start < event.end < math.inf:

@@ -63,6 +63,8 @@ def test_a_calibration_sets_the_thresholds_of_score(call, make_model, gate, tmp_
     assert made["rule"]["end_threshold"] == pytest.approx(0.6 * float(start), abs=1e-4)
     assert f"{made['events']} events in 6 hours of normal footage: at most" in done.stderr
     assert made["rate_bound"] <= 2
+    assert f"In as much new footage, at most {made['new_events']} events, with 95% confidence." in done.stderr
+    assert made["new_events"] > made["events"]
     scored = call("score", gate, "--model", "model.safetensors", "--calibration", "gate.calibration.json", "--json")
     lines = [json.loads(line) for line in scored.stdout.splitlines()]
     assert sum(len(line["events"]) for line in lines) == made["events"] > 0

@@ -175,6 +175,41 @@ def test_labelled_events_are_bags_of_their_own_and_stay_with_their_video(make_fe
     assert alone == ("video00", "video01", "video02", "video03")
 
 
+def test_doubtful_events_are_told(make_features):
+    folder = make_features(normal=2, abnormal=2)  # of 6.2 seconds
+    table = folder / "labels.csv"
+    rows = "".join(f"video0{i},{int(i > 1)},,\n" for i in range(4))
+    table.write_text(
+        f"video,label,start,end\n{rows}video02,1,1,3\nvideo02,0,2,4\nvideo02,1,3.5,5\nvideo03,1,5,7\nvideo03,1,5,90\n"
+    )
+    bags = load_bags(folder, 8)
+    assert bags.warnings == (
+        "video02: the events 1-3 and 2-4 overlap, and one is labelled 0, the other 1.",
+        "video02: the events 2-4 and 3.5-5 overlap, and one is labelled 0, the other 1.",
+        "video03#5-90: the video ends before this event does, at 6.2 seconds.",
+    )
+    assert bags.content == "4 videos and 5 labelled events"
+    assert load_bags(folder, 8, events=False).content == "4 videos"
+
+
+def test_events_that_do_not_count_contradict_nothing(make_features):
+    folder = make_features(normal=1, abnormal=1)
+    (folder / "labels.csv").write_text("video,label,start,end\nvideo00,0,,\nvideo01,1,,\nvideo00,1,1,2\n")
+    assert load_bags(folder, 8, events=False).labels.tolist() == [0, 1]
+    with pytest.raises(UsageError, match="video00 is labelled normal, and an event in it is confirmed"):
+        load_bags(folder, 8)
+
+
+def test_a_missing_label_is_to_be_added_to_the_table_that_is_there(make_features):
+    folder = make_features(normal=1, abnormal=1)
+    (folder / "labels.csv").write_text("video,label\nvideo00,0\n")
+    with pytest.raises(UsageError, match=r"no label for video01\. Add them to .*labels\.csv"):
+        load_bags(folder, 8)
+    (folder / "labels.csv").unlink()
+    with pytest.raises(UsageError, match=r"no label for video00, video01\. Give .*labels\.csv with the lines"):
+        load_bags(folder, 8)
+
+
 def relabelled(folder):
     path = folder / "other.csv"
     path.write_text("video,label,start,end\nvideo00,0,,\nvideo01,0,,\nvideo02,0,,\nvideo03,1,,\nvideo03,0,5,5.2\n")

@@ -124,6 +124,15 @@ def test_events_are_labelled_as_the_review_page_writes_them(tmp_path):
         label_videos(["gate"], tmp_path)
 
 
+def test_an_event_counts_once_and_is_not_both(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text("video;label;start;end\ngate;1;1,5;2,5\ngate;1;1,5;2,5\ngate.mp4;1;1.5;2.50\ngate;0;3;4\n")
+    assert label_videos(["gate"], tmp_path).events == {"gate": [EventLabel(1.5, 2.5, 1), EventLabel(3.0, 4.0, 0)]}
+    path.write_text("video,label,start,end\ngate,1,1,2\ngate,0,1.0,2.0\n")
+    with pytest.raises(UsageError, match=r"line 3: gate from 1\.0 to 2\.0 seconds is labelled both 0 and 1"):
+        label_videos(["gate"], tmp_path)
+
+
 def test_labels_as_spreadsheets_write_whole_numbers(tmp_path):
     (tmp_path / "labels.csv").write_text("video,label\na,1.0\nb,0.0\n")
     assert read_labels(tmp_path / "labels.csv")[0] == {"a": 1, "b": 0}
