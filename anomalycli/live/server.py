@@ -18,6 +18,16 @@ from ..version import __version__
 from .board import Board
 from .database import EventDatabase
 
+try:  # the extra
+    import uvicorn
+    from starlette import responses
+    from starlette.applications import Starlette
+    from starlette.middleware import Middleware
+    from starlette.requests import Request
+    from starlette.routing import Route
+except ImportError:
+    uvicorn = None  # type: ignore[assignment]
+
 COOKIE = "anomalycli-live"
 EVERY = 1.0  # seconds between updates of the page
 MOST_BYTES = 1 << 16  # of a verdict
@@ -33,10 +43,8 @@ class LiveServer:
     """
 
     def __init__(self, address: str, board: Board, database: EventDatabase | None = None, token: str | None = None):
-        try:
-            import uvicorn
-        except ImportError as error:
-            raise UsageError("A page needs the extra: pip install 'anomalycli[live]'.", "serve") from error
+        if uvicorn is None:
+            raise UsageError("A page needs the extra: pip install 'anomalycli[live]'.", "serve")
         host, port = split_address(address)
         self.is_local = _is_loopback(host)
         if not self.is_local and not token:
@@ -67,10 +75,6 @@ class LiveServer:
         self._socket.close()
 
     def _app(self) -> Any:
-        from starlette.applications import Starlette
-        from starlette.middleware import Middleware
-        from starlette.routing import Route
-
         routes = [
             Route("/", self._page),
             Route("/state", self._stream_state),
@@ -84,17 +88,14 @@ class LiveServer:
         return Starlette(routes=routes, middleware=[Middleware(_Guard, server=self)])
 
     async def _page(self, _request: Any) -> Any:
-        from starlette.responses import HTMLResponse
-
         nonce = secrets.token_urlsafe(16)
         html = _template().render(nonce=nonce, version=__version__, verdicts=[*VERDICTS])
-        return HTMLResponse(
+        return responses.HTMLResponse(
             html, headers={"Content-Security-Policy": POLICY.format(nonce), "Cache-Control": "no-store"}
         )
 
     async def _stream_state(self, request: Any) -> Any:
         """Server-sent events: the state of all streams, and events whenever one changes."""
-        from starlette.responses import StreamingResponse
 
         async def states() -> AsyncIterator[str]:
             shown = -1
@@ -106,19 +107,17 @@ class LiveServer:
                 yield f"data: {json.dumps(state)}\n\n"
                 await asyncio.sleep(EVERY)
 
-        return StreamingResponse(states(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+        return responses.StreamingResponse(
+            states(), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+        )
 
     def _stored(self) -> list[dict[str, Any]]:
         return self.database.events() if self.database else self.board.events()
 
     async def _events(self, _request: Any) -> Any:
-        from starlette.responses import JSONResponse
-
-        return JSONResponse(self._stored())
+        return responses.JSONResponse(self._stored())
 
     async def _judge(self, request: Any) -> Any:
-        from starlette.responses import JSONResponse
-
         try:
             body = await request.body()
             given = json.loads(body if len(body) <= MOST_BYTES else b"null")
@@ -126,12 +125,12 @@ class LiveServer:
             if verdict not in (None, *VERDICTS) or not isinstance(note, str):
                 raise ValueError("not a verdict")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            return JSONResponse({"error": cause(error)}, 400)
+            return responses.JSONResponse({"error": cause(error)}, 400)
         number = request.path_params["number"]
         known = self.board.judge(number, verdict, note)
         if self.database:
             known = self.database.judge(number, verdict, note)
-        return JSONResponse({"known": known}, 200 if known else 404)
+        return responses.JSONResponse({"known": known}, 200 if known else 404)
 
     async def _event_picture(self, request: Any) -> Any:
         number = request.path_params["number"]
@@ -142,16 +141,12 @@ class LiveServer:
         return _jpeg(self.board.picture(request.path_params["name"]))
 
     async def _health(self, _request: Any) -> Any:
-        from starlette.responses import JSONResponse
-
         is_well, words = self.board.health()
-        return JSONResponse(words, 200 if is_well else 503)
+        return responses.JSONResponse(words, 200 if is_well else 503)
 
     async def _metrics(self, _request: Any) -> Any:
-        from starlette.responses import PlainTextResponse
-
         waiting = self.database.n_waiting() if self.database else 0
-        return PlainTextResponse(self.board.metrics(waiting), media_type="text/plain; version=0.0.4")
+        return responses.PlainTextResponse(self.board.metrics(waiting), media_type="text/plain; version=0.0.4")
 
 
 class _Guard:
@@ -161,9 +156,6 @@ class _Guard:
         self.app, self.server = app, server
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        from starlette.requests import Request
-        from starlette.responses import PlainTextResponse, RedirectResponse
-
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -172,17 +164,17 @@ class _Guard:
         answer: Any = self.app
         if server.token is None:
             if request.headers.get("host", "") not in server.hosts:
-                answer = PlainTextResponse("Open the address that `anomalycli watch` printed.", 403)
+                answer = responses.PlainTextResponse("Open the address that `anomalycli watch` printed.", 403)
         elif scope["path"] not in OPEN_TO_ALL:
             bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
             if _same(given, server.token):
-                answer = RedirectResponse(scope["path"], 303)
+                answer = responses.RedirectResponse(scope["path"], 303)
                 answer.set_cookie(COOKIE, server.token, httponly=True, samesite="strict")
             elif not any(_same(word, server.token) for word in (bearer, request.cookies.get(COOKIE, ""))):
-                answer = PlainTextResponse("Add ?token=… to the address once.", 403)
+                answer = responses.PlainTextResponse("Add ?token=… to the address once.", 403)
         origin = request.headers.get("origin")
         if request.method == "POST" and origin and urlsplit(origin).netloc != request.headers.get("host"):
-            answer = PlainTextResponse("Pages of other sites may not change anything.", 403)
+            answer = responses.PlainTextResponse("Pages of other sites may not change anything.", 403)
         await answer(scope, receive, send)
 
 
@@ -219,10 +211,8 @@ def _same(given: str, token: str) -> bool:
 
 
 def _jpeg(content: bytes | None) -> Any:
-    from starlette.responses import Response
-
     headers = {"Cache-Control": "no-store"}
-    return Response(content, 200, headers, "image/jpeg") if content else Response(b"", 404, headers)
+    return responses.Response(content, 200, headers, "image/jpeg") if content else responses.Response(b"", 404, headers)
 
 
 def _template() -> jinja2.Template:

@@ -170,12 +170,7 @@ def read_duration(path: Path, request: dict[str, Any], pulse: Pulse) -> Iterator
 def cut_pieces(path: Path, request: dict[str, Any], pulse: Pulse) -> Iterator[Answer]:
     """Answers to a request to cut: the suffix of each file that was written."""
     pieces = [Piece(piece["target"], piece["start"], tuple(piece["edges"])) for piece in request["pieces"]]
-    try:
-        yield {"facts": {"suffixes": cut(path, pieces, request["exact"], pulse, request["reader"])}}, None
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
-        yield {"facts": {"errno": error.errno}}, None
+    yield written(lambda: {"suffixes": cut(path, pieces, request["exact"], pulse, request["reader"])})
 
 
 def read_stream(_path: Path, request: dict[str, Any], pulse: Pulse) -> Iterator[Answer]:
@@ -207,13 +202,17 @@ def recorded(recorder: Recorder | None) -> Iterator[Answer]:
 def make_proxy(path: Path, request: dict[str, Any], pulse: Pulse) -> Iterator[Answer]:
     """The answer to a request for a small copy, once it is written."""
     piece = Piece(request["target"], 0, tuple(request["edges"]))
+    yield written(lambda: encode_proxy(path, piece, request["kept"], pulse, request["reader"]))
+
+
+def written(write: Callable[[], dict[str, Any] | None]) -> Answer:
+    """The answer with what `write` returns, or with the number of the error where the disk takes no more."""
     try:
-        encode_proxy(path, piece, request["kept"], pulse, request["reader"])
-        yield {"facts": {}}, None
+        return {"facts": write() or {}}, None
     except OSError as error:
         if error.errno not in FULL:
             raise
-        yield {"facts": {"errno": error.errno}}, None
+        return {"facts": {"errno": error.errno}}, None
 
 
 JOBS: dict[str, Callable[[Path, dict[str, Any], Pulse], Iterator[Answer]]] = {

@@ -36,12 +36,8 @@ def encode(path: Path, pieces: list[Piece], pulse: Pulse, reader: str = "auto") 
     """
     if not pieces:
         return
-    try:
+    with _named(f"{path}: an event cannot be cut out"):
         writers = _written(Video(path, reader=reader, on_progress=pulse), pieces)
-    except BROKEN as error:
-        if isinstance(error, VideoError) or (isinstance(error, OSError) and error.errno in FULL):
-            raise
-        raise VideoError(f"{path}: an event cannot be cut out ({cause(error)}).") from error
     if None in writers:
         raise VideoError(f"{path}: an event cannot be cut out: none of its frames can be read.")
 
@@ -53,24 +49,32 @@ def encode_proxy(path: Path, piece: Piece, kept: Intervals, pulse: Pulse, reader
     """
     writer = None
     try:
-        video = Video(path, PROXY_SIDE, 2, reader=reader, on_progress=pulse)
-        inside = np.zeros(piece.end, bool)
-        for start, end in kept:
-            inside[start:end] = True
-        shown = -PROXY_EVERY
-        for number, frame in enumerate(islice(video.frames(), piece.end)):
-            at = piece.edges[number]
-            if inside[number] or at - shown >= PROXY_EVERY or number == piece.end - 1:
-                writer = writer or _Encoded(path, piece, frame, PROXY_CODING)
-                writer.add(number, frame)
-                shown = at
-    except BROKEN as error:
-        if isinstance(error, VideoError) or (isinstance(error, OSError) and error.errno in FULL):
-            raise
-        raise VideoError(f"{path}: no small copy can be made ({cause(error)}).") from error
+        with _named(f"{path}: no small copy can be made"):
+            video = Video(path, PROXY_SIDE, 2, reader=reader, on_progress=pulse)
+            inside = np.zeros(piece.end, bool)
+            for start, end in kept:
+                inside[start:end] = True
+            shown = -PROXY_EVERY
+            for number, frame in enumerate(islice(video.frames(), piece.end)):
+                at = piece.edges[number]
+                if inside[number] or at - shown >= PROXY_EVERY or number == piece.end - 1:
+                    writer = writer or _Encoded(path, piece, frame, PROXY_CODING)
+                    writer.add(number, frame)
+                    shown = at
     finally:
         if writer:
             writer.close()
+
+
+@contextlib.contextmanager
+def _named(fault: str) -> Iterator[None]:
+    """Raise VideoError with `fault` and the cause where a stream is broken; errors of the disk stay as they are."""
+    try:
+        yield
+    except BROKEN as error:
+        if isinstance(error, VideoError) or (isinstance(error, OSError) and error.errno in FULL):
+            raise
+        raise VideoError(f"{fault} ({cause(error)}).") from error
 
 
 def _written(video: Video, pieces: list[Piece]) -> "list[_Encoded | None]":
