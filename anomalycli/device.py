@@ -47,7 +47,7 @@ def pick_precision(name: str, device: torch.device) -> str:
 def keep_freed_memory() -> None:
     """Have the C library keep what is freed, up to KEPT bytes, for the next layer.
 
-    It would give the pages back to the system after many a layer, which clears them before it lends them again. That is
+    It would give the pages back to the system after many layers, which clears them before it lends them again. That is
     glibc's default; other libraries are left as they are.
     """
     with suppress(AttributeError, OSError, TypeError):

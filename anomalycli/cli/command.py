@@ -24,7 +24,7 @@ class Option(click.Option):
         self.section = section
 
     def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
-        """The value in the option's type. Raises BadParameter for numbers that are none, and infinite ones."""
+        """The value in the option's type. Raises BadParameter for NaN and infinite numbers."""
         cast = super().type_cast_value(ctx, value)
         if isinstance(cast, float) and not math.isfinite(cast):
             raise click.BadParameter(f"{cast} is not a finite number.", ctx, self)

@@ -125,7 +125,7 @@ def evaluate(model, features, scores_folder, ground_truth, mode, interpolate, re
 
 
 def videos_to_draw(names: tuple[str, ...], scored: "ScoredSet", folder: Path) -> list[str]:
-    """The videos that --draw names. Raises UsageError for a name that is none of them."""
+    """The videos that --draw names. Raises UsageError for a name that matches no video."""
     from ..matching import match_names
 
     found = match_names(names, scored.scores, "--draw")

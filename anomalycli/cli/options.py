@@ -80,7 +80,7 @@ def inputs_of(videos: list[Path], sample: bool = False) -> list[Input]:
 
 
 def check_there(inputs: list[Input]) -> None:
-    """End the command where no input is there: nothing else needs to be loaded to say so."""
+    """End the command if no input exists, before slow libraries are imported."""
     if not any(os.path.lexists(item.path) for item in inputs):
         for item in inputs:
             fault("failed", f"{item.path}: there is no such file or folder.")

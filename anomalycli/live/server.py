@@ -38,7 +38,7 @@ POLICY = "default-src 'none'; img-src 'self' data:; connect-src 'self'; style-sr
 class LiveServer:
     """Serves `board` at `address` (host:port, or a port) in a thread; `url` is the address to open.
 
-    Other machines need `token`. Raises UsageError if the extra is missing, the address is none or taken, or other
+    Other machines need `token`. Raises UsageError if the extra is missing, the address is invalid or taken, or other
     machines could reach it and there is no token.
     """
 

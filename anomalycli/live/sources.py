@@ -186,7 +186,7 @@ class FolderSource:
 def find_sources(words: Iterable[str], waits: Waits = Waits()) -> list[Source]:
     """Sources from words as a shell user writes them: [NAME=]URL, FILE, FOLDER, DEVICE or -.
 
-    Raises UsageError for what is none of these, and for two sources of one name.
+    Raises UsageError for other words, and for two sources of one name.
     """
     sources: list[Source] = []
     for word in words:

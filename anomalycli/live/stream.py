@@ -71,7 +71,7 @@ class StreamReader:
         self._closed = threading.Event()
         self._wait = FIRST_WAIT
         self._silences = 0
-        self._stride = 1  # of the clips that wait, every so many-th is scored
+        self._stride = 1  # every `_stride`-th of the clips that wait is scored
         self._frozen_since: float | None = None
         self._thread = threading.Thread(target=self._run, daemon=True, name=f"stream {self.name}")
 

@@ -177,7 +177,7 @@ def is_cut_off(container: InputContainer, path: Path) -> bool:
             length, kind = int.from_bytes(head[:4], "big"), head[4:8]
             if length == 1:
                 length = int.from_bytes(head[8:16], "big")
-            if length < 8:  # 0 is a box to the end of the file; others are none
+            if length < 8:  # 0 is a box to the end of the file; other lengths are wrong
                 return False
             at += length
     return at > size and kind in MEDIA_BOXES

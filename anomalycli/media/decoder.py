@@ -186,10 +186,10 @@ class Decoder:
                 tries += 1
                 if self._closed or tries == TRIES or (lost.hung and tries == 2):
                     raise VideoError(f"{path}: {lost}.") from lost
-                # one that was killed from outside is not to blame; nor is PyAV for what decord does
+                # neither a kill from outside nor decord is the fault of PyAV
                 if not lost.killed:
                     request["reader"] = "pyav"
-            except GeneratorExit:  # the caller has enough, in the middle of a file
+            except GeneratorExit:  # the caller stops in the middle of a file
                 self._end()
                 raise
             else:
@@ -204,7 +204,7 @@ class Decoder:
             self._start()
         process = self._process
         assert process and process.stdin
-        with contextlib.suppress(BrokenPipeError):  # what became of it shows when the answer is awaited
+        with contextlib.suppress(BrokenPipeError):  # _receive says why
             process.stdin.write(json.dumps(request).encode() + b"\n")
             process.stdin.flush()
 

@@ -153,7 +153,7 @@ class StartRule:
 def time_in_name(path: Path) -> datetime | None:
     """The time that the name of a recorder's or phone's file has: local, without a zone, unless the name has one.
 
-    None for other names: dates without a time are none.
+    None for other names, and for dates without a time.
     """
     for forms, text in ((_IN_NAME, path.stem), (_IN_PATH, path.absolute().with_suffix("").as_posix())):
         for form, is_utc in forms:
