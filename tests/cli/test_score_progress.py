@@ -9,7 +9,7 @@ import pytest
 from helpers import result_of
 from rich.progress import Progress
 
-from anomalycli.cli import score_progress, tables, terminal
+from anomalycli.cli import score_progress, tables
 from anomalycli.cli.score_progress import ScoreProgress, Tally, durations_of, rough
 from anomalycli.errors import VideoError
 from anomalycli.export.outputs import Scored
@@ -28,7 +28,7 @@ def clock(monkeypatch) -> SimpleNamespace:
 @pytest.fixture
 def said(monkeypatch) -> list[str]:
     lines: list[str] = []
-    monkeypatch.setattr(score_progress, "say", lambda markup: lines.append(terminal.line(markup).plain))
+    monkeypatch.setattr(score_progress, "say", lines.append)
     return lines
 
 
