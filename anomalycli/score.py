@@ -240,7 +240,7 @@ class Scorer:
             if kind.backbone == PUBLISHED:
                 raise UsageError(
                     "The model was trained on published features, which do not say how they were made, so it cannot "
-                    "score a video. It can score feature files of that kind; to score videos, train a model on "
+                    "score a video. It can be evaluated on features of that kind. To score videos, train a model on "
                     "features that were extracted with a backbone of this tool."
                 )
             if not registered_name(kind.backbone):

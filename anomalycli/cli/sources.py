@@ -1,12 +1,12 @@
 """The files and folders that training reads, loaded with their warnings printed."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
-from .settings import say_warnings
+from .settings import OPTION_NAMES, preset_of, say_warnings
 from .terminal import fault
 
 if TYPE_CHECKING:
@@ -90,4 +90,23 @@ class Sources:
 def check_width(folder: Path, bags: "Bags", preset: str | None, dim: int | None) -> None:
     """Raise UsageError for features of another width than the preset's."""
     if dim not in (None, bags.dim):
-        raise UsageError(f"{folder}: features of width {bags.dim}; the preset {preset} is for width {dim}.", "preset")
+        raise UsageError(
+            f"{folder}: features of width {bags.dim}; the preset {preset} is for width {dim}. Its other settings are "
+            f"the defaults and {_unlike_defaults(preset)}: give these in its place.",
+            "preset",
+        )
+
+
+def _unlike_defaults(preset: str | None) -> str:
+    """The settings of a preset that are not the defaults, as NAME=VALUE."""
+    from ..denet_settings import DENetSettings
+    from ..training.config import TrainConfig
+
+    settings = preset_of(preset)
+    different = [
+        field.name
+        for kind in (DENetSettings, TrainConfig)
+        for field in fields(kind)
+        if settings.get(field.name, field.default) != field.default and field.name != "feature_dim"
+    ]
+    return ", ".join(f"{OPTION_NAMES.get(name, name)}={settings[name]}" for name in different)

@@ -1,6 +1,7 @@
 """Results for people: tables on stdout, and summaries on stderr."""
 
 import json
+import os
 from pathlib import Path
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from ..media.timecode import clock, time_of_day
 from .terminal import say, shown
 
 SPARK, WIDE = 24, 100  # columns of a sparkline, and of a terminal with room for it
+UNBOUNDED = 1000  # columns of tables that are not on a terminal
 NARROW = 72  # columns below which each video has lines of its own instead of a row
 
 
@@ -124,7 +126,7 @@ def print_evaluation(evaluation, report: dict) -> None:
     table.add_row("all videos", *(cell(getattr(metrics, name), intervals.get(name)) for name in everything), "-")
     table.add_row("abnormal videos", *(cell(getattr(metrics, name)) for name in abnormal), "-")
     table.add_row("normal videos", "-", "-", "-", cell(metrics.false_alarms))
-    Console(highlight=False).print(table)
+    _results().print(table)
     n_frames = sum(video.n_frames for video in evaluation.videos)
     videos = f"{len(evaluation.videos)} of {report['test_videos']} videos"
     total = f" ({report['total']})" if report["total"] else ""
@@ -136,12 +138,28 @@ def print_comparison(table: list[dict]) -> None:
     """Print the table of a comparison, one row per method."""
     from ..experiments.table import COLUMNS, mean_and_spread
 
-    grid = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("method", "seeds", "checkpoint"):
-        grid.add_column(column)
-    for column in COLUMNS.values():
-        grid.add_column(column, justify="right")
-    for line in table:
-        cells = [mean_and_spread(line[name], line[f"{name}_std"]) for name in COLUMNS]
-        grid.add_row(escape(line["method"]), str(line["seeds"]), line["checkpoint"], *cells)
-    Console(highlight=False).print(grid)
+    def grid(names: list[str]) -> Table:
+        made = Table(box=None, header_style="bold", pad_edge=False)
+        for column in ("method", "seeds", "checkpoint"):
+            made.add_column(column, overflow="fold")
+        for name in names:
+            made.add_column(COLUMNS[name], justify="right", overflow="fold")
+        for line in table:
+            cells = [mean_and_spread(line[name], line[f"{name}_std"]) for name in names]
+            made.add_row(escape(line["method"]), str(line["seeds"]), line["checkpoint"], *cells)
+        return made
+
+    console, names = _results(), list(COLUMNS)
+    if console.measure(grid(names), options=console.options.update(width=UNBOUNDED)).maximum <= console.width:
+        console.print(grid(names))
+    else:  # two metrics at a time, which 80 columns hold
+        for pair in zip(names[::2], names[1::2], strict=True):
+            console.print(grid([*pair]))
+
+
+def _results() -> Console:
+    """Stdout for tables: as wide as they are where it is a file or a pipe, unless COLUMNS says how wide."""
+    console = Console(highlight=False)
+    if not console.is_terminal and not os.environ.get("COLUMNS"):
+        console.width = UNBOUNDED
+    return console

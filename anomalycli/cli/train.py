@@ -27,6 +27,7 @@ from .terminal import complain, say
 if TYPE_CHECKING:
     import torch
 
+    from ..checkpoint import ModelInfo
     from ..features.folder import FeatureFolder
     from ..training.trainer import Destination
 
@@ -97,6 +98,7 @@ def train(features, output, start, quick, method, preset, changes, watch, device
     """
     with loading():
         from ..device import pick_device
+        from ..features.files import PUBLISHED
         from ..training.trainer import Destination
 
     destination = Destination(output, *(options.pop(name) for name in ("half", "resume", "overwrite")))
@@ -111,10 +113,13 @@ def train(features, output, start, quick, method, preset, changes, watch, device
     if own:
         settings = settings_for(method or "de-net", preset, changes, given)
         user = UserSettings(method or "de-net", preset, settings, watch)
-        train_with_settings(user, sources, destination, pick_device(device))
+        info = train_with_settings(user, sources, destination, pick_device(device))
     else:
-        train_without_settings(sources, destination, pick_device(device), given.get("seed", 0), quick, start)
-    say(f"{output}: trained. Use it with: anomalycli score VIDEO --model {output}")
+        info = train_without_settings(sources, destination, pick_device(device), given.get("seed", 0), quick, start)
+    use = f"score VIDEO --model {output}"
+    if info.kind.backbone == PUBLISHED:  # how to make such features of a video is not known
+        use = f"evaluate {output} TEST_FEATURES --ground-truth FILE"
+    say(f"{output}: trained. Use it with: anomalycli {use}")
     if n := len(sources.left_out):
         videos = "1 video is" if n == 1 else f"{n} videos are"
         complain(f"{videos} left out, whose features are damaged; after extracting them again, train anew.")
@@ -144,7 +149,7 @@ def sources_of(features: "FeatureFolder", options: dict[str, Any]) -> Sources:
 
 def train_with_settings(
     user: UserSettings, sources: Sources, destination: "Destination", device: "torch.device"
-) -> None:
+) -> "ModelInfo":
     """Train one method with the user's settings."""
     from ..methods import find_method
     from ..training.config import TrainConfig, check_picked_on
@@ -161,7 +166,7 @@ def train_with_settings(
     plan = make_plan(user.method, bags.dim, settings)
     data = sources.data(bags, user.watch)
     with train_progress(plan.config.steps, bags.content) as on_progress:
-        run(plan, data, destination, device, on_progress)
+        info = run(plan, data, destination, device, on_progress)
     if user.watch:
         from ..experiments.figures import plot_erasures
         from ..training.erasure_log import read_erasures
@@ -169,11 +174,12 @@ def train_with_settings(
         table = destination.beside(".erasing.csv")
         plot_erasures(read_erasures(table), table.with_suffix(""), data.truth)
         say(f"Written: {table}, .png, .svg, .pdf: erased segments")
+    return info
 
 
 def train_without_settings(
     sources: Sources, destination: "Destination", device: "torch.device", seed: int, quick: bool, start: Path | None
-) -> None:
+) -> "ModelInfo":
     """Train the method and settings that the recipe chooses, and print what to expect."""
     from ..checkpoint import load_model
     from ..training.candidates import segments_for
@@ -187,3 +193,4 @@ def train_without_settings(
         recipe = Recipe(seed, search=not quick, start=before)
         info = train_by_recipe(sources.data(bags), destination, device, recipe, on_progress)
     print_recipe(info, bags.content, advice(bags, info.training, searched=not quick))
+    return info

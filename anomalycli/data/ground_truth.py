@@ -121,7 +121,8 @@ class GroundTruthFile:
     def _check_videos(self, features: Collection[str], known: Collection[str], missing: list[str]) -> list[str]:
         """Warnings about videos that are missing. Raises UsageError where they may not be, or others are there."""
         if others := sorted(set(features) - set(known)):
-            raise UsageError(f"{self.path}: there are features of {some(others)}, and no ground truth.")
+            normal = " Normal videos need a row too, with start and end empty." if self.dataset == "csv" else ""
+            raise UsageError(f"{self.path}: it has no ground truth of {some(others)}.{normal}")
         if not missing:
             return []
         count = f"{len(missing)} of {len(missing) + len(known)} videos have ground truth and no features"

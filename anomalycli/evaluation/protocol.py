@@ -151,10 +151,10 @@ def read_scores(folder: Path, file: GroundTruthFile) -> ScoredSet:
     Raises UsageError where the folder has none, and where they do not fit the ground truth; FeatureError where there is
     no such folder. Files that are damaged are left out where videos may be missing, and else raise DamagedError.
     """
-    check_folder(folder, "scores")
+    check_folder(folder, "scores: NAME.npy of each video")
     inputs = find_inputs([folder], {".npy"})
     if not inputs:
-        raise UsageError(f"{folder}: there is no .npy file of scores in it.")
+        raise UsageError(f"{folder}: there is no .npy file in it: save the scores of each video as NAME.npy.")
     sources, left_out = [_ScoreFile(split_name(Path(item.name))[0], item.path) for item in inputs], list[str]()
     with _naming_the_way_out(file):
         arrays = {source.name: array for source, array in load_whole(sources, left_out if file.incomplete else None)}

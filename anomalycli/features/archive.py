@@ -42,7 +42,10 @@ class Archive:
                 raise self._broken(cause(error)) from error
             self._members = {info.filename.removesuffix(".npy"): info for info in self._zip.infolist()}
             if unknown := self._members.keys() - {*names}:
-                raise self._broken(f"it holds '{min(unknown)}'")
+                raise FeatureError(
+                    f"{path}: not a whole feature file (it holds '{min(unknown)}'). Extract it again, or save the "
+                    "array of another program as .npy, (clips, D) or (clips, crops, D)."
+                )
             self.headers = {name: self._header(info) for name, info in self._members.items()}
             self._opened = opened.pop_all()
 

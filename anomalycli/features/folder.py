@@ -86,7 +86,10 @@ def find_features(folder: str | Path | FeatureFolder) -> FoundFeatures:
         _check_splits(path, sources)
     if not sources:
         listed = f" that {folder.only} lists" if folder.only else ""
-        raise FeatureError(f"{path}: there is no feature file{listed} in it; `anomalycli extract` makes them.")
+        raise FeatureError(
+            f"{path}: there is no feature file{listed} in it (.npz of this tool, or .npy). `anomalycli extract` makes "
+            "them."
+        )
     arrays_used = {source.name for source in sources} - {source.name for source in ours}
     published = _with_sound(path, [source for source in sources if source.name in arrays_used], folder.vggish)
     return FoundFeatures([s for s in sources if s.name not in arrays_used] + _with_axes(published), warnings)

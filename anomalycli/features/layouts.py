@@ -193,4 +193,9 @@ def _open_array(path: Path) -> np.ndarray:
             warnings.simplefilter("ignore", UserWarning)
             return np.lib.format.open_memmap(path, mode="r")
     except _UNREADABLE as error:
+        if "Python objects" in str(error) or "allow_pickle" in str(error):
+            raise FeatureError(
+                f"{path}: it holds Python objects, which can run code and are not read. Save each array of numbers "
+                "as a file of its own."
+            ) from error
         raise FeatureError(f"{path}: not a whole array of numbers ({cause(error)}).") from error

@@ -109,7 +109,7 @@ def test_the_command_names_what_does_not_fit(trained, run, tmp_path, make_featur
     truth.write_text(whole.replace("video03,155", "video03,171"))
     assert "video03: its features stand for 155 frames, and its ground truth has 171" in run(*trained, code=2).stderr
     truth.write_text(whole.replace("video03,155,,\n", ""))
-    assert "features of video03, and no ground truth" in run(*trained, code=2).stderr
+    assert "it has no ground truth of video03. Normal videos need a row too" in run(*trained, code=2).stderr
     truth.write_text(whole)
     assert "no video 'video99'" in run(*trained, "--draw", "video99", "-o", "out", code=2).stderr
     for words, answer in (

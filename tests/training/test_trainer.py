@@ -323,6 +323,7 @@ def test_presets_are_the_paper_s_and_refuse_other_features(make_features, call, 
     make_features()
     told = call("train", "features", "--preset", "tad", code=2).stderr
     assert "features of width 32; the preset tad is for width 2048" in told
+    assert "the defaults and steps=3000, crop-policy=draw, validation=0.0: give these" in " ".join(told.split())
     assert "'xd' is not one of" in call("train", "features", "--preset", "xd", code=2).stderr
     assert {name: preset["feature_dim"] for name, preset in PRESETS.items()} == {
         "xd-violence": 1024,
