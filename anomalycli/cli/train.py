@@ -49,7 +49,7 @@ if TYPE_CHECKING:
         show_default=True,
         help="Model file to write.",
     ),
-    option("--from", "start", type=FILE, help="Model to fine-tune on these videos."),
+    option("--from", "start", type=PATH, help="Model to fine-tune on these videos: a file, or a bundled model's name."),
     option("--quick", is_flag=True, help="Without a search and an estimate: train DE-Net alone."),
     option("--method", show_default="three methods vote", help="Method to train, one of those of compare."),
     preset_option,

@@ -21,7 +21,16 @@ from .candidates import Candidate, candidates, most_folds, quick_candidate, tuni
 from .cross_validation import ChosenCandidate, Estimate, Role, choose, estimate, halfway, make_folds, moments
 from .search import OnRecipe, SearchState, Work, search
 from .state import StateFile
-from .trainer import Destination, Material, TrainingData, TrainingProgress, fit, identity_of, record_of
+from .trainer import (
+    Destination,
+    Material,
+    TrainingData,
+    TrainingProgress,
+    check_features,
+    fit,
+    identity_of,
+    record_of,
+)
 
 MOST_NETWORKS = 9  # of one model: three of each method
 ENOUGH = 10  # videos of each label below which more of them would help most
@@ -72,13 +81,16 @@ def train_by_recipe(
     search_file = destination.beside(".search")
     start = recipe.start.model if recipe.start else None
     material = Material(data.bags, np.arange(len(data.bags.names)), start=start)
-    _take_up(destination, search_file, data)
-    every = [dataclasses.replace(each, plan=each.plan.on(device)) for each in recipe.candidates(data.bags)]
+    check_features(data.bags)
     folds = (
         make_folds(data.bags, most_folds(data.bags), recipe.seed, data.bags.grouped(data.groups))
         if recipe.search
         else []
     )
+    _take_up(destination, search_file, lambda info: _is_of(info, data, recipe, bool(folds)))
+    if search_file.exists() and not recipe.search:
+        raise UsageError(f"{search_file}: that run searched. Resume it with its search, or overwrite it.", "overwrite")
+    every = [dataclasses.replace(each, plan=each.plan.on(device)) for each in recipe.candidates(data.bags)]
     work = Work(every, len(folds), on_progress)
     choices, found = [ChosenCandidate(every[0].name, every[0].usual_steps, 0.0, 1.0)], None
     if folds:
@@ -125,18 +137,20 @@ def advice(bags: Bags, record: TrainingRecord, searched: bool = True) -> str:
     return "enough to trust the ranking, not the threshold"
 
 
-def _take_up(destination: Destination, search_file: Path, data: TrainingData) -> None:
+def _take_up(destination: Destination, search_file: Path, is_same: Callable[[ModelInfo], bool]) -> None:
     """Keep what an interrupted run left, to resume it, or remove it. Raises UsageError where neither was asked for."""
     left = [file for file in (search_file, *_states(destination)) if file.exists()]
-    destination.check_finished(bool(left), lambda info: _is_of(info, data))
+    destination.check_finished(bool(left), is_same)
     destination.check_left(*left)
     for file in left if not destination.resume else ():
         file.unlink()
 
 
-def _is_of(info: ModelInfo, data: TrainingData) -> bool:
-    """Whether a model is of a recipe on these data."""
-    return bool(info.training.recipe) and info.training.data == data.bags.fingerprint()
+def _is_of(info: ModelInfo, data: TrainingData, recipe: Recipe, searched: bool) -> bool:
+    """Whether a model is of this recipe on these data, searched or not."""
+    record = info.training
+    same = (record.video_auc is not None) == searched and record.settings.get("seed") == recipe.seed
+    return bool(record.recipe) and same and record.data == data.bags.fingerprint()
 
 
 def _states(destination: Destination) -> list[Path]:

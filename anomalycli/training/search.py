@@ -107,6 +107,9 @@ def _read(state: SearchState) -> dict[str, dict]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{file}: not the state of a search; overwrite it.", "overwrite") from error
     if run != state.identity:
-        message = f"{file}: that run had other features, labels, groups or another seed. Overwrite it."
-        raise UsageError(message, "overwrite")
+        raise UsageError(
+            f"{file}: that run had other features, labels or groups, another seed, or another model to start from. "
+            "Resume it with what it began with, or overwrite it.",
+            "overwrite",
+        )
     return done

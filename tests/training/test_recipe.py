@@ -28,7 +28,7 @@ from anomalycli.training.cross_validation import (
 )
 from anomalycli.training.plan import make_plan
 from anomalycli.training.recipe import Recipe, Start, advice, train_by_recipe
-from anomalycli.training.trainer import Destination, Material, TrainingData, fit
+from anomalycli.training.trainer import Destination, Material, TrainingData, fit, train
 
 CPU = torch.device("cpu")
 
@@ -115,9 +115,14 @@ def test_a_recipe_that_is_interrupted_resumes_to_the_same_file(bags, tmp_path, m
         train_by_recipe(data, Destination(tmp_path / "stopped"), CPU, Recipe(3))
     with pytest.raises(UsageError, match="another seed"):
         train_by_recipe(data, Destination(tmp_path / "stopped", resume=True), CPU, Recipe(4))
+    with pytest.raises(UsageError, match="that run searched"):
+        train_by_recipe(data, Destination(tmp_path / "stopped", resume=True), CPU, Recipe(3, search=False))
     train_by_recipe(data, Destination(tmp_path / "stopped", resume=True), CPU, Recipe(3))
     assert (tmp_path / "stopped").read_bytes() == (tmp_path / "whole").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("stopped")) == ["stopped"]
+    for other in (Recipe(4), Recipe(3, search=False)):  # nothing of them is there to resume, so the model stays
+        with pytest.raises(UsageError, match="nothing is there to resume"):
+            train_by_recipe(data, Destination(tmp_path / "whole", resume=True), CPU, other)
     train_by_recipe(data, Destination(tmp_path / "whole", overwrite=True), CPU, Recipe(5))
     assert (tmp_path / "stopped").read_bytes() != (tmp_path / "whole").read_bytes()
 
@@ -339,7 +344,6 @@ def test_groups_are_dropped_whole_in_training_only():
 
 
 def test_standardising_is_a_setting_of_any_method_and_travels_with_the_checkpoint(bags, tmp_path):
-    from anomalycli.training.trainer import train
 
     shifted = dataclasses.replace(bags, x=bags.x * 1000 + 5000)
     values = {"segments": 8, "steps": 4, "batch": 4, "standardise": True}
@@ -355,7 +359,6 @@ def test_standardising_is_a_setting_of_any_method_and_travels_with_the_checkpoin
 
 @pytest.mark.parametrize("standardise", [False, True])
 def test_scaled_features_are_those_times_the_scale_in_training_and_in_the_checkpoint(bags, tmp_path, standardise):
-    from anomalycli.training.trainer import train
 
     values = {"segments": 8, "steps": 4, "batch": 4, "width": 8, "heads": 2, "feedforward": 8, "validation": 0.0}
     scaled = make_plan("de-net", 32, values | {"scale": 4.0, "standardise": standardise})
@@ -416,6 +419,22 @@ def test_a_model_that_no_training_improves_stays_as_it_is(bags, tmp_path):
     assert (info.training.video_auc, info.training.folds) == (1.0, 4)
     kept, _ = load_model(tmp_path / "m")
     assert all(torch.equal(tensor, kept.state_dict()[name]) for name, tensor in model.state_dict().items())
+
+
+def test_features_that_are_all_equal_are_refused(bags, tmp_path):
+    equal = dataclasses.replace(bags, x=np.broadcast_to(bags.x[0, 0, 0], bags.x.shape))
+    with pytest.raises(UsageError, match="All features of all videos are equal"):
+        train_by_recipe(TrainingData(equal), Destination(tmp_path / "m"), CPU)
+    plan = make_plan("linear", bags.dim, {"segments": 8, "steps": 2})
+    with pytest.raises(UsageError, match="All features of all videos are equal"):
+        train(plan, TrainingData(equal), Destination(tmp_path / "m"))
+
+
+def test_a_bundled_model_is_tuned_by_its_name(make_features, call):
+    make_features()
+    told = call("train", "features", "--from", "fights", "-o", "m", code=2).stderr
+    assert "These features do not fit the model: the model was trained with backbone lite" in told
+    assert "no such file" in call("train", "features", "--from", "gone.safetensors", "-o", "m", code=1).stderr.lower()
 
 
 def test_the_command_chooses_and_says_what_to_expect(make_features, call, tmp_path):
