@@ -56,6 +56,9 @@ class Scorer:
         self._decoder = decoder or Decoder()
         self._skip = skip
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_extractor": None}  # another process loads its own
+
     @classmethod
     def load(
         cls,
@@ -108,7 +111,8 @@ class Scorer:
             rule = calibration.rule
         path = Path(path)
         rule = rule if isinstance(rule, EventRule) else self.info.events
-        found = self._scores(path, mode, rule.start_threshold, on_clips, cache)
+        with self._decoder.turn:  # threads that share a scorer wait for each other
+            found = self._scores(path, mode, rule.start_threshold, on_clips, cache)
         scores = found.frames()
         events = find_events(scores, found.fps, rule, found.times)
         start = start_rule.start_of(path.parent / Path(found.source).name, found.creation_time)

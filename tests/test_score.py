@@ -1,6 +1,8 @@
 import csv
 import dataclasses
 import json
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,22 @@ def scorer():
 @pytest.fixture(scope="module")
 def bundled():
     return Scorer.load(device="cpu")
+
+
+def test_threads_can_share_a_scorer(bundled, make_video):
+    path = make_video("a.mp4", 40)
+    alone = bundled.score(path)
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(bundled.score, [path] * 4))
+    for result in together:
+        np.testing.assert_array_equal(result.scores, alone.scores)
+
+
+def test_a_scorer_that_has_scored_can_be_sent_to_another_process(bundled, make_video):
+    path = make_video("a.mp4", 20)
+    expected = bundled.score(path).scores
+    copy = pickle.loads(pickle.dumps(bundled))
+    np.testing.assert_array_equal(copy.score(path).scores, expected)
 
 
 def features(n_frames, crops=1):

@@ -81,6 +81,10 @@ class Decoder:
         self._process: subprocess.Popen | None = None
         self._inherited: tuple[int, ...] = ()  # file descriptors that the process gets
         self._hung, self._closed = False, False
+        self.turn = threading.RLock()  # of the thread whose requests are answered: answers do not say whose they are
+
+    def __reduce__(self) -> tuple[type, tuple[DecoderSettings]]:
+        return Decoder, (self.settings,)  # in another process, it starts one of its own
 
     def __enter__(self) -> "Decoder":
         return self
