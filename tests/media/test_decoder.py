@@ -139,4 +139,5 @@ def test_a_decoder_keeps_no_threads_of_the_files_that_it_has_read(make_video):
         return len(list(Path(f"/proc/{decoder._process.pid}/task").iterdir()))
 
     with Decoder() as decoder:
-        assert n_threads(decoder) >= n_threads(decoder)
+        counts = [n_threads(decoder) for _ in range(8)]
+    assert min(counts[4:]) <= max(counts[:4]), counts  # PyAV 19 ends some a moment after the answer
