@@ -16,6 +16,9 @@ from . import calibrate, compare, evaluate, extract, review, score, train, watch
 from .options import print_version
 from .terminal import complain, complain_of_end, replace_what_cannot_be_encoded
 
+# how PyTorch, CUDA and the loader of libraries say that there is none
+NO_MEMORY = ("can't allocate memory", "out of memory", "failed to map segment")
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
@@ -90,8 +93,10 @@ def sentence(error: Exception) -> str:
     """The error as a sentence for the user."""
     if isinstance(error, AnomalyError):
         return str(error)
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error) or "out of memory" in str(error):
+    if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
         return "There is not enough memory for this. Choose smaller settings, or fewer inputs at once."
+    if isinstance(error, ImportError):
+        return f"A library cannot be loaded ({cause(error)}). Install anomalycli again, in an environment of its own."
     if isinstance(error, FileNotFoundError) and str(error.strerror).startswith("No usable temporary directory"):
         return "No folder for temporary files can be written. Name one in the variable TMPDIR."
     if isinstance(error, OSError) and error.strerror:

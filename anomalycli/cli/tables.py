@@ -55,14 +55,14 @@ def failed_row() -> dict[str, str]:
 
 def print_summary(rows: list[dict[str, str]]) -> None:
     """Print the table of scored videos, made of `summary_row`s."""
-    console = Console(highlight=False)
+    console = _results()
     if console.width < NARROW:
         for row in rows:
             peak = f"  {row['peak']} at {row['at']}" if row["peak"] else ""
             console.print(f"[bold]{row['video']}[/]{peak}", overflow="fold")
             console.print(Padding(row["events"], (0, 0, 0, 2)), overflow="fold")
         return
-    drawn = console.width >= WIDE and console.encoding.startswith("utf")
+    drawn = WIDE <= console.width < UNBOUNDED and console.encoding.startswith("utf")
     longest = max(rows, key=len)  # some columns are of some videos alone
     columns = [column for column in longest if column != "scores" or drawn]
     table = Table(box=None, header_style="bold", pad_edge=False)

@@ -6,6 +6,7 @@ network. None of these is opened here: only containers and streams that hold the
 
 import re
 import stat
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,13 @@ def open_container(path: Path, part: str | None = None) -> InputContainer:
         return av.open(part or url(path), options=OPTIONS, **ANY_TAGS)
     except av.error.ArgumentError as error:  # what the list of formats leaves out
         raise VideoError(f"{path}: not a video that can be read (its format is not one of videos).") from error
+    except av.error.InvalidDataError as error:
+        if not _lacks_index(path):
+            raise
+        raise VideoError(
+            f"{path}: not a video that can be read: its index is missing, as in a recording that was cut off or is "
+            "still being written. Read it when it is complete, or repair it."
+        ) from error
 
 
 def url(path: Path) -> str:
@@ -170,14 +178,30 @@ def is_cut_off(container: InputContainer, path: Path) -> bool:
             file.seek(min(at, size))
             packets = file.read(24)
             return packets[:16] == ASF_PACKETS and size < at + int.from_bytes(packets[16:], "little") < LONGEST
-        at, kind = 0, b""
+    kind, length, left = [(b"", 0, 0), *_boxes(path)][-1]
+    return length > left and kind in MEDIA_BOXES
+
+
+def _lacks_index(path: Path) -> bool:
+    """Whether a file that cannot be read is an MP4 as recorders leave it before they write its index, the last box."""
+    kinds = [kind for kind, _, _ in _boxes(path)]
+    return kinds[:1] == [b"ftyp"] and b"moov" not in kinds
+
+
+def _boxes(path: Path) -> Iterator[tuple[bytes, int, int]]:
+    """The boxes of an MP4: kind, length by its header, and bytes from there to the end of the file.
+
+    The last one may be longer than that. A box to the end of the file, whose length is 0, and a wrong length end it.
+    """
+    size, at = path.stat().st_size, 0
+    with path.open("rb") as file:
         while at + 8 <= size:
             file.seek(at)
             head = file.read(16)
             length, kind = int.from_bytes(head[:4], "big"), head[4:8]
             if length == 1:
                 length = int.from_bytes(head[8:16], "big")
-            if length < 8:  # 0 is a box to the end of the file; other lengths are wrong
-                return False
+            yield kind, length, size - at
+            if length < 8:
+                return
             at += length
-    return at > size and kind in MEDIA_BOXES

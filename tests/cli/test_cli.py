@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from anomalycli.cli import cli
+from anomalycli.cli import cli, sentence
 
 HEAVY = {
     "torch",
@@ -33,7 +33,7 @@ def test_help_of_every_command_imports_nothing_heavy():
     code = f"""
 import sys
 import anomalycli
-from anomalycli.cli import cli
+from anomalycli.cli import cli, sentence
 for words in [], *([name] for name in cli.commands):
     cli.main([*words, "--help"], standalone_mode=False)
 assert not {HEAVY} & {{*sys.modules}}, {HEAVY} & {{*sys.modules}}
@@ -46,7 +46,7 @@ def test_score_starts_its_decoder_before_it_imports_torch(tmp_path):
     (tmp_path / "clip.mp4").touch()
     code = f"""
 import sys
-from anomalycli.cli import cli
+from anomalycli.cli import cli, sentence
 from anomalycli.media.decoder import Decoder
 def start(self):
     sys.exit("after torch" if "torch" in sys.modules else 0)
@@ -111,3 +111,10 @@ def test_wrong_words_are_usage_errors(run):
     assert "No such command" in run("scroe", code=2).stderr
     assert "No such option" in run("score", "x.mp4", "--plott", code=2).stderr
     assert re.match(r"anomalycli \d+\.\d+\.\d+\n", run("--version").stdout)
+
+
+def test_libraries_that_cannot_be_loaded_are_no_bug_of_this_tool():
+    words = sentence(ImportError("libtorch_cuda.so: failed to map segment from shared object"))  # under ulimit -v
+    assert words.startswith("There is not enough memory")
+    words = sentence(ImportError("numpy.core.multiarray failed to import"))
+    assert "numpy.core.multiarray failed to import" in words and "Install anomalycli again" in words

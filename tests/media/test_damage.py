@@ -80,6 +80,17 @@ def test_a_file_that_was_cut_off_ends_early(tmp_path, suffix, how, reader):
     assert video.n_lost in (75 - n, None)
 
 
+def test_an_mp4_without_its_index_is_said_to_be_cut_off(tmp_path):
+    path = encode(tmp_path / "a.mp4", 40, paint=noise)
+    content = path.read_bytes()
+    assert content.rindex(b"moov") > len(content) // 2  # where recorders write it
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(
+        VideoError, match=r"a\.mp4: not a video .* its index is missing, as in a recording that was cut off"
+    ):
+        Video(path)
+
+
 @pytest.mark.parametrize("trailer", [b"junk" * 100, b"\0\0\x10\0free", b"\xff" * 64])
 @pytest.mark.parametrize("how", [{}, {"container_options": {"movflags": "frag_keyframe+empty_moov"}}])
 def test_what_a_camera_appends_to_a_whole_video_is_no_damage(tmp_path, trailer, how):
