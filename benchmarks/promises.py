@@ -56,7 +56,7 @@ KINDS = (
     Kind("one camera, noise alone", 24, 24),
     Kind("one camera, activity lasts 10 minutes", 24, 24, 0.5, 1 / 6),
     Kind("one camera, activity lasts 2 hours", 24, 24, 0.5, 2),
-    Kind("one camera, activity lasts 8 hours", 120, 5, 0.5, 8),
+    Kind("one camera, activity lasts 2 hours", 120, 24, 0.5, 2),
     Kind("50 cameras, 2 minutes each", 1.7, 50, cameras=0.7),
     Kind("50 cameras, 30 minutes each", 25, 50, cameras=0.7),
 )

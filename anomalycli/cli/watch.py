@@ -189,6 +189,11 @@ class Rules:
                 name, path = "", word
             if name and name not in names:
                 raise UsageError(f"{word}: no stream is named '{name}'.", "calibrations")
+            if name in self.rules:
+                which = f"the stream '{name}'" if name else "all streams"
+                raise UsageError(
+                    f"{word}: another calibration is for {which}. Write NAME=FILE for each.", "calibrations"
+                )
             calibration = load(Path(path))
             self.check(calibration)
             self.rules[name] = calibration.rule

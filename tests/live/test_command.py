@@ -173,3 +173,6 @@ def test_calibrations_are_of_one_stream_or_of_all(call, model, tmp_path):
     assert {line["stream"] for line in lines(call(*words, "--calibration", "scene.json").stdout)} == {"a", "b"}
     assert "no stream is named 'c'" in call(*words, "--calibration", "c=scene.json", code=2).stderr
     assert "made with another model" in call(*words, "--calibration", "other.json", code=2).stderr
+    for name, told in (("", "for all streams"), ("a=", "for the stream 'a'")):
+        twice = ("--calibration", f"{name}scene.json", "--calibration", f"{name}other.json")
+        assert f"another calibration is {told}" in call(*words, *twice, code=2).stderr
