@@ -1,5 +1,6 @@
 """How often normal footage raises events: counts by threshold, upper bounds, and the tail beyond the highest score."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -235,6 +236,22 @@ class AlarmCurve:
                 break
             last = alarms
         return last
+
+
+def without_copies(footage: Sequence[Footage]) -> tuple[list[Footage], dict[str, str]]:
+    """The footage without copies of other footage in it, and the original's name by the name of each copy.
+
+    A copy has the same scores to the bit, which are not all equal.
+    """
+    first: dict[bytes, Footage] = {}
+    kept, copies = [], {}
+    for video in footage:
+        original = first.setdefault(hashlib.sha256(video.scores.tobytes()).digest(), video)
+        if original is video or np.ptp(video.scores) == 0:
+            kept.append(video)
+        else:
+            copies[video.name] = original.name
+    return kept, copies
 
 
 def stand_out(footage: Sequence[Footage], most: int = 10) -> list[Footage]:

@@ -89,7 +89,7 @@ def calibrate(videos, model, weights, mode, output, overwrite, device, precision
     _say_pattern(options["pattern"], inputs)
     from .. import calibration
     from ..export.sources import is_video
-    from ..false_alarms import Footage, stand_out
+    from ..false_alarms import Footage, stand_out, without_copies
     from ..score import Scorer
 
     scorer = Scorer.load(model, device, precision, weights)
@@ -100,6 +100,9 @@ def calibrate(videos, model, weights, mode, output, overwrite, device, precision
             say(calibrated)
         footage = [Footage(title, result.scores, result.fps, result.times) for title, result in _results(run)]
     if footage:
+        footage, copies = without_copies(footage)
+        for copy, original in copies.items():
+            note(f"{copy}: the same footage as {original}, which counts once.")
         _say_highest(footage, stand_out(footage))
         target = options["false_alarms_per_hour"]
         made = calibration.calibrate(footage, target, rule, scorer.scored_by(mode), options["pattern"])

@@ -153,6 +153,16 @@ def test_an_abnormal_video_is_named_first(call, make_model, gate):
     assert "theft.npz: 0.999 at 5:28, far above the others. Is this really normal?" in done.stderr.splitlines()[0]
 
 
+def test_copies_of_a_video_count_once(call, make_model, gate, tmp_path):
+    for name in ("backup/normal1.npz", "normal1 (copy).npz"):
+        (gate / name).parent.mkdir(exist_ok=True)
+        shutil.copy(gate / "normal1.npz", gate / name)
+    done = call("calibrate", gate, "--model", make_model(), "--false-alarms-per-hour", 2, "-o", "c.json")
+    assert done.stderr.count("the same footage as") == 2
+    made = json.loads((tmp_path / "c.json").read_text())
+    assert (made["videos"], made["hours"]) == (6, 6.0)
+
+
 def test_one_video_says_nothing_about_other_days(call, make_model, gate):
     done = call(
         "calibrate", gate / "normal0.npz", "--model", make_model(), "--false-alarms-per-hour", 9, "-o", "c.json"
