@@ -52,10 +52,10 @@ def receivers_of(options: dict[str, Any], tell: Callable[[str], None], stack: Ex
     from ..live.event_store import EventStore
     from ..live.lines import Lines
     from ..live.mqtt import Mqtt
-    from ..live.webhooks import Webhooks, target_of
+    from ..live.webhooks import Webhooks, checked, target_of
 
     receivers = Receivers([Lines(click.echo, options["thumbnails"], options["scores"])])
-    urls, path, database = options["webhooks"], options["database"], None
+    urls, path, database = tuple(map(checked, options["webhooks"])), options["database"], None
     if urls and not path:
         raise UsageError("Messages to webhooks wait in a database: name a file for it.", "database")
     if path:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
-from ..errors import cause
+from ..errors import UsageError, cause
 from ..version import __version__
 from .database import EventDatabase
 from .redaction import redact
@@ -21,6 +21,19 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 600.0  # seconds before a message is sent again;
 PATIENCE = 10.0  # seconds for an answer
 LOOK = 0.5  # seconds between looks into an empty queue
 SIGNATURE, TIMESTAMP = "X-Anomalycli-Signature", "X-Anomalycli-Timestamp"
+
+
+def checked(url: str) -> str:
+    """The web address as it is given. Raises UsageError if it is none."""
+    try:
+        parts = urlsplit(url)
+        is_one = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is no number, a bracket without its other
+        is_one = False
+    if not is_one:
+        shown = redact(url) if "://" in url else redact(f"http://{url}").removeprefix("http://")
+        raise UsageError(f"{shown}: not a web address such as http://host:8080/path.", "webhooks")
+    return url
 
 
 def target_of(url: str) -> str:

@@ -89,6 +89,9 @@ def test_watch_keeps_events_in_a_database(call, model, tmp_path):
         name: final[name] for name in ("id", "start", "end", "score")
     }
     assert "name a file for it (--database)" in call(*words, "--webhook", "http://localhost/x", code=2).stderr
+    done = call(*words, "--database", "new.db", "--webhook", "ftp://me:secret@host/x?key=1", code=2)
+    assert "ftp://host/x?…: not a web address such as http://host:8080/path (--webhook)." in done.stderr
+    assert not (tmp_path / "new.db").exists()
 
 
 @pytest.mark.parametrize("words", [["recordings"], ["--config", "cameras.toml"]])

@@ -22,7 +22,7 @@ from anomalycli.live.event_store import EventStore
 from anomalycli.live.messages import utc_time
 from anomalycli.live.tracking import LiveEvent, News
 from anomalycli.live.watcher import Watcher
-from anomalycli.live.webhooks import Webhooks, target_of
+from anomalycli.live.webhooks import Webhooks, checked, target_of
 
 NOW = 1_000_000.0
 
@@ -172,6 +172,16 @@ def receiver():
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.mark.parametrize(
+    "url", ["me:secret@host/x", "file:///secret", "http://", "http://host:port/secret?x", "http://["]
+)
+def test_what_is_no_web_address_is_refused_before_messages_wait_for_it(url):
+    with pytest.raises(UsageError, match="not a web address") as caught:
+        checked(url)
+    assert caught.value.settings == ("webhooks",) and "me:" not in str(caught.value)
+    assert checked("https://me:secret@[::1]:8443/x?key=1")
 
 
 def test_a_webhook_gets_all_messages_in_order_once_it_is_back(tmp_path, receiver, monkeypatch):
