@@ -51,7 +51,8 @@ class Sources:
         bags = load_bags(
             self.features, n_segments, crops=crops, labels=self.labels, events=events, leave_out=self.leave_out
         )
-        self._tell(bags.warnings, bags.left_out)
+        equal = f"{self.features.path}: all features of all videos are equal, so nothing can be learnt from them."
+        self._tell([*bags.warnings, *([equal] if bags.is_constant else [])], bags.left_out)
         return bags
 
     def _tell(self, warnings: Iterable[str], left_out: Iterable[str] = ()) -> None:

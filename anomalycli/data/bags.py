@@ -58,6 +58,11 @@ class Bags:
         return f"{videos} and {number_of(n_events, 'labelled event')}" if n_events else videos
 
     @property
+    def is_constant(self) -> bool:
+        """Whether all features are the same in all segments of all videos."""
+        return all(np.ptp(part) == 0 for part in np.moveaxis(self.x, -1, 0))
+
+    @property
     def dim(self) -> int:
         """D: width of the visual features, plus that of audio features if there are any."""
         return self.x.shape[3]

@@ -26,7 +26,6 @@ from .trainer import (
     Material,
     TrainingData,
     TrainingProgress,
-    check_features,
     fit,
     identity_of,
     record_of,
@@ -81,7 +80,6 @@ def train_by_recipe(
     search_file = destination.beside(".search")
     start = recipe.start.model if recipe.start else None
     material = Material(data.bags, np.arange(len(data.bags.names)), start=start)
-    check_features(data.bags)
     folds = (
         make_folds(data.bags, most_folds(data.bags), recipe.seed, data.bags.grouped(data.groups))
         if recipe.search

@@ -112,7 +112,6 @@ def train(
     device = torch.device(device)
     plan = plan.on(device)
     destination.check()
-    check_features(bags)
     held_out, material = _divide(plan.config, data)
     identity = identity_of(plan, material, held_out)
     del identity["train"]["steps"]  # a run may be resumed with more of them
@@ -197,15 +196,6 @@ def check_classes(labels: np.ndarray) -> None:
     if len(set(labels)) < 2:
         only = "abnormal" if labels.any() else "normal"
         raise UsageError(f"Every training video is {only}: training needs normal and abnormal videos.")
-
-
-def check_features(bags: Bags) -> None:
-    """Raise UsageError where all features are the same at all times, so that there is nothing to learn."""
-    if all(np.ptp(part) == 0 for part in np.moveaxis(bags.x, -1, 0)):
-        raise UsageError(
-            "All features of all videos are equal, so there is nothing to learn. Extract them again, and watch one of "
-            "the videos: is there a picture?"
-        )
 
 
 def _divide(config: TrainConfig, data: TrainingData) -> tuple[list[str], Material]:

@@ -115,4 +115,5 @@ def test_published_arrays_that_are_damaged_are_all_named(call, tmp_path):
         (tmp_path / "f" / f"{name}.npy").write_bytes(b"\x93NUMPY")
     told = call("train", "f", *TRAIN, code=3)
     assert told.stderr.count("failed") == 2 and "4 videos" in told.stderr
+    assert "f: all features of all videos are equal, so nothing can be learnt from them." in told.stderr
     assert "Use it with: anomalycli evaluate" in told.stderr and "score VIDEO" not in told.stderr

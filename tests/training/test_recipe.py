@@ -421,15 +421,6 @@ def test_a_model_that_no_training_improves_stays_as_it_is(bags, tmp_path):
     assert all(torch.equal(tensor, kept.state_dict()[name]) for name, tensor in model.state_dict().items())
 
 
-def test_features_that_are_all_equal_are_refused(bags, tmp_path):
-    equal = dataclasses.replace(bags, x=np.broadcast_to(bags.x[0, 0, 0], bags.x.shape))
-    with pytest.raises(UsageError, match="All features of all videos are equal"):
-        train_by_recipe(TrainingData(equal), Destination(tmp_path / "m"), CPU)
-    plan = make_plan("linear", bags.dim, {"segments": 8, "steps": 2})
-    with pytest.raises(UsageError, match="All features of all videos are equal"):
-        train(plan, TrainingData(equal), Destination(tmp_path / "m"))
-
-
 def test_a_bundled_model_is_tuned_by_its_name(make_features, call):
     make_features()
     told = call("train", "features", "--from", "fights", "-o", "m", code=2).stderr
