@@ -1,6 +1,7 @@
 """The command `extract`: make feature files of videos."""
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,10 +136,11 @@ def extract(videos, output, layout, overwrite, shard, workers, stall, memory, re
     failed = done = 0
     with extract_progress() as on_progress:
         outcomes = run(videos, output, extractor, settings, engine=engine, on_progress=on_progress, on_note=say_note)
-        for outcome in outcomes:
-            print_outcome(outcome)
-            failed += outcome.reason is not None
-            done += outcome.status != "failed"
+        with closing(outcomes):  # Ctrl-C may come while an outcome is printed: the report is written then, too
+            for outcome in outcomes:
+                print_outcome(outcome)
+                failed += outcome.reason is not None
+                done += outcome.status != "failed"
     print_counts(path_or_url(output) / part.report)
     finish(failed, done)
 

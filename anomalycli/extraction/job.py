@@ -2,7 +2,7 @@
 
 import gc
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -39,14 +39,14 @@ def extract(
     engine: Engine = extract_here,
     on_progress: OnProgress | None = None,
     on_note: Callable[[str], None] | None = None,
-) -> Iterator[ExtractionOutcome]:
+) -> Generator[ExtractionOutcome, None, None]:
     """Write OUTPUT/name.npz for each video in `paths` (files and folders); returns an iterator over their outcomes.
 
     OUTPUT is a folder, or a URL (`storage.path_or_url`). Labels that lie beside the videos are copied to
-    OUTPUT/labels.csv; OUTPUT/report.json lists the outcome of each input. A feature file of the same source and
-    settings is kept. `engine` makes the others: `extract_here` does it in this process, `ray_engine.engine` on a
-    cluster. `on_note` is called with sentences: the result of calibrating, at int8, and reports of other parts of the
-    run that cannot be read.
+    OUTPUT/labels.csv; OUTPUT/report.json lists the outcome of each input, and is written when the iterator ends or is
+    closed. A feature file of the same source and settings is kept. `engine` makes the others: `extract_here` does it
+    in this process, `ray_engine.engine` on a cluster. `on_note` is called with sentences: the result of calibrating,
+    at int8, and reports of other parts of the run that cannot be read.
 
     Raises, before any work: VideoError if there is no video; StorageError if OUTPUT cannot be written; UsageError if
     labels contradict each other, or if OUTPUT holds features made with other settings and these do not overwrite them.
@@ -66,7 +66,7 @@ def extract(
     if note and on_note:
         on_note(note)
 
-    def run() -> Iterator[ExtractionOutcome]:
+    def run() -> Generator[ExtractionOutcome, None, None]:
         if labels:
             write_labels(output / LABELS_FILE, labels)
         with RunReport(output, settings.shard, on_note) as report:

@@ -3,10 +3,13 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import click
 import numpy as np
 import pytest
 
 from anomalycli.backbones import Extractor
+from anomalycli.cli import cli
+from anomalycli.cli import extract as command
 from anomalycli.errors import StorageError, UsageError, VideoError
 from anomalycli.extraction.job import extract
 from anomalycli.extraction.run_report import Shard
@@ -126,3 +129,15 @@ def test_what_is_wrong_is_said_by_the_call_and_not_by_its_iterator(make_video, t
     with pytest.raises(UsageError, match="contradict"):
         extract([tmp_path / "videos"], tmp_path / "new", extractor)
     assert not (tmp_path / "new").exists()
+
+
+def test_ctrl_c_while_an_outcome_is_printed_leaves_a_report(make_video, tmp_path, monkeypatch):
+    def interrupt(outcome):
+        raise KeyboardInterrupt
+
+    video, folder = make_video("a.mp4", 8), tmp_path / "features"
+    monkeypatch.setattr(command, "print_outcome", interrupt)
+    with pytest.raises(click.Abort) as caught:  # it holds what the command made, as the program does until it ends
+        cli.main(["extract", str(video), "-o", str(folder), "--size", "32"], standalone_mode=False)
+    report = json.loads((folder / "report.json").read_text())
+    assert (report["counts"]["done"], report["complete"]) == (1, False), caught
