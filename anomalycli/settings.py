@@ -59,9 +59,10 @@ def is_finite(value: Any) -> bool:
 
 
 def unknown_setting(name: str, names: list[str]) -> str:
-    """The sentence on a setting that does not exist, with the nearest of `names`."""
+    """The sentence on a setting that does not exist, with the nearest of `names`, or all where none is near."""
     near = difflib.get_close_matches(name, names, 1)
-    return f"There is no setting '{name}'." + (f" Did you mean '{near[0]}'?" if near else "")
+    hint = f"Did you mean '{near[0]}'?" if near else f"There are {', '.join(names)}."
+    return f"There is no setting '{name}'. {hint}"
 
 
 def _alternatives(kind: Any) -> tuple[Any, ...]:

@@ -57,14 +57,18 @@ def _check_value(place: str, flag: click.Option, value: Any) -> None:
         raise UsageError(f"{place} {what}, not a {'list' if isinstance(value, list) else 'table'}.")
     if isinstance(value, bool) and not flag.is_flag:
         raise UsageError(f"{place} takes a value, not true or false.")
-    if isinstance(value, str):  # Click reads it as it reads what stands on the command line
-        return
-    if flag.is_flag and not isinstance(value, bool):
+    is_text = isinstance(value, str)
+    if flag.is_flag and not isinstance(value, (bool, str)):
         raise UsageError(f"{place} takes true or false, not {value}.")
-    if isinstance(flag.type, click.types.IntParamType) and not (is_finite(value) and value == int(value)):
+    if isinstance(flag.type, click.types.IntParamType) and not (is_text or (is_finite(value) and value == int(value))):
         raise UsageError(f"{place} takes a whole number, not {value}.")
-    if isinstance(flag.type, click.types.FloatParamType) and not is_finite(value):
+    if isinstance(flag.type, click.types.FloatParamType) and not (is_text or is_finite(value)):
         raise UsageError(f"{place} takes a number, not {value}.")
+    if isinstance(flag.type, (click.types.IntParamType, click.types.FloatParamType, click.Choice)):
+        try:
+            flag.type.convert(value, flag, None)
+        except click.BadParameter as error:
+            raise UsageError(f"{place}: {error.message}") from error
 
 
 def _of_command(ctx: click.Context, path: Path, settings: dict[str, Any]) -> dict[str, Any]:

@@ -19,8 +19,9 @@ def check_evaluated_on(has_test: bool, has_held_out: bool, keep: str) -> None:
     """Raise UsageError where a run has no videos to evaluate on, or none to pick the best state on."""
     if not has_test and (keep == "validation" or not has_held_out):
         raise UsageError(
-            "There is nothing to evaluate on: give test features, or ground truth of training videos "
-            "and a share of them to hold out (to be evaluated on, and not to pick the best on as well).",
+            "There is nothing to evaluate on: give test features, or ground truth of training videos and a share of "
+            "them to hold out (to be evaluated on, and not to pick the best on as well), as validation=0.2 does and "
+            "presets do not.",
             "test",
             "ground_truth",
             "validation",

@@ -75,7 +75,7 @@ def test_the_command_trains_scores_and_evaluates_any_method(make_features, call,
     assert "video00" in call("score", "features/video00.npz", "--model", "m").stdout
     call("evaluate", "m", "features", "--ground-truth", "truth.csv")
     told = call("train", "features", *words, "--heads", "2", "-o", "n", code=2).stderr
-    assert "rtfm: There is no setting 'heads'" in told
+    assert "rtfm: There is no setting 'heads'. There are segments, k," in told
     told = call("train", "features", *words, "--set", "k=9", "-o", "n", code=2).stderr
     assert "k must be from 1 to the 8 segments, not 9" in told
 
