@@ -78,6 +78,7 @@ def test_the_table_is_right_at_any_width(monkeypatch, width):
         tally.add(one)
     console, out = tables.Console, io.StringIO()
     monkeypatch.setattr(tables, "Console", lambda **settings: console(file=out, width=width, **settings))
+    monkeypatch.setenv("COLUMNS", str(width))  # without it, what is not a terminal has no width
     tables.print_summary(tally.sorted_rows())
     lines = out.getvalue().splitlines()
     assert max(map(len, lines)) <= width and len(lines) <= 6

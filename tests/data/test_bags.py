@@ -95,7 +95,7 @@ def test_crops_that_are_missing_twice_or_not_whole_are_named(xd):
 
 def test_arrays_that_would_run_code_are_refused(tmp_path):
     np.save(tmp_path / "v_label_A.npy", np.array([{"a": 1}], dtype=object))
-    with pytest.raises(FeatureError, match="not a whole array"):
+    with pytest.raises(FeatureError, match="holds Python objects, which can run code and are not read"):
         load_bags(tmp_path, 8)
 
 
