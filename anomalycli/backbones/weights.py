@@ -82,7 +82,7 @@ def cache_folder() -> Path:
     """
     home = os.environ.get("ANOMALYCLI_HOME")
     try:
-        return (Path(home) if home else platformdirs.user_cache_path("anomalycli")) / "weights"
+        return (Path(home).expanduser() if home else platformdirs.user_cache_path("anomalycli")) / "weights"
     except RuntimeError as error:  # neither HOME nor the system names the user's folder
         raise StorageError(
             "Weights cannot be stored: this user has no home folder. Set HOME, or name a folder in ANOMALYCLI_HOME."

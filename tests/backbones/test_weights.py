@@ -318,6 +318,9 @@ def test_a_user_without_a_home_folder_is_told_what_to_set(homeless, call, monkey
     assert "set HOME (--precision)." in said
     monkeypatch.setenv("ANOMALYCLI_HOME", str(tmp_path))
     assert call("weights", "path", "i3d").stdout.startswith(str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("ANOMALYCLI_HOME", "~/kept")  # as a file of variables has it, which no shell reads
+    assert call("weights", "path", "i3d").stdout.startswith(str(tmp_path / "home" / "kept"))
 
 
 # Networks with random weights, in the very format of the published files, from a server to scores.
