@@ -36,6 +36,7 @@ def review(pages: Path, host: str, port: int) -> None:
     if host not in ("127.0.0.1", "localhost", "::1"):
         say(f"Anyone who has this address and can reach {host} sees the pages; the connection is not encrypted.")
     click.echo(server.url)
+    say("Open this address in a browser. Verdicts are saved at once; Ctrl-C stops.")
     try:
         server.serve_forever()
     except KeyboardInterrupt:

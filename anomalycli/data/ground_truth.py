@@ -127,7 +127,8 @@ class GroundTruthFile:
             return []
         count = f"{len(missing)} of {len(missing) + len(known)} videos have ground truth and no features"
         if not self.incomplete:
-            raise UsageError(f"{self.path}: {count}: {some(missing)}.")
+            way_out = "To evaluate without them, which is on another test set, allow videos to be missing."
+            raise UsageError(f"{self.path}: {count}: {some(missing)}. {way_out}", "incomplete")
         return [f"{count}, and are left out: {some(missing)}."]
 
     def _events(self, dataset: Dataset, intervals: Collection[tuple[float, float]], n_frames: int) -> np.ndarray:

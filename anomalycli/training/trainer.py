@@ -195,7 +195,8 @@ def check_classes(labels: np.ndarray) -> None:
     """Raise UsageError where the videos to train on are of one class."""
     if len(set(labels)) < 2:
         only = "abnormal" if labels.any() else "normal"
-        raise UsageError(f"Every training video is {only}: training needs normal and abnormal videos.")
+        instead = "" if labels.any() else " Normal footage alone can set thresholds: `anomalycli calibrate`."
+        raise UsageError(f"Every training video is {only}: training needs normal and abnormal videos.{instead}")
 
 
 def _divide(config: TrainConfig, data: TrainingData) -> tuple[list[str], Material]:

@@ -18,6 +18,7 @@ def test_review_prints_an_address_that_works_and_ends_with_ctrl_c(tmp_path):
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         url = process.stdout.readline().strip()
+        assert "Open this address in a browser" in process.stderr.readline()
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=\S+", url)
         opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
         with opener.open(url, timeout=10) as response:
