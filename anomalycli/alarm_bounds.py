@@ -54,9 +54,8 @@ def rate_bound(n_events: int, hours: float, dispersion: float = 1.0, n_parts: in
 
 def most_events(n_events: int, dispersion: float = 1.0, n_parts: int | None = None) -> int:
     """Upper limit of the events in as much new footage, with 95% confidence: rate and number are both uncertain."""
-    mean, variance = (
-        each / dispersion**power for power, each in enumerate(_expected(n_events, dispersion, n_parts), 1)
-    )
+    mean, variance = _expected(n_events, dispersion, n_parts)
+    mean, variance = mean / dispersion, variance / dispersion**2  # of groups of events that come together
     return math.ceil(dispersion * float(nbinom.ppf(CONFIDENCE, mean**2 / variance, mean / (mean + variance))) - 1e-9)
 
 

@@ -272,7 +272,7 @@ def _reached_in(value: Any) -> bool:
     return all(column == sorted(column) for column in map(list, zip(*value, strict=True)))
 
 
-def _whole(checks: dict[str, schema.Check]) -> schema.Check:
+def _object_of(checks: dict[str, schema.Check]) -> schema.Check:
     """An object with all of these values."""
     return lambda value: not (schema.fault(value, checks) or schema.missing(value, checks))
 
@@ -280,7 +280,7 @@ def _whole(checks: dict[str, schema.Check]) -> schema.Check:
 _SCORED_BY: dict[str, schema.Check] = dict.fromkeys(("model", "backbone", "mode"), schema.text)
 _RULE: dict[str, schema.Check] = dict.fromkeys(EventRule.__dataclass_fields__, schema.number(0))
 _CONTENT: dict[str, schema.Check] = {
-    "rule": _whole(_RULE),
+    "rule": _object_of(_RULE),
     "target": schema.positive,
     "hours": schema.positive,
     "videos": schema.integer(1),
@@ -291,7 +291,7 @@ _CONTENT: dict[str, schema.Check] = {
     "extrapolated": lambda value: isinstance(value, bool),
     "reached": _reached_in,
     "shown": schema.integer(0),
-    "scored_by": _whole(_SCORED_BY),
+    "scored_by": _object_of(_SCORED_BY),
     "pattern": lambda value: value is None or (schema.text(value) and bool(pattern_parts(value))),
     "tool": schema.text,
 }

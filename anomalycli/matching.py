@@ -125,6 +125,11 @@ def number_of(n: int, what: str) -> str:
     return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
+def number_or_no(n: int, what: str) -> str:
+    """As `number_of`, but without a zero: no events, 1 event."""
+    return number_of(n, what) if n else f"no {what}s"
+
+
 def _forms(name: str) -> list[tuple[str, ...]]:
     """The folders and the last part of a name as written, without its suffix, and without the part of features."""
     path = unicodedata.normalize("NFC", name.strip().replace("\\", "/"))

@@ -12,7 +12,7 @@ from rich.progress import Progress, TextColumn
 
 from ..errors import AnomalyError
 from ..inputs import Input
-from ..matching import number_of
+from ..matching import number_of, number_or_no
 from ..media.timecode import clock
 from .tables import failed_row, summary_row, time_of
 from .terminal import messages, say, shown
@@ -65,9 +65,8 @@ class Tally:
             parts.append(f"{self.partial} of them partial")
         if self.failed:
             parts.append(f"{self.failed} failed")
-        parts.append(
-            f"{_plural(self.events, 'event')} in {_plural(self.with_events, 'video')}" if self.events else "no events"
-        )
+        found = number_or_no(self.events, "event")
+        parts.append(f"{found} in {number_of(self.with_events, 'video')}" if self.events else found)
         if speed is not None:
             parts.append(f"{speed:.1f} times real time")
         return ", ".join(parts)
@@ -98,7 +97,7 @@ class ScoreProgress:
         where = f"{clock(position)} of {clock(duration)}" if position and duration else f"{done} clips"
         left = self.left()
         words = [f"{self.done + 1}/{len(self.inputs)} {path.name} {where}"]
-        words += [_plural(self.tally.events, "event")] if self.done else []
+        words += [number_or_no(self.tally.events, "event")] if self.done else []
         words += [f"{rough(left)} left in all"] if left is not None else []
         self.bar.update(self.task, description=shown(", ".join(words)))
         now = time.monotonic()
@@ -133,7 +132,7 @@ class ScoreProgress:
         self.bar.update(self.task, description=f"{self.done}/{len(self.inputs)}")
         if result is not None and len(self.inputs) > 1:
             peak = int(result.scores.argmax())
-            found = f"{_plural(len(result.events), 'event')}, highest score {result.scores[peak]:.2f}"
+            found = f"{number_or_no(len(result.events), 'event')}, highest score {result.scores[peak]:.2f}"
             say(f"{self.done}/{len(self.inputs)} {scored.title}: {found} at {time_of(result, peak)}")
 
     def sentence(self) -> str:
@@ -171,7 +170,3 @@ def rough(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
-
-
-def _plural(count: int, word: str) -> str:
-    return number_of(count, word) if count else f"no {word}s"

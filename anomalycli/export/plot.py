@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.isotonic import isotonic_regression
 
 from ..events import runs
-from ..matching import number_of
+from ..matching import number_or_no
 from ..media.start_time import RecordingStart
 from ..media.timecode import clock, time_of_day
 from ..names import readable
@@ -58,9 +58,8 @@ def curve_of(result: Result, truth: Intervals | None = None, title: str | None =
     """The curve of `result` over time, with its events and, where it is known, `truth`."""
     at = result.edges
     begin, low, high = min_max(result.scores, COLUMNS)
-    events = number_of(len(result.events), "event") if result.events else "no events"
     return Curve(
-        title=f"{title or readable(result.path.name)}   {events}",
+        title=f"{title or readable(result.path.name)}   {number_or_no(len(result.events), 'event')}",
         begin=at[begin],
         low=low,
         high=high,
