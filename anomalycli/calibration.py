@@ -194,8 +194,8 @@ def load(path: Path) -> Calibration:
         if not isinstance(content, dict) or content.pop("anomalycli", None) != "calibration":
             raise ValueError("it is something else")
         if type(version := content.pop("version", None)) is int and version > VERSION:
-            newer = content.get("tool", "of anomalycli")
-            raise UsageError(f"{path}: written by a newer version, {newer}. Update this one, or calibrate again.")
+            newer = f", {tool}" if schema.text(tool := content.get("tool")) else ""
+            raise UsageError(f"{path}: written by a newer version{newer}. Update this one, or calibrate again.")
         if type(version) is not int or version != VERSION:
             raise ValueError(f"its 'version' is {str(version)[:60]!r}")
         if wrong := schema.fault(content, _CONTENT | _NEW) or schema.missing(content, _CONTENT):
