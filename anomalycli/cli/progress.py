@@ -111,8 +111,9 @@ def train_progress(steps: int, videos: str) -> Iterator[Callable]:
         every = max(1, steps // 20)
 
         def on_progress(now) -> None:
-            ap = "-" if now.validation_ap is None else f"{now.validation_ap:.3f}"
-            text = f"loss {now.loss:.3f}  erased {now.erased:.0%}  validation AP {ap}"
+            text = f"loss {now.loss:.3f}"
+            text += "" if now.erased is None else f"  erased {now.erased:.0%}"
+            text += "" if now.validation_ap is None else f"  validation AP {now.validation_ap:.3f}"
             progress.update(task, description=text, completed=now.step)
             if now.step % every == 0 or now.step == steps:
                 say(f"step {now.step:>6}  {text}")

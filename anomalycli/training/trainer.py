@@ -85,9 +85,14 @@ class TrainingProgress:
         return self.last.loss.item()
 
     @property
-    def erased(self) -> float:
-        """Share of the batch's abnormal segments that were erased. Reading it waits for the device."""
-        return self.last.erased.float().mean().item()
+    def erased(self) -> float | None:
+        """Share of the batch's abnormal segments that were erased. Reading it waits for the device.
+
+        None where the method erases nothing: it has no setting `erasing`, or that is "never".
+        """
+        share = self.last.erased.float().mean().item()
+        erases = getattr(self.method.settings, "erasing", "never") != "never"
+        return share if erases or share else None
 
 
 def train(

@@ -1,3 +1,4 @@
+import re
 import signal
 import subprocess
 import sys
@@ -65,7 +66,7 @@ def test_erasing_can_be_chosen(make_features, tmp_path, erasing):
     if erasing == "always":
         assert erased == [1] * 12  # every score is above 0: whole videos are zeroed, and the loss stays finite
     elif erasing == "never":
-        assert erased == [0] * 12
+        assert erased == [None] * 12
     else:  # some videos are complete and some are not: whole videos are erased, but not all
         assert 0 < sum(erased) < 12
         assert all(4 * share == int(4 * share) for share in erased)
@@ -234,6 +235,24 @@ def test_settings_come_from_a_file_and_flags_win(make_features, call, tmp_path):
     _, info = load_model(tmp_path / "models" / "denet.safetensors")
     assert [info.training.settings[name] for name in ("steps", "weight_decay", "lr")] == [2, 0.5, 1e-5]
     assert info.settings == plan(width=16).settings
+
+
+@pytest.mark.parametrize(
+    ("words", "erased", "validated"),
+    [
+        (("--method", "mil-rank"), False, True),
+        (("--method", "baseline"), False, True),
+        (("--validation", "0"), True, False),
+        (("--validate-every", "2"), True, True),
+    ],
+)
+def test_progress_says_what_applies(make_features, call, words, erased, validated):
+    network = NETWORK if "mil-rank" not in words else ("--segments", "8")
+    told = call("train", make_features(), *network, "--steps", 2, "--batch", 4, "--device", "cpu", *words).stderr
+    first, last = re.findall(r"step .*", told)
+    assert ("erased" in last) is erased
+    assert ("validation AP 1" in last or "validation AP 0" in last) is validated
+    assert "validation" not in first  # nothing is measured yet
 
 
 def truth_of(bags):
