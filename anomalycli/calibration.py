@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from .errors import AnomalyError, UsageError, cause
 from .events import EventRule
 from .features import schema
-from .matching import fits_pattern, number_of, pattern_parts
+from .matching import fits_pattern, pattern_parts
 from .media.timecode import time_in_words
 from .storage import check_file, write_file
 from .textfiles import read_text
 from .version import __version__
+from .wording import number_of
 
 if TYPE_CHECKING:
     from .false_alarms import AlarmCurve, Footage

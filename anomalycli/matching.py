@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import PurePath
 
 from .errors import UsageError
+from .wording import some
 
 # the suffix of a video or of features; `.01` of `cam.2024.01` is not a suffix
 _SUFFIX = re.compile(r"\.(3gp|3g2|26[45]|[a-z][a-z0-9]{1,4})$", re.IGNORECASE)
@@ -111,23 +112,6 @@ def _fits(parts: Sequence[str], wanted: Sequence[str]) -> bool:
     first = wanted[0]
     same = bool(parts) and (fnmatchcase(parts[0], first) or fnmatchcase(parts[0], first.replace("[", "[[]")))
     return same and _fits(parts[1:], wanted[1:])
-
-
-def some(names: Iterable[str], most: int = 5) -> str:
-    """The first of these names, for use inside a sentence, and how many more there are."""
-    names = list(names)
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
-def number_of(n: int, what: str) -> str:
-    """A number of things in words: 1 event, 2 events."""
-    return f"{n:,} {what}{'' if n == 1 else 's'}"
-
-
-def number_or_no(n: int, what: str) -> str:
-    """As `number_of`, but without a zero: no events, 1 event."""
-    return number_of(n, what) if n else f"no {what}s"
 
 
 def _forms(name: str) -> list[tuple[str, ...]]:

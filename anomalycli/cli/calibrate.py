@@ -9,10 +9,11 @@ import click
 from ..errors import UsageError, cause
 from ..export.outputs import Outputs, ScoreRun, score_inputs
 from ..inputs import Input
-from ..matching import fits_pattern, number_of, pattern_parts, some
+from ..matching import fits_pattern, pattern_parts
 from ..media.timecode import clock, time_in_words
 from ..names import readable
 from ..storage import check_writable
+from ..wording import number_of, some
 from .command import OUTPUT_FILE, PATH, Command, option, section
 from .event_rule import DURATION_OPTIONS, rule_of
 from .exits import finish

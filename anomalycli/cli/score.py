@@ -9,7 +9,7 @@ from ..errors import UsageError
 from ..export.base import formats
 from ..export.outputs import Outputs, ScoreRun, score_inputs
 from ..inputs import Input
-from ..matching import some
+from ..wording import some
 from .command import FILE, FOLDER, OUTPUT_FILE, PATH, Command, option, section
 from .event_rule import RULE_OPTIONS, rule_of
 from .exits import finish

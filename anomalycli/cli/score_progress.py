@@ -12,8 +12,8 @@ from rich.progress import Progress, TextColumn
 
 from ..errors import AnomalyError
 from ..inputs import Input
-from ..matching import number_of, number_or_no
 from ..media.timecode import clock
+from ..wording import number_of, number_or_no
 from .tables import failed_row, summary_row, time_of
 from .terminal import messages, say, shown
 

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from ..errors import UsageError
-from ..matching import number_of
 from ..media.start_time import CREATION_TIMES, StartRule, read_time, read_zone
+from ..wording import number_of
 from .command import option, section
 from .terminal import say
 

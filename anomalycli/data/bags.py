@@ -12,8 +12,8 @@ from ..errors import UsageError
 from ..events import frame_edges
 from ..features.files import FeatureKind, Features
 from ..features.folder import FeatureFolder, find_features, load_all
-from ..matching import number_of, some
 from ..segments import pool
+from ..wording import number_of, some
 from . import CROP_POLICIES
 from .datasets import DATASETS, published_lengths
 from .labels import LABELS_FILE, EventLabel, label_videos

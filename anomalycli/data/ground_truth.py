@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UsageError
-from ..matching import match_names, some
+from ..matching import match_names
 from ..textfiles import read_table
+from ..wording import some
 from .datasets import CLIP_LENGTH, Dataset, Intervals, Length, dataset_of, published_lengths
 
 

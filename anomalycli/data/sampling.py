@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UsageError
-from ..matching import match_names, some
+from ..matching import match_names
 from ..textfiles import read_table
+from ..wording import some
 
 
 def split(

@@ -21,8 +21,9 @@ from ..features.files import PUBLISHED, FeatureKind, Features
 from ..features.folder import FeatureFolder, check_folder, find_features, load_all, load_whole
 from ..features.layouts import load_array, split_name
 from ..inputs import find_inputs
-from ..matching import match_names, some
+from ..matching import match_names
 from ..segments import repeat, spread
+from ..wording import some
 
 TO_FRAMES = {"repeated": repeat, "interpolated": spread}  # how scores of segments become scores of frames
 

@@ -13,8 +13,8 @@ from ..events import runs
 from ..export.base import PICTURES
 from ..export.lettering import lettered
 from ..export.plot import CURVE, INK, QUIET, TRUTH, save
-from ..matching import number_of
 from ..training.erasure_log import Erasure
+from ..wording import number_of
 
 SEEDS: dict[str, Any] = {"color": CURVE, "marker": "o", "ls": "", "ms": 5, "alpha": 0.5}  # a point for each seed
 

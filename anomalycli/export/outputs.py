@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from ..errors import AnomalyError, UsageError, cause
 from ..inputs import Input
-from ..matching import some
 from ..media.start_time import StartRule
 from ..names import readable
 from ..storage import atomic_write
+from ..wording import some
 from .base import PICTURES, Context, Intervals, load_writer, output_path
 from .base import write_output as write_output
 from .plan import OutputPlan, plan_outputs

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from ..errors import AnomalyError, StorageError, UsageError, VideoError
 from ..inputs import Input
-from ..matching import some
 from ..media import CONTAINERS
 from ..names import readable
 from ..storage import check_writable
+from ..wording import some
 from .base import Intervals, check_embeddable, output_path
 from .records import Record
 

@@ -17,12 +17,12 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.isotonic import isotonic_regression
 
 from ..events import runs
-from ..matching import number_or_no
 from ..media.start_time import RecordingStart
 from ..media.timecode import clock, time_of_day
 from ..names import readable
 from ..result import Result
 from ..storage import write_file
+from ..wording import number_or_no
 from .base import PICTURES, Context, Intervals
 from .envelope import min_max
 from .lettering import lettered

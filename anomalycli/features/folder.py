@@ -10,8 +10,9 @@ from typing import Any, Protocol, TypeVar
 
 from ..errors import DamagedError, FeatureError, UsageError
 from ..inputs import find_inputs
-from ..matching import Matches, match_names, some
+from ..matching import Matches, match_names
 from ..textfiles import read_lines
+from ..wording import some
 from .files import SUFFIX, Features, load_features
 from .layouts import array_shape, has_crops_first, load_arrays, split_name
 

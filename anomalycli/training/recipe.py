@@ -15,8 +15,8 @@ from ..checkpoint import ModelInfo, TrainingRecord, Voter, fingerprint, save_mod
 from ..data.bags import Bags
 from ..errors import UsageError
 from ..events import EventRule
-from ..matching import number_of
 from ..methods.prepared import Ensemble, Vote
+from ..wording import number_of
 from .candidates import Candidate, candidates, most_folds, quick_candidate, tuning_candidates
 from .cross_validation import ChosenCandidate, Estimate, Role, choose, estimate, halfway, make_folds, moments
 from .search import OnRecipe, SearchState, Work, search
