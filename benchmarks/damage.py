@@ -5,15 +5,11 @@ file. Some overwrite bytes at random, some change what containers declare, and s
 reassemble them wrongly.
 """
 
-import contextlib
-import io
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
 
-import av
 import numpy as np
 from numpy.random import Generator
+from packets import count_streams, one_frame, remux
 
 # Numbers that containers and streams declare: what stands before the number, bytes between, bytes of the number.
 PICTURE_SIZES = (
@@ -38,17 +34,6 @@ TABLES = (  # how many entries an index has, how large the samples are and where
     *((b"idx1", 0, 4), (b"movi", -8, 4), (b"LIST", 0, 4), (b"\x1c\x53\xbb\x6b", 0, 2), (b"\x1f\x43\xb6\x75", 0, 4)),
 )
 INDEXES = (b"moov", b"\x16\x54\xae\x6b", b"hdrl", b"onMetaData", b"\0\0\1\xb3")  # Matroska's is Tracks
-
-
-@dataclass
-class Piece:
-    """A packet without its file."""
-
-    stream: int
-    data: bytes
-    pts: int | None
-    dts: int
-    key: bool
 
 
 def truncated(video: bytes, rng: Generator) -> bytes:
@@ -134,88 +119,90 @@ def wrong_tables(video: bytes, rng: Generator) -> bytes:
 def swapped_tracks(video: bytes, rng: Generator) -> bytes:
     """Swap video and sound; a file without sound is declared to have another codec."""
 
-    def swap(pieces):
-        for piece in pieces:
-            piece.stream = 1 - piece.stream if piece.stream < 2 else piece.stream
+    def swap(packets):
+        for packet in packets:
+            packet.stream = 1 - packet.stream if packet.stream < 2 else packet.stream
 
-    return _remux(video, swap) if _n_streams(video) > 1 else other_codec(video, rng)
+    return remux(video, swap) if count_streams(video) > 1 else other_codec(video, rng)
 
 
 def other_codec(video: bytes, rng: Generator) -> bytes:
     """Declare another codec and size for the video packets."""
-    return _remux(video, template=_one_frame(str(rng.choice(["mpeg4", "libx264", "libx265", "libvpx-vp9"])), 352, 288))
+    return remux(video, template=one_frame(str(rng.choice(["mpeg4", "libx264", "libx265", "libvpx-vp9"])), 352, 288))
 
 
 def huge_parameters(video: bytes, rng: Generator) -> bytes:
     """Declare a picture size of 64 megapixels or more for the video packets."""
-    return _remux(video, template=_one_frame("libx264", *((16384, 4096), (8192, 8192), (64, 16384))[rng.integers(3)]))
+    return remux(video, template=one_frame("libx264", *((16384, 4096), (8192, 8192), (64, 16384))[rng.integers(3)]))
 
 
 def other_container(video: bytes, rng: Generator) -> bytes:
     """Put the packets into another container than the file's suffix says."""
-    return _remux(video, container=str(rng.choice(["matroska", "mov", "avi", "mpegts", "flv", "nut"])))
+    return remux(video, container=str(rng.choice(["matroska", "mov", "avi", "mpegts", "flv", "nut"])))
 
 
 def dropped_packets(video: bytes, rng: Generator) -> bytes:
     share = rng.uniform(0.05, 0.9)
-    return _remux(video, lambda pieces: [piece for piece in pieces if rng.random() > share])
+    return remux(video, lambda packets: [packet for packet in packets if rng.random() > share])
 
 
 def no_key_frames(video: bytes, rng: Generator) -> bytes:
-    return _remux(video, lambda pieces: [piece for piece in pieces if piece.stream or not piece.key] or pieces[1:])
+    return remux(
+        video, lambda packets: [packet for packet in packets if packet.stream or not packet.key] or packets[1:]
+    )
 
 
 def repeated_packets(video: bytes, rng: Generator) -> bytes:
-    def repeat(pieces):
-        for piece in pieces:
+    def repeat(packets):
+        for packet in packets:
             if rng.random() < 0.3:
-                piece.data *= int(rng.integers(2, 6))
+                packet.data *= int(rng.integers(2, 6))
 
-    return _remux(video, repeat)
+    return remux(video, repeat)
 
 
 def exchanged_packets(video: bytes, rng: Generator) -> bytes:
-    def exchange(pieces):
-        data = [piece.data for piece in pieces]
-        for piece, at in zip(pieces, rng.permutation(len(data))):
+    def exchange(packets):
+        data = [packet.data for packet in packets]
+        for packet, at in zip(packets, rng.permutation(len(data))):
             if rng.random() < 0.3:
-                piece.data = data[at]
+                packet.data = data[at]
 
-    return _remux(video, exchange)
+    return remux(video, exchange)
 
 
 def cut_packets(video: bytes, rng: Generator) -> bytes:
-    def cut(pieces):
-        for piece in pieces:
+    def cut(packets):
+        for packet in packets:
             if rng.random() < 0.2:
-                piece.data = piece.data[: rng.integers(0, len(piece.data) + 1)]
+                packet.data = packet.data[: rng.integers(0, len(packet.data) + 1)]
 
-    return _remux(video, cut)
+    return remux(video, cut)
 
 
 def noisy_packets(video: bytes, rng: Generator) -> bytes:
     """Flip bytes in the packets and leave the container intact, so that the decoder gets all of them."""
 
-    def flip(pieces):
-        for piece in pieces:
-            if piece.data and rng.random() < 0.5:
-                piece.data = _flip(piece.data, rng, 0, len(piece.data), rng.integers(1, 9))
+    def flip(packets):
+        for packet in packets:
+            if packet.data and rng.random() < 0.5:
+                packet.data = _flip(packet.data, rng, 0, len(packet.data), rng.integers(1, 9))
 
-    return _remux(video, flip)
+    return remux(video, flip)
 
 
 def leaping_times(video: bytes, rng: Generator) -> bytes:
     """Let timestamps jump by random amounts."""
 
-    def leap(pieces):
+    def leap(packets):
         offset = int(rng.choice([0, -(10**6), -(2**31), 2**32, 2**40]))
-        for piece in pieces:
+        for packet in packets:
             if rng.random() < 0.2:
                 offset += int(10 ** rng.uniform(1, 9))
-            piece.dts += offset
-            piece.pts = piece.dts + int(10 ** rng.uniform(0, 6))
+            packet.dts += offset
+            packet.pts = packet.dts + int(10 ** rng.uniform(0, 6))
 
-    return _remux(video, leap)
+    return remux(video, leap)
 
 
 def empty(video: bytes, rng: Generator) -> bytes:
@@ -274,57 +261,3 @@ def _write_over(video: bytes, rng: Generator, numbers) -> bytes:
         extremes = (bytes(size), b"\xff" * size, b"\x80" + bytes(size - 1), b"\x7f" + b"\xff" * (size - 1))
         broken[at : at + size] = extremes[rng.integers(4)]
     return bytes(broken)
-
-
-def _n_streams(video: bytes) -> int:
-    with av.open(io.BytesIO(video)) as container:
-        return len(container.streams)
-
-
-def _remux(video: bytes, change=lambda pieces: None, template: bytes | None = None, container: str | None = None):
-    """Write the packets of `video`, changed by `change`, to a new file; `template` has the parameters of its picture.
-
-    Streams that the container refuses go into Matroska. Packets that it refuses are left out.
-    """
-    with contextlib.ExitStack() as stack:
-        source = stack.enter_context(av.open(io.BytesIO(video)))
-        streams = list(source.streams)
-        pieces = [
-            Piece(packet.stream.index, bytes(packet), packet.pts, packet.dts, packet.is_keyframe)
-            for packet in source.demux()
-            if packet.dts is not None
-        ]
-        pieces = change(pieces) or pieces
-        if template:
-            streams[0] = stack.enter_context(av.open(io.BytesIO(template))).streams[0]
-        for name in (container or source.format.name.split(",")[0], "matroska"):
-            file = io.BytesIO()
-            with contextlib.suppress(av.error.FFmpegError, ValueError):
-                _mux(file, name, streams, source.streams, pieces)
-            if len(file.getvalue()) > 1000:
-                break
-    return file.getvalue()
-
-
-def _mux(file: io.BytesIO, name: str, streams, sources, pieces: list[Piece]) -> None:
-    with av.open(file, "w", format=name, container_options={"fflags": "bitexact"}) as output:
-        targets = [output.add_stream_from_template(stream, opaque=True) for stream in streams]
-        for piece in pieces:
-            packet = av.Packet(piece.data)
-            packet.stream, packet.time_base = targets[piece.stream], sources[piece.stream].time_base
-            packet.pts, packet.dts, packet.is_keyframe = piece.pts, piece.dts, piece.key
-            with contextlib.suppress(av.error.FFmpegError, ValueError, OverflowError):
-                output.mux(packet)
-
-
-@cache
-def _one_frame(codec: str, width: int, height: int) -> bytes:
-    """A Matroska file with one black frame."""
-    file = io.BytesIO()
-    quiet = {"libx265": {"x265-params": "log-level=none"}, "libx264": {"preset": "ultrafast"}}
-    with av.open(file, "w", format="matroska") as output:
-        stream = output.add_stream(codec, rate=25, options=quiet.get(codec, {}))
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        output.mux(stream.encode(av.VideoFrame(width, height, "yuv420p")))
-        output.mux(stream.encode())
-    return file.getvalue()
