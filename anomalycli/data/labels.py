@@ -93,7 +93,7 @@ def read_labels(path: Path) -> tuple[dict[str, int], dict[str, list[EventLabel]]
     for row in read_table(path, ["video", "label"], ["video", "start"]):
         video, label = row["video"], re.sub(r"\.0*$", "", row["label"])  # spreadsheets turn 1 into 1.0
         if "label" not in row.values:
-            labels[video] = int(bool(row["start"])) | labels.get(video, 0)
+            labels[video] = int(_has_interval(row)) | labels.get(video, 0)
             continue
         if not video or label not in ("0", "1"):
             row.refuse(f"'{video},{row['label']}' is not a video and a label; a label is 0 (normal) or 1 (abnormal).")
@@ -102,6 +102,23 @@ def read_labels(path: Path) -> tuple[dict[str, int], dict[str, list[EventLabel]]
         elif labels.setdefault(video, int(label)) != int(label):
             row.refuse(f"{video} is labelled both 0 and 1.")
     return labels, events
+
+
+def _has_interval(row: Row) -> bool:
+    """Whether a row of ground truth has an interval. Raises UsageError where it has something else."""
+    ends = [row[column].replace(",", ".") for column in ("start", "end") if column in row.values]
+    if not any(ends):
+        return False
+    try:
+        first, *last = map(float, ends)
+    except ValueError:
+        first, last = -1.0, []
+    if not row["video"] or not 0 <= first < min(last, default=math.inf):
+        row.refuse(
+            f"'{row['video']}' from '{row['start']}' to '{row['end']}' is not an abnormal interval of a video; start "
+            "and end of a normal video are empty."
+        )
+    return True
 
 
 def _add_event(row: Row, label: int, events: list[EventLabel]) -> None:

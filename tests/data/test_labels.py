@@ -139,3 +139,13 @@ def test_labels_as_spreadsheets_write_whole_numbers(tmp_path):
     (tmp_path / "labels.csv").write_text("video,label\na,1.5\n")
     with pytest.raises(UsageError, match=r"line 2: 'a,1\.5' is not a video and a label"):
         read_labels(tmp_path / "labels.csv")
+
+
+@pytest.mark.parametrize("interval", ["-1,-1", "none,none", "0,0", "5,", ",5", "7,3", "nan,nan"])
+def test_ground_truth_labels_no_video_by_what_is_no_interval(tmp_path, interval):
+    path = tmp_path / "truth.csv"
+    path.write_text(f"video,n_frames,start,end\na,80,0,80\nb,80,,\nc,80,{interval}\n")
+    with pytest.raises(UsageError, match=r"truth\.csv, line 4: 'c' from .* is not an abnormal interval"):
+        read_labels(path)
+    path.write_text("video,n_frames,start,end\na,80,0,80\nb,80,,\n")
+    assert read_labels(path)[0] == {"a": 1, "b": 0}
