@@ -186,11 +186,11 @@ def train_without_settings(
     from ..training.recipe import Recipe, Start, advice, train_by_recipe
 
     before = Start(*load_model(start)) if start else None
+    recipe = Recipe(seed, search=not quick, start=before)
     bags = sources.load(before.info.settings.segments if before else 64)
     if not before and (segments := segments_for(bags)) != bags.x.shape[2]:
         bags = sources.load(segments)
     with recipe_progress(bags.content) as on_progress:
-        recipe = Recipe(seed, search=not quick, start=before)
         info = train_by_recipe(sources.data(bags), destination, device, recipe, on_progress)
     print_recipe(info, bags.content, advice(bags, info.training, searched=not quick))
     return info

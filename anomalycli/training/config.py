@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import torch
 
 PRECISIONS = ("auto", "fp32", "bf16")
+SEEDS = 1 << 63  # how many there are
 CHECKPOINTS = {"last": "last", "validation": "best on validation", "test": "best on test"}
 
 
@@ -72,7 +73,7 @@ class TrainConfig:
         for name in ("weight_decay", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}.")
-        if self.seed >= 1 << 63:
+        if self.seed >= SEEDS:
             raise ValueError(f"seed must be less than 2 to the power of 63, not {self.seed}.")
         for name in ("lr", "scale"):
             if not getattr(self, name) > 0:

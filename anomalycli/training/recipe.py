@@ -16,8 +16,10 @@ from ..data.bags import Bags
 from ..errors import UsageError
 from ..events import EventRule
 from ..methods.prepared import Ensemble, Vote
+from ..settings import make_settings
 from ..wording import number_of
 from .candidates import Candidate, candidates, most_folds, quick_candidate, tuning_candidates
+from .config import SEEDS, TrainConfig
 from .cross_validation import ChosenCandidate, Estimate, Role, choose, estimate, halfway, make_folds, moments
 from .search import OnRecipe, SearchState, Work, search
 from .state import StateFile
@@ -45,11 +47,17 @@ class Start:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Options of the recipe: the seed, whether to search, and a model to fine-tune."""
+    """Options of the recipe: the seed, whether to search, and a model to fine-tune.
+
+    Raises UsageError for a seed that training does not take.
+    """
 
     seed: int = 0
     search: bool = True
     start: Start | None = None
+
+    def __post_init__(self):
+        make_settings(TrainConfig, {"seed": self.seed})
 
     def candidates(self, bags: Bags) -> list[Candidate]:
         """The candidates to try. Raises UsageError where the model to fine-tune is for features of another kind."""
@@ -170,7 +178,7 @@ def _train_voters(
     for each in chosen:
         members = []
         for i in range(each.members):
-            plan = each.plan.with_training(seed=each.plan.config.seed + i)
+            plan = each.plan.with_training(seed=(each.plan.config.seed + i) % SEEDS)
             state = StateFile(destination.beside(f".{len(states) + 1}.state"), identity_of(plan, material))
             on_step = work.at(f"all videos: {each.name}, {i + 1} of {each.members}", each.cost)
 

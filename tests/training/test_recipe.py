@@ -187,6 +187,16 @@ def test_a_model_that_no_training_improves_stays_as_it_is(bags, tmp_path):
     assert all(torch.equal(tensor, kept.state_dict()[name]) for name, tensor in model.state_dict().items())
 
 
+@pytest.mark.parametrize("seed", [-1, 1 << 63])
+def test_a_seed_that_is_none_is_told_before_features_are_read(call, seed):
+    assert "seed must be " in call("train", "no-such-folder", "--seed", seed, code=2).stderr
+
+
+def test_all_seeds_train_several_networks(bags, tmp_path):
+    info = train_by_recipe(TrainingData(bags), Destination(tmp_path / "m"), CPU, Recipe((1 << 63) - 1, search=False))
+    assert info.members == 3
+
+
 def test_a_bundled_model_is_tuned_by_its_name(make_features, call):
     make_features()
     told = call("train", "features", "--from", "fights", "-o", "m", code=2).stderr
