@@ -75,7 +75,10 @@ def label_videos(names: Collection[str], folder: Path, file: Path | None = None,
             raise UsageError(f"{name}: its labels contradict each other ({sides}).")
     by_video = {name: next(iter(sources.values())) for name, sources in said.items() if sources}
     for name, found in events.items():
-        if any(event.label for event in found) and by_video.setdefault(name, 1) == 0 and events_count:
+        confirmed, rejected = ({str(event) for event in found if event.label == label} for label in (1, 0))
+        if events_count and (both := confirmed & rejected):
+            raise UsageError(f"{file}: {name} from {min(both)} seconds is labelled both 0 and 1.")
+        if confirmed and by_video.setdefault(name, 1) == 0 and events_count:
             raise UsageError(f"{file}: {name} is labelled normal, and an event in it is confirmed.")
     return Labels(by_video, {name: found for name, found in events.items() if found}, matches.warning(str(file)))
 

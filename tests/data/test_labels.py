@@ -131,6 +131,9 @@ def test_an_event_counts_once_and_is_not_both(tmp_path):
     path.write_text("video,label,start,end\ngate,1,1,2\ngate,0,1.0,2.0\n")
     with pytest.raises(UsageError, match=r"line 3: gate from 1\.0 to 2\.0 seconds is labelled both 0 and 1"):
         label_videos(["gate"], tmp_path)
+    path.write_text("video,label,start,end\ngate,1,1,2\ngate.mp4,0,1.0,2.0\n")
+    with pytest.raises(UsageError, match="gate from 1-2 seconds is labelled both 0 and 1"):
+        label_videos(["gate"], tmp_path)
 
 
 def test_labels_as_spreadsheets_write_whole_numbers(tmp_path):

@@ -225,6 +225,12 @@ def test_settings_out_of_range_are_told_before_features_are_read(call, words):
     assert " must be " in call("train", "gone", *words.split(), code=2).stderr
 
 
+def test_a_list_of_test_videos_needs_their_features(call, tmp_path):
+    (tmp_path / "test.txt").write_text("video00\n")
+    words = call("train", "gone", "--test-only", "test.txt", code=2).stderr
+    assert "it lists test videos, and no folder of their features is given (--test)." in words
+
+
 def test_settings_come_from_a_file_and_flags_win(make_features, call, tmp_path):
     make_features()
     (tmp_path / "settings.toml").write_text(
