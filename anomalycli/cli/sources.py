@@ -41,7 +41,9 @@ class Sources:
     def check(self) -> None:
         """Raise UsageError where test features have no ground truth, or a list of test videos has no features."""
         if self.test_only and not self.test:
-            raise UsageError(f"{self.test_only}: it lists test videos, and no folder of their features is given.", "test")
+            raise UsageError(
+                f"{self.test_only}: it lists test videos, and no folder of their features is given.", "test"
+            )
         if self.test and self.ground_truth is None:
             raise UsageError(f"{self.test}: the test features need --ground-truth.")
 
