@@ -75,17 +75,16 @@ class Bounds:
     new_events: int
 
 
-def bounds(divisions: Sequence[Parts], together: Sequence[float] | None = None) -> Bounds:
+def bounds(divisions: Sequence[Parts], least: Sequence[float] | None = None) -> Bounds:
     """The largest bounds among those of several divisions of one footage into parts.
 
-    together: how many events come together at least, by division, as the counts of others have shown.
+    least: dispersion that is at least assumed, by division, as counts of other events have shown it.
     """
     found = []
-    for parts, least in zip(divisions, together or [1.0] * len(divisions), strict=True):
-        n_events, hours, n_parts = int(parts.counts.sum()), float(parts.hours.sum()), len(parts.counts)
-        dispersion = max(parts.dispersion, least)
-        doubtful: int | None = n_parts
-        if n_parts < FEWEST_PARTS:
-            dispersion, doubtful = max(dispersion, float(n_events)), None
-        found.append((rate_bound(n_events, hours, dispersion, doubtful), most_events(n_events, dispersion, doubtful)))
+    for parts, known in zip(divisions, least or [1.0] * len(divisions), strict=True):
+        n_events, hours = int(parts.counts.sum()), float(parts.hours.sum())
+        dispersion, n_parts = max(parts.dispersion, known), len(parts.counts)
+        few = n_parts < FEWEST_PARTS  # then all events count as one group
+        estimated = (max(dispersion, float(n_events)), None) if few else (dispersion, n_parts)
+        found.append((rate_bound(n_events, hours, *estimated), most_events(n_events, *estimated)))
     return Bounds(*map(max, zip(*found, strict=True)))

@@ -7,6 +7,7 @@ from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 from scipy.stats import genpareto
 
@@ -119,16 +120,13 @@ class AlarmCounter:
             found.append(Parts(np.bincount(alarms.videos, minlength=len(self.footage)), self._video_hours))
         return found
 
-    def together(self, alarms: Alarms) -> list[float]:
+    def dispersions(self, alarms: Alarms) -> list[float]:
         """How many events come together, 1 or more, by each of the divisions."""
         return [parts.dispersion for parts in self.divisions(alarms)]
 
-    def bounds(self, alarms: Alarms, together: Sequence[float] | None = None) -> Bounds:
-        """Upper bounds of the rate and the number of such events.
-
-        together: how many events come together at least, even if none has.
-        """
-        return bounds(self.divisions(alarms), together)
+    def bounds(self, alarms: Alarms, least: Sequence[float] | None = None) -> Bounds:
+        """Upper bounds of the rate and the number of such events, with dispersions of at least `least`."""
+        return bounds(self.divisions(alarms), least)
 
     def _block(self, number: int, event: Event) -> int:
         """Of all footage one after the other, so that short files of a busy night share a block."""
@@ -161,8 +159,7 @@ def fit_tail(alarms: Alarms, hours: float) -> Tail | None:
     Its shape is between 0 (exponential) and HEAVIEST: a bounded tail, which few peaks suggest by chance, would claim
     that higher scores are impossible.
     """
-    peaks = logit(np.clip(alarms.peaks, CERTAIN, 1 - CERTAIN))
-    level = float(logit(np.clip(alarms.threshold, CERTAIN, 1 - CERTAIN)))
+    peaks, level = _logit(alarms.peaks), float(_logit(alarms.threshold))
     excess = np.maximum(peaks - level, 0.0)
     if len(excess) < SOME_EVENTS or np.ptp(excess) == 0 or alarms.peaks.max() >= 1 - CERTAIN:
         return None
@@ -176,15 +173,16 @@ def fit_tail(alarms: Alarms, hours: float) -> Tail | None:
 class AlarmCurve:
     """Events by start threshold, from the highest score down to the highest tenth of all.
 
-    levels: thresholds, falling. counts: events at each, never fewer than at a higher one. tail: beyond the highest
-    score, or None. clustering: how many events come together where there are enough to tell.
+    highest: the highest score. levels: thresholds, falling. counts: events at each, never fewer than at a higher one.
+    peaks: the different scores of these events, falling. tail: beyond the highest score, or None. clustering: how many
+    events come together (the largest dispersion), by the events of the highest level with enough of them.
     """
 
     def __init__(self, counter: AlarmCounter):
         self.counter = counter
         scores = np.concatenate([video.scores for video in counter.footage])
         self.highest, usual = float(scores.max()), float(np.quantile(scores, USUAL))
-        top, bottom = (float(logit(np.clip(score, CERTAIN, 1 - CERTAIN))) for score in (self.highest, usual))
+        top, bottom = float(_logit(self.highest)), float(_logit(usual))
         self.levels = np.clip(expit(np.linspace(top, bottom, GRID)), 0.0, self.highest)
         self.levels[0] = self.highest
         self._every = every = [counter.at(float(level)) for level in self.levels]
@@ -193,12 +191,12 @@ class AlarmCurve:
         most = max(every, key=len)
         self._highest_peaks = next((alarms for alarms in every if len(alarms) >= TAIL_EVENTS), most)
         self.tail = fit_tail(self._highest_peaks, counter.hours)
-        self._together = counter.together(next((alarms for alarms in every if len(alarms) >= SOME_EVENTS), most))
-        self.clustering = max(self._together)
+        self._dispersions = counter.dispersions(next((alarms for alarms in every if len(alarms) >= SOME_EVENTS), most))
+        self.clustering = max(self._dispersions)
 
     def bounds(self, alarms: Alarms) -> Bounds:
         """Upper bounds of the rate and the number of such events."""
-        return self.counter.bounds(alarms, self._together)
+        return self.counter.bounds(alarms, self._dispersions)
 
     def bound(self, alarms: Alarms) -> float:
         """Upper bound of the rate of such events, per hour."""
@@ -261,7 +259,12 @@ def stand_out(footage: Sequence[Footage], most: int = 10) -> list[Footage]:
     """
     if len(footage) < MANY_VIDEOS:
         return []
-    peaks = logit(np.clip([video.highest for video in footage], CERTAIN, 1 - CERTAIN))
+    peaks = _logit([video.highest for video in footage])
     deviation = max(1.4826 * float(np.median(np.abs(peaks - np.median(peaks)))), 0.3)
     far = [i for i in np.argsort(-peaks, kind="stable") if peaks[i] - np.median(peaks) > 3.5 * deviation]
     return [footage[i] for i in far[:most]]
+
+
+def _logit(scores: ArrayLike) -> np.ndarray:
+    """Logits of scores, finite at 0 and 1."""
+    return logit(np.clip(scores, CERTAIN, 1 - CERTAIN))

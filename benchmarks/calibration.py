@@ -68,7 +68,7 @@ def main():
     usual = AlarmCounter(footage, scorer.info.events)
     alarms = usual.at(scorer.info.events.start_threshold)
     print(f"{len(footage)} normal videos, {usual.hours:.2f} hours; {len(alarms) / usual.hours:.1f} events per hour at "
-          f"{scorer.info.events.start_threshold:g}, about {max(usual.together(alarms)):.1f} at a time")  # fmt: skip
+          f"{scorer.info.events.start_threshold:g}, about {max(usual.dispersions(alarms)):.1f} at a time")  # fmt: skip
     print("| target | splits | hours | promised | bound | rate | below bound | below limit | below target |")
     print("|---" * 9 + "|")
     for target in args.targets:

@@ -57,13 +57,13 @@ def test_events_that_come_together_count_as_one():
     counter = AlarmCounter([Footage("a", busy, 1.0), *(Footage(name, quiet, 1.0) for name in "bcde")], RULE)
     alarms = counter.at(0.5)
     assert len(alarms) == 15
-    assert max(counter.together(alarms)) == pytest.approx(15)  # all in one of the five videos: one episode
+    assert max(counter.dispersions(alarms)) == pytest.approx(15)  # all in one of the five videos: one episode
     assert counter.bounds(alarms).rate >= 15 * rate_bound(1, 5.0)
     apart = quiet.copy()
     apart[100::1200] = 0.9
     spread = AlarmCounter([Footage(name, apart, 1.0) for name in "abcde"], RULE)
     assert len(spread.at(0.5)) == 15
-    assert spread.together(spread.at(0.5)) == [1.0] * 4
+    assert spread.dispersions(spread.at(0.5)) == [1.0] * 4
     assert spread.bounds(spread.at(0.5)).rate == pytest.approx(rate_bound(15, 5.0))
 
 
