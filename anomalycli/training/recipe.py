@@ -14,7 +14,6 @@ import torch
 from ..checkpoint import ModelInfo, TrainingRecord, Voter, fingerprint, save_model
 from ..data.bags import Bags
 from ..errors import UsageError
-from ..events import EventRule
 from ..methods.prepared import Ensemble, Vote
 from ..settings import make_settings
 from ..wording import number_of
@@ -98,14 +97,14 @@ def train_by_recipe(
         raise UsageError(f"{search_file}: that run searched. Resume it with its search, or overwrite it.", "overwrite")
     every = [dataclasses.replace(each, plan=each.plan.on(device)) for each in recipe.candidates(data.bags)]
     work = Work(every, len(folds), on_progress)
-    choices, found = [ChosenCandidate(every[0].name, every[0].usual_steps, 0.0, 1.0)], None
     if folds:
         identity = _identity(every, data, folds, recipe)
         table = search(every, material, folds, SearchState(search_file, identity), work, device)
         labels = [data.bags.labels[fold] for fold in folds]
         roles = {each.name: Role(each.plan.method, each.handicap, each.weight) for each in every}
-        choices = choose(table, labels, roles)
-        found = estimate(table, labels, roles, recipe.seed)
+        choices, found = choose(table, labels, roles), estimate(table, labels, roles, recipe.seed)
+    else:  # the first candidate, which is no vote: its mean and deviation are not used
+        choices, found = [ChosenCandidate(every[0].name, every[0].usual_steps, mean=0.0, deviation=1.0)], None
     chosen = [_after(each, every) for each in choices]
     states: list[StateFile] = []
     model = start  # after 0 steps: no training is better on held-out videos than none
@@ -114,8 +113,8 @@ def train_by_recipe(
         model = Vote(voters, *(part.float() for part in moments(choices))) if len(voters) > 1 else voters[0]
     info = _info(chosen, choices[0].steps, material, found)
     if recipe.start:
-        before, kept = recipe.start.info, ("events", "standardised", "members", "voters")
-        info = dataclasses.replace(info, **{name: getattr(before, name) for name in kept})
+        kept = ("events", "standardised", "members", "voters")
+        info = dataclasses.replace(info, **{name: getattr(recipe.start.info, name) for name in kept})
     save_model(destination.path, model, info, destination.half)
     for state in states:
         state.remove()
@@ -182,10 +181,10 @@ def _train_voters(
             state = StateFile(destination.beside(f".{len(states) + 1}.state"), identity_of(plan, material))
             on_step = work.at(f"all videos: {each.name}, {i + 1} of {each.members}", each.cost)
 
-            def told(now: TrainingProgress, on_step: Callable[[int], None] = on_step) -> None:
+            def on_progress(now: TrainingProgress, on_step: Callable[[int], None] = on_step) -> None:
                 on_step(now.step)
 
-            members.append(halfway(material.start, fit(plan, material, device, state, told).method))
+            members.append(halfway(material.start, fit(plan, material, device, state, on_progress).method))
             states.append(state)
             work.finish(each.cost * plan.config.steps)
         voters.append(Ensemble(members) if len(members) > 1 else members[0])
@@ -193,35 +192,44 @@ def _train_voters(
 
 
 def _info(chosen: Sequence[Candidate], steps: int, material: Material, found: Estimate | None) -> ModelInfo:
-    bags = material.bags
+    """What the checkpoint says of the model and of its training for `steps` steps."""
+    words = f"{' + '.join(map(_words, chosen))}; {_shared_words(chosen, material.bags)}"
     record = dataclasses.replace(
         record_of(chosen[0].plan, material),
         checkpoint_step=steps,
-        recipe=f"{' + '.join(map(_words, chosen))}; {_shared_words(chosen, bags)}"
-        if steps
-        else "the model as it was: further training does not help on held-out videos",
+        recipe=words if steps else "the model as it was: further training does not help on held-out videos",
+        **_estimated(found),
     )
-    if found:
-        record = dataclasses.replace(
-            record,
-            video_auc=found.auc,
-            video_auc_low=found.auc_interval[0],
-            video_auc_high=found.auc_interval[1],
-            video_ap=found.ap,
-            video_ap_low=found.ap_interval[0],
-            video_ap_high=found.ap_interval[1],
-            folds=found.folds,
-        )
-    voters = [
-        Voter(plan.method, plan.settings, plan.config.prepares, each.members, dataclasses.asdict(plan.config))
-        for each in chosen
-        for plan in [each.plan]
-    ]
-    first = voters[0]
-    several = tuple(voters) if len(voters) > 1 else ()
+    first, *others = map(_voter, chosen)
     return ModelInfo(
-        first.settings, bags.kind, EventRule(), record, first.method, first.standardised, first.members, several
+        first.settings,
+        material.bags.kind,
+        training=record,
+        method=first.method,
+        standardised=first.standardised,
+        members=first.members,
+        voters=(first, *others) if others else (),
     )
+
+
+def _voter(chosen: Candidate) -> Voter:
+    plan = chosen.plan
+    return Voter(plan.method, plan.settings, plan.config.prepares, chosen.members, dataclasses.asdict(plan.config))
+
+
+def _estimated(found: Estimate | None) -> dict[str, Any]:
+    """The estimate, if there is one, as fields of a TrainingRecord."""
+    if found is None:
+        return {}
+    return {
+        "video_auc": found.auc,
+        "video_auc_low": found.auc_interval[0],
+        "video_auc_high": found.auc_interval[1],
+        "video_ap": found.ap,
+        "video_ap_low": found.ap_interval[0],
+        "video_ap_high": found.ap_interval[1],
+        "folds": found.folds,
+    }
 
 
 def _words(chosen: Candidate) -> str:
