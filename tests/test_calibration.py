@@ -6,13 +6,14 @@ import json
 
 import numpy as np
 import pytest
-from scipy.stats import poisson
+from scipy.special import expit
+from scipy.stats import genpareto, poisson
 
 from anomalycli.alarm_bounds import Parts, bounds, most_events, rate_bound
 from anomalycli.calibration import Frequency, ScoredBy, calibrate, choose, load
 from anomalycli.errors import AnomalyError, UsageError
 from anomalycli.events import EventRule, find_events
-from anomalycli.false_alarms import AlarmCounter, Alarms, Footage, fit_tail, stand_out
+from anomalycli.false_alarms import HEAVIEST, AlarmCounter, AlarmCurve, Alarms, Footage, fit_tail, stand_out
 from anomalycli.media.timecode import time_in_words
 
 RULE = EventRule(0.5, 0.3)
@@ -133,6 +134,28 @@ def test_new_footage_of_the_scene_has_no_more_events_than_promised(seed):
     assert 0 < len(new.at(threshold)) / 60 <= 1.0
 
 
+def test_the_threshold_is_the_lowest_that_can_be_promised():
+    normal = footage(hours=20, videos=10)
+    made = calibrate(normal, 1.0, RULE, BY)
+    curve = AlarmCurve(AlarmCounter(normal, RULE))
+    highest_below = max(peak for peak in curve.peaks if peak < made.rule.start_threshold)
+    assert curve.bound(curve.counter.at(float(highest_below))) > 1.0
+
+
+def test_events_that_come_together_at_lower_thresholds_are_taken_to_do_so_at_higher_ones():
+    """Groups of ten events in five of twenty hours, one of each group higher than the others."""
+    scores = np.full(20 * 3600, 0.1, np.float32)
+    for hour in range(0, 20, 4):
+        scores[3600 * hour + 60 : 3600 * hour + 660 : 60] = 0.6
+        scores[3600 * hour + 60] = 0.9
+    counter = AlarmCounter([Footage("gate", scores, 1.0)], dataclasses.replace(RULE, shortest=0))
+    curve, high = AlarmCurve(counter), counter.at(0.8)
+    assert len(high) == 5 and counter.dispersions(high)[0] == 1
+    assert curve.clustering > 5
+    assert curve.bound(high) == counter.bounds(high, curve.counter.dispersions(counter.at(0.5))).rate
+    assert curve.bound(high) > 2 * counter.bounds(high).rate
+
+
 def test_too_little_footage_extrapolates_and_says_what_it_would_need():
     made = calibrate(footage(hours=2), 0.1, RULE, BY)
     assert made.extrapolated and not made.is_promised and made.events == 0
@@ -140,6 +163,18 @@ def test_too_little_footage_extrapolates_and_says_what_it_would_need():
     assert made.hours_needed == pytest.approx(30 * made.clustering, rel=0.01)
     highest = max(video.highest for video in footage(hours=2))
     assert highest < made.rule.start_threshold < 1
+
+
+def test_thresholds_are_extrapolated_by_the_bound_of_the_rate_of_high_peaks_not_by_their_own_rate():
+    curve = AlarmCurve(AlarmCounter(footage(hours=2), RULE))
+    assert curve.tail is not None
+    assert curve.extrapolate(0.1) > curve.tail.score(0.1)
+
+
+def test_without_a_tail_events_begin_just_above_the_highest_score():
+    scores = np.linspace(0.1, 0.3, 3600, dtype=np.float32)  # a single peak, at the end
+    made = calibrate([Footage("a", scores, 1.0)], 0.1, RULE, BY)
+    assert made.extrapolated and made.rule.start_threshold == pytest.approx(0.31)
 
 
 def test_scores_have_a_frequency_that_falls_with_their_height():
@@ -151,7 +186,9 @@ def test_scores_have_a_frequency_that_falls_with_their_height():
     assert 20 / 15 < made.once_in(score).hours <= 20 / 5
     assert not made.once_in(score).extrapolated
     beyond = made.once_in(1.0)
-    assert beyond.extrapolated and beyond.hours > 20 and beyond.bound == "at-most"
+    assert beyond.extrapolated and 100 < beyond.hours <= 200 and beyond.bound == "at-most"  # ten times the footage
+    rare = calibrate(normal, 0.001, RULE, BY).once_in(1.0)
+    assert 800 < rare.hours <= 1000 and rare.bound == "at-most"  # nearly as far as the rate that was asked for
     assert str(made.once_in(0.01)) == "usual"
 
 
@@ -165,12 +202,21 @@ def test_the_tail_is_fitted_to_exponential_peaks():
     assert np.log(tail.score(0.01) / (1 - tail.score(0.01))) == pytest.approx(expected, abs=0.8)
 
 
+@pytest.mark.parametrize(("shape", "fitted"), [(-0.9, 0.0), (2.0, HEAVIEST)])
+def test_the_tail_is_neither_bounded_nor_heavier_than_scores_can_be(shape, fitted):
+    peaks = expit(1 + genpareto.rvs(shape, scale=0.3, size=200, random_state=0))
+    tail = fit_tail(Alarms(float(expit(1.0)), np.minimum(peaks, 0.9999), np.zeros(200, int), np.zeros(200, int)), 100.0)
+    assert tail and tail.shape == fitted
+
+
 def test_abnormal_videos_in_the_footage_stand_out():
     normal = footage(hours=4, videos=12, bumps=0)
     abnormal = Footage("theft", np.concatenate((np.full(600, 0.1), np.full(20, 0.99))).astype(np.float32), 1.0)
     assert [video.name for video in stand_out([*normal, abnormal])] == ["theft"]
     assert abnormal.highest_at == 600
     assert stand_out(normal) == []
+    usual = [dataclasses.replace(video, scores=video.scores + 0.02 * i) for i, video in enumerate(normal)]
+    assert stand_out(usual) == []  # one is the highest of any footage
 
 
 @pytest.mark.parametrize(
