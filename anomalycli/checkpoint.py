@@ -36,7 +36,7 @@ class TrainingRecord:
     """Training record of a model. Fields that an older file lacks are None.
 
     settings: the trainer's, by name; where several methods vote, the first one's. data: the fingerprint of the features
-    and labels. crops_seen: how many crops a clip was seen in. checkpoint: which state was kept ("last", "best on
+    and labels. run: that of all that the model depends on. crops_seen: how many crops a clip was seen in. checkpoint: which state was kept ("last", "best on
     validation", "best on test"), of which step, and its average precision there. validated_on: frames or videos.
     recipe: what the recipe chose, in words. video_auc, video_ap: estimates by cross-validation in `folds` folds, with
     95% intervals.
@@ -62,6 +62,7 @@ class TrainingRecord:
     video_ap_low: float | None = None
     video_ap_high: float | None = None
     folds: int | None = None
+    run: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,6 @@
 """Training without settings: cross-validate variants of three methods, and train a vote of the best on all videos."""
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +26,7 @@ from .trainer import (
     TrainingData,
     TrainingProgress,
     fit,
+    hash_of,
     identity_of,
     record_of,
 )
@@ -92,13 +91,13 @@ def train_by_recipe(
         if recipe.search
         else []
     )
-    _take_up(destination, search_file, lambda info: _is_of(info, data, recipe, bool(folds)))
+    every = [dataclasses.replace(each, plan=each.plan.on(device)) for each in recipe.candidates(data.bags)]
+    identity = _identity(every, data, folds, recipe)
+    _take_up(destination, search_file, lambda info: _is_of(info, data, recipe, bool(folds), identity))
     if search_file.exists() and not recipe.search:
         raise UsageError(f"{search_file}: that run searched. Resume it with its search, or overwrite it.", "overwrite")
-    every = [dataclasses.replace(each, plan=each.plan.on(device)) for each in recipe.candidates(data.bags)]
     work = Work(every, len(folds), on_progress)
     if folds:
-        identity = _identity(every, data, folds, recipe)
         table = search(every, material, folds, SearchState(search_file, identity), work, device)
         labels = [data.bags.labels[fold] for fold in folds]
         roles = {each.name: Role(each.plan.method, each.handicap, each.weight) for each in every}
@@ -112,6 +111,7 @@ def train_by_recipe(
         voters, states = _train_voters(chosen, material, destination, work, device)
         model = Vote(voters, *(part.float() for part in moments(choices))) if len(voters) > 1 else voters[0]
     info = _info(chosen, choices[0].steps, material, found)
+    info = dataclasses.replace(info, training=dataclasses.replace(info.training, run=identity))
     if recipe.start:
         kept = ("events", "standardised", "members", "voters")
         info = dataclasses.replace(info, **{name: getattr(recipe.start.info, name) for name in kept})
@@ -151,9 +151,11 @@ def _take_up(destination: Destination, search_file: Path, is_same: Callable[[Mod
         file.unlink()
 
 
-def _is_of(info: ModelInfo, data: TrainingData, recipe: Recipe, searched: bool) -> bool:
-    """Whether a model is of this recipe on these data, searched or not."""
+def _is_of(info: ModelInfo, data: TrainingData, recipe: Recipe, searched: bool, run: str) -> bool:
+    """Whether a model is of this recipe on these data, searched or not, and of this run as far as it says."""
     record = info.training
+    if record.run not in (None, run):
+        return False
     same = (record.video_auc is not None) == searched and record.settings.get("seed") == recipe.seed
     return bool(record.recipe) and same and record.data == data.bags.fingerprint()
 
@@ -165,7 +167,7 @@ def _states(destination: Destination) -> list[Path]:
 def _identity(every: Sequence[Candidate], data: TrainingData, folds: Sequence[np.ndarray], recipe: Recipe) -> str:
     parts = [data.bags.fingerprint(), *(fold.tolist() for fold in folds), *(dataclasses.asdict(each) for each in every)]
     parts += [fingerprint(recipe.start.model)] if recipe.start else []
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return hash_of(parts)
 
 
 def _train_voters(

@@ -21,6 +21,7 @@ _DIFFERENT = (
     ("train", "other settings"),
     ("held_out", "other videos held out"),
     ("watch", "other videos watched"),
+    ("judged_on", "other ground truth or test videos"),
     ("start", "another model to fine-tune"),
 )
 
@@ -79,7 +80,7 @@ class StateFile:
         """
         tensors, meta = load_tensors(self.path)
         try:
-            before = _identity(meta["run"])
+            before = {"judged_on": self.identity.get("judged_on")} | _identity(meta["run"])  # older states lack it
             for part, different in _DIFFERENT:
                 if before.get(part) != self.identity.get(part):
                     raise UsageError(

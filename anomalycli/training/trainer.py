@@ -2,6 +2,8 @@
 
 import copy
 import dataclasses
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -121,7 +123,8 @@ def train(
     identity = identity_of(plan, material, held_out)
     del identity["train"]["steps"]  # a run may be resumed with more of them
     state = StateFile(destination.beside(".state"), identity)
-    destination.check_finished(state.path.exists(), lambda info: _is_of(info, plan, bags))
+    run_of = hash_of({name: part for name, part in identity.items() if name != "watch"})
+    destination.check_finished(state.path.exists(), lambda info: _is_of(info, plan, bags, run_of))
     if not destination.resume:
         state.remove()
     run = fit(plan, material, device, state, on_progress)
@@ -131,6 +134,7 @@ def train(
         validated_on="frames" if data.truth is not None else "videos",
         checkpoint_step=run.kept_step,
         checkpoint_ap=run.best_ap,
+        run=run_of,
     )
     info = ModelInfo(plan.settings, data.bags.kind, EventRule(), record, plan.method, plan.config.prepares)
     save_model(destination.path, run.method, info, destination.half)
@@ -234,6 +238,7 @@ def _validate(run: TrainingState, material: Material, device: torch.device) -> N
 
 def identity_of(plan: Plan, material: Material, held_out: Sequence[str] = ()) -> dict[str, Any]:
     """Everything that a resumed run must share with the original one, as a JSON object. held_out: names of videos."""
+    judges = filter(None, (material.validation, material.picker))
     return {
         "method": plan.method,
         "model": dataclasses.asdict(plan.settings),
@@ -241,14 +246,20 @@ def identity_of(plan: Plan, material: Material, held_out: Sequence[str] = ()) ->
         "data": material.bags.fingerprint(),
         "held_out": list(held_out),
         "watch": sorted(material.watch),
+        "judged_on": [judge.bags.fingerprint() + judge.fingerprint() for judge in judges],
         **({"start": fingerprint(material.start)} if material.start else {}),
     }
 
 
-def _is_of(info: ModelInfo, plan: Plan, bags: Bags) -> bool:
-    """Whether a model is of this plan and these bags."""
+def hash_of(identity: Any) -> str:
+    """A hash of a JSON object, equal for equal ones."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def _is_of(info: ModelInfo, plan: Plan, bags: Bags, run: str) -> bool:
+    """Whether a model is of this plan, these bags, and this run as far as it says; older ones do not."""
     before, config = info.training, dataclasses.asdict(plan.config)
-    if before.data != bags.fingerprint():
+    if before.data != bags.fingerprint() or before.run not in (None, run):
         return False
     return (info.method, info.settings, before.settings) == (plan.method, plan.settings, config)
 

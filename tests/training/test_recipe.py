@@ -115,6 +115,9 @@ def test_a_recipe_that_is_interrupted_resumes_to_the_same_file(bags, tmp_path, m
     for other in (Recipe(4), Recipe(3, search=False)):  # nothing of them is there to resume, so the model stays
         with pytest.raises(UsageError, match="nothing is there to resume"):
             train_by_recipe(data, Destination(tmp_path / "whole", resume=True), CPU, other)
+    others = TrainingData(bags, {name: f"camera{i // 2}" for i, name in enumerate(bags.names)})
+    with pytest.raises(UsageError, match="nothing is there to resume"):
+        train_by_recipe(others, Destination(tmp_path / "whole", resume=True), CPU, Recipe(3))
     train_by_recipe(data, Destination(tmp_path / "whole", overwrite=True), CPU, Recipe(5))
     assert (tmp_path / "stopped").read_bytes() != (tmp_path / "whole").read_bytes()
 
@@ -195,6 +198,25 @@ def test_a_seed_that_is_none_is_told_before_features_are_read(call, seed):
 def test_all_seeds_train_several_networks(bags, tmp_path):
     info = train_by_recipe(TrainingData(bags), Destination(tmp_path / "m"), CPU, Recipe((1 << 63) - 1, search=False))
     assert info.members == 3
+
+
+def test_a_model_tuned_from_another_is_not_replaced_by_resuming(bags, tmp_path):
+    starts = []
+    for seed in (0, 1):
+        train_by_recipe(TrainingData(bags), Destination(tmp_path / f"{seed}"), CPU, Recipe(seed, search=False))
+        starts.append(Start(*load_model(tmp_path / f"{seed}")))
+
+    def tune(start, name="tuned"):
+        recipe = Recipe(search=False, start=start)
+        return train_by_recipe(TrainingData(bags), Destination(tmp_path / name, resume=True), CPU, recipe)
+
+    tune(starts[0])
+    before = (tmp_path / "tuned").read_bytes()
+    for other, name in ((starts[1], "tuned"), (starts[0], "0"), (None, "tuned")):
+        with pytest.raises(UsageError, match="nothing is there to resume"):
+            tune(other, name)
+    tune(starts[0])
+    assert (tmp_path / "tuned").read_bytes() == before
 
 
 def test_a_bundled_model_is_tuned_by_its_name(make_features, call):

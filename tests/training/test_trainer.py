@@ -116,6 +116,8 @@ def test_a_run_is_not_resumed_with_other_settings_or_data(make_features, tmp_pat
         go(bags, tmp_path / "m", plan(scales=1), resume=True)
     with pytest.raises(UsageError, match="other features or labels"):
         go(load_bags(make_features("more", normal=7), 8), tmp_path / "m", plan(), resume=True)
+    with pytest.raises(UsageError, match="other ground truth or test videos"):
+        go(bags, tmp_path / "m", plan(), resume=True, truth=truth_of(bags))
     with pytest.raises(UsageError, match="interrupted run left this state"):
         go(bags, tmp_path / "m", plan())
 
@@ -140,6 +142,9 @@ def test_a_finished_model_of_another_run_is_not_replaced_by_resuming(make_featur
     ):
         with pytest.raises(UsageError, match="m: it is of a run with other settings or data"):
             go(other, tmp_path / "m", changed, resume=True)
+    groups = {name: f"camera{i % 6 // 3}" for i, name in enumerate(bags.names)}  # so that others are held out
+    with pytest.raises(UsageError, match="m: it is of a run with other settings or data"):
+        go(bags, tmp_path / "m", plan(), resume=True, groups=groups)
     with pytest.raises(UsageError, match="m: it is of a run with other settings or data"):
         train_by_recipe(
             TrainingData(bags), Destination(tmp_path / "m", resume=True), torch.device("cpu"), Recipe(search=False)
