@@ -151,11 +151,13 @@ def _normal(inputs: list[Input], named: list[Path]) -> list[Input]:
     abnormal: set[Input] = set()
     for folder, items in by_folder.items():
         try:
-            labels = label_videos(items, folder).by_video
+            labels = label_videos(items, folder)
         except UsageError as error:
             note(f"Labels are not used. {error}")
             continue
-        abnormal |= {items[name] for name, label in labels.items() if label}
+        if labels.warning and folder in folders:
+            note(labels.warning)
+        abnormal |= {items[name] for name, label in labels.by_video.items() if label}
     if abnormal:
         left_out = some(readable(item.name) for item in inputs if item in abnormal)
         if len(abnormal) == len(inputs):

@@ -136,6 +136,13 @@ def test_videos_that_are_labelled_abnormal_are_no_normal_footage(call, make_mode
     assert "Labels are not used." in told and "labels.csv: the first line must be 'video,label'" in told
 
 
+def test_labels_that_match_no_video_are_told(call, make_model, gate):
+    (gate / "labels.csv").write_text("video,label\nnormal0,0\nnorml5,1\n")
+    words = ("--model", make_model(), "--false-alarms-per-hour", 2, "-o")
+    assert "labels.csv: 1 of 2 names match no video here: norml5." in call("calibrate", gate, *words, "a.json").stderr
+    assert "norml5" not in call("calibrate", *gate.glob("normal*.npz"), *words, "b.json").stderr  # a part of the folder
+
+
 def test_a_pattern_that_the_footage_does_not_match_is_told(call, make_model, gate):
     words = ("--model", make_model(), "--false-alarms-per-hour", 2, "-o", "c.json", "--overwrite", "--pattern")
     assert "The pattern" not in call("calibrate", gate, *words, "gate/").stderr
