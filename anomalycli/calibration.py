@@ -108,7 +108,7 @@ class Calibration:
         return self.pattern is None or fits_pattern(path, self.pattern)
 
     def check(self, scored_by: ScoredBy) -> None:
-        """Raises UsageError where scores are made in another way than those of the footage were."""
+        """Raise UsageError where scores are made in another way than those of the footage were."""
         name = self.source or "The calibration"
         if self.scored_by.backbone != scored_by.backbone:
             raise UsageError(
@@ -218,7 +218,7 @@ def choose(calibrations: Sequence[Calibration], path: PurePath) -> Calibration |
 
 
 def check_target(target: float) -> None:
-    """Raises UsageError for a rate of false alarms that cannot be asked for."""
+    """Raise UsageError for a rate of false alarms that cannot be asked for."""
     if not LOWEST_RATE <= target < math.inf:
         raise UsageError(
             f"The rate of false alarms must be at least {LOWEST_RATE:f} per hour, which is one in "

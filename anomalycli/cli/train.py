@@ -152,7 +152,7 @@ def train_with_settings(
 ) -> "ModelInfo":
     """Train one method with the user's settings."""
     from ..methods import find_method
-    from ..training.config import TrainConfig, check_picked_on
+    from ..training.config import TrainConfig, check_keep
     from ..training.plan import make_plan, split_settings
     from ..training.trainer import train as run
 
@@ -160,7 +160,7 @@ def train_with_settings(
     dim = settings.pop("feature_dim", None)
     _, training = split_settings(user.method, settings)  # mistakes in the settings, before the features are read
     keep, held_out = (training.get(name, getattr(TrainConfig, name)) for name in ("keep", "validation"))
-    check_picked_on(keep, bool(sources.test if keep == "test" else held_out))
+    check_keep(keep, bool(sources.test if keep == "test" else held_out))
     bags = sources.load(find_method(user.method).segments(settings), settings.get("crops", "mean"))
     check_width(sources.features.path, bags, user.preset, dim)
     plan = make_plan(user.method, bags.dim, settings)

@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import UsageError
 from ..methods import find_method
 from ..settings import unknown_setting
-from ..training.config import TrainConfig, check_picked_on
+from ..training.config import TrainConfig, check_keep
 from ..training.plan import Plan, make_plan, setting_names, split_settings
 
 # those of the paper's tables, and its peers; ms-tct-full takes several times as long as all of them
@@ -26,7 +26,7 @@ def check_evaluated_on(has_test: bool, has_held_out: bool, keep: str) -> None:
             "ground_truth",
             "validation",
         )
-    check_picked_on(keep, has_held_out)
+    check_keep(keep, has_held_out)
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class Prepared(nn.Module):
         return (x - self.mean) / self.deviation
 
     def drop(self, x: Tensor) -> Tensor:
-        """(B, ..., D) -> the same with groups of some videos at 0, and the others larger for it."""
+        """(B, ..., D) -> the same with groups of some videos at 0, and the others divided by the share that is kept."""
         if not self.training or not self.dropout or len(self.groups) < 2:
             return x
         kept = torch.rand(len(x), len(self.groups), device=x.device) >= self.dropout

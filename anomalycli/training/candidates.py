@@ -15,7 +15,9 @@ SMALL, MANY = 200, 500  # videos up to which DE-Net is trained several times, an
 SHORT = 48  # clips; videos mostly shorter than this are divided into fewer segments
 STEPS, BATCH = 80, 8
 TUNING_RATE = 1e-4  # learning rate from a trained model on
-LONGER, WIDE = 3, 1024  # times as many steps for MIL-Rank, which learns more slowly; of wider features twice as many
+WIDE = (
+    1024  # features, up to which MIL-Rank is trained for three times as many steps, and above which for twice as many
+)
 HANDICAP = 0.05  # of features prepared in another way than is usual for their kind
 SHARES, HALF = (1.0, 0.25), 0.5  # of segments that logistic regression is tried on; the weight of its vote
 
@@ -43,7 +45,7 @@ class Candidate:
 
     @property
     def usual_steps(self) -> int:
-        """Steps without a search: the most but one of those that are tried, or the only ones."""
+        """Steps without a search: the second largest number of those that are tried, or the only one."""
         return self.checkpoints[-2:][0]
 
 
@@ -109,8 +111,8 @@ def _mil_rank(bags: Bags, seed: int) -> Candidate:
         seed=seed,
         cost=cost,
     )
-    longer = LONGER if bags.dim <= WIDE else 2  # 20 videos with `lite` features are to take less than a minute
-    return dataclasses.replace(made, checkpoints=(longer * STEPS,))
+    times = 3 if bags.dim <= WIDE else 2  # it learns slowly; but 20 videos with `lite` take less than a minute
+    return dataclasses.replace(made, checkpoints=(times * STEPS,))
 
 
 def _linear(bags: Bags, seed: int, share: float, standardise: bool) -> Candidate:

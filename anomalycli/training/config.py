@@ -14,17 +14,16 @@ PRECISIONS = ("auto", "fp32", "bf16")
 SEEDS = 1 << 63  # how many there are
 CHECKPOINTS = {"last": "last", "validation": "best on validation", "test": "best on test"}
 
-
-_NOTHING = {
+_NEEDED = {
     "test": "To keep the state that is best on test videos, name the folder of their features.",
     "validation": "To keep the state that is best on validation videos, hold some out, of both labels.",
 }
 
 
-def check_picked_on(keep: str, is_there: bool) -> None:
-    """Raise UsageError where the state to `keep` is the best on videos, and none of these is there."""
-    if keep in _NOTHING and not is_there:
-        raise UsageError(_NOTHING[keep], keep)
+def check_keep(keep: str, has_videos: bool) -> None:
+    """Raise UsageError where the best state on test or validation videos is to be kept, and there are none."""
+    if keep in _NEEDED and not has_videos:
+        raise UsageError(_NEEDED[keep], keep)
 
 
 @dataclass(frozen=True)

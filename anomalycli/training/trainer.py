@@ -22,7 +22,7 @@ from ..events import EventRule
 from ..methods import Method, find_method
 from ..methods.prepared import scaled, standardised
 from ..version import __version__
-from .config import CHECKPOINTS, TrainConfig, check_picked_on
+from .config import CHECKPOINTS, TrainConfig, check_keep
 from .destination import Destination as Destination
 from .erasure_log import Erasure, write_erasures
 from .loop import Step, make_optimizer, optimise
@@ -215,7 +215,7 @@ def _divide(config: TrainConfig, data: TrainingData) -> tuple[list[str], Materia
     validation = evaluation_set(bags[held_out], data.truth) if len(held_out) else None
     picker = {"last": None, "validation": validation, "test": data.test}[config.keep]
     material = Material(bags, kept, validation, picker, data.watch)
-    check_picked_on(config.keep, picker is not None)
+    check_keep(config.keep, picker is not None)
     trained_on = {bags.names[i]: bags.labels[i] for i in kept}
     for name in data.watch:
         if name not in bags.names:
