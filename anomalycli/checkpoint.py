@@ -36,10 +36,10 @@ class TrainingRecord:
     """Training record of a model. Fields that an older file lacks are None.
 
     settings: the trainer's, by name; where several methods vote, the first one's. data: the fingerprint of the features
-    and labels. run: that of all that the model depends on. crops_seen: how many crops a clip was seen in. checkpoint:
-    which state was kept ("last", "best on validation", "best on test"), of which step, and its average precision there.
-    validated_on: frames or videos. recipe: what the recipe chose, in words. video_auc, video_ap: estimates by
-    cross-validation in `folds` folds, with 95% intervals.
+    and labels. run: the fingerprint of all that the model depends on. crops_seen: how many crops a clip was seen in.
+    checkpoint: which state was kept ("last", "best on validation", "best on test"), of which step, and its average
+    precision there. validated_on: frames or videos. recipe: what the recipe chose, in words. video_auc, video_ap:
+    estimates by cross-validation in `folds` folds, with 95% intervals.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)

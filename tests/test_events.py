@@ -26,6 +26,13 @@ def test_close_events_become_one_and_far_ones_do_not():
 def test_short_events_are_dropped_after_merging():
     assert events([0, 0.9, 0.9, 0]) == []
     assert events([0, 0.9, 0.9, 0, 0.9, 0.9, 0]) == [(1, 6)]
+    assert events([0] * 4 + [0.9] * 3) == [(4, 7)]  # as floats, 0.7 - 0.4 is a little less than 0.3
+
+
+def test_a_last_frame_of_variable_rate_lasts_as_long_as_the_mean_rate_says():
+    times, scores = np.array([0.0, 1.0, 2.0]), np.array([0, 0, 0.9])
+    assert [(e.start, e.end) for e in find_events(scores, 2.0, RULE, times)] == [(2, 3)]
+    assert find_events(scores, 4.0, RULE, times) == []
 
 
 def test_events_reach_to_the_first_and_the_last_frame_and_know_their_peak():
