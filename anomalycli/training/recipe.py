@@ -17,7 +17,7 @@ from ..settings import make_settings
 from ..wording import number_of
 from .candidates import Candidate, candidates, most_folds, quick_candidate, tuning_candidates
 from .config import SEEDS, TrainConfig
-from .cross_validation import ChosenCandidate, Estimate, Role, choose, estimate, halfway, make_folds, moments
+from .cross_validation import ChosenCandidate, Role, choose, estimate, halfway, make_folds, moments
 from .search import OnRecipe, SearchState, Work, search
 from .state import StateFile
 from .trainer import (
@@ -30,6 +30,7 @@ from .trainer import (
     identity_of,
     record_of,
 )
+from .video_metrics import Estimate
 
 MOST_NETWORKS = 9  # of one model: three of each method
 ENOUGH = 10  # videos of each label below which more of them would help most

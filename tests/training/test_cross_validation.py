@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from anomalycli.data.bags import load_bags
 from anomalycli.inference import score_bags
@@ -15,13 +14,11 @@ from anomalycli.training import cross_validation
 from anomalycli.training.cross_validation import (
     FoldScores,
     Role,
-    auc_interval,
     choose,
     estimate,
     halfway,
     make_folds,
     moments,
-    pair_auc,
     run_fold,
     splices,
 )
@@ -133,33 +130,6 @@ def test_the_estimate_is_that_of_the_vote():
     assert estimate({"narrow": table["narrow"]}, LABELS, roles).auc == 0.75
     assert [each.name for each in choose(table, LABELS, roles)] == ["wide", "narrow"]
     assert estimate(table, LABELS, roles).auc == 1
-
-
-def test_auc_and_ap_are_those_of_scikit_learn():
-    rng = np.random.default_rng(0)
-    scores, labels = rng.normal(size=30).round(1), rng.integers(0, 2, 30)
-    assert pair_auc(scores, labels) == pytest.approx(roc_auc_score(labels, scores))
-    counts = rng.integers(0, 3, (5, 30))
-    distinct = scores + np.arange(30) * 1e-6
-    for measure, reference in ((cross_validation._auc, roc_auc_score), (cross_validation._ap, average_precision_score)):
-        values, _ = measure(distinct, labels, counts)
-        for value, count in zip(values, counts, strict=True):
-            assert value == pytest.approx(reference(np.repeat(labels, count), np.repeat(distinct, count)))
-
-
-def test_the_interval_of_the_auc_is_newcombe_s_and_has_room_where_all_pairs_are_right():
-    two, many = [np.array([0, 1] * 5)] * 4, [np.array([0, 1] * 100)] * 4
-    for auc, labels in ((0.85, two), (0.85, many), (0.5, two)):
-        low, high = auc_interval(auc, labels)
-        for end in (low, high):
-            variance = end * (1 - end) / 25 * (1 + 4 * ((1 - end) / (2 - end) + end / (1 + end))) / 4
-            if labels is two:
-                assert abs(auc - end) == pytest.approx(1.96 * variance**0.5, abs=1e-3)
-            else:
-                assert abs(auc - end) < 0.03
-    low, high = auc_interval(1.0, two)
-    assert 0.75 < low < 0.9 and high == 1
-    assert auc_interval(0.0, two)[0] == 0
 
 
 def test_splices_are_half_of_an_abnormal_and_half_of_a_normal_video(bags):
