@@ -130,14 +130,22 @@ def _after(choice: ChosenCandidate, every: Sequence[Candidate]) -> Candidate:
 
 
 def advice(bags: Bags, record: TrainingRecord, searched: bool = True) -> str:
-    """A sentence on the reliability of the estimate, and on which videos would help most."""
-    counts = {"abnormal": int((bags.labels == 1).sum()), "normal": int((bags.labels == 0).sum())}
+    """A sentence on the reliability of the estimate, and on which videos would help most.
+
+    Labelled events of one video count as that video.
+    """
+    videos = np.array(bags.videos or bags.names)
+    counts = {word: len(set(videos[bags.labels == label])) for word, label in (("abnormal", 1), ("normal", 0))}
+    why = ""
+    if record.video_auc_low is None and searched:
+        only = [f"the only {word} video cannot be held out" for word, n in counts.items() if n == 1]
+        why = " and ".join(only) or "all normal or all abnormal videos are in one group"
     few = {word: ENOUGH - n for word, n in counts.items() if n < ENOUGH}
     if few:
         more = " and ".join(number_of(n, f"more {word} video") for word, n in few.items())
-        return f"too few videos: {more} would help most"
+        return f"{why and f'{why}; '}too few videos: {more} would help most"
     if record.video_auc_low is None:
-        return "all normal or all abnormal videos are in one group" if searched else "not cross-validated"
+        return why or "not cross-validated"
     if record.video_auc_low <= 0.5:
         return "this may be chance: check the labels, or add videos"
     return "enough to trust the ranking, not the threshold"

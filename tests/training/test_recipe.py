@@ -128,16 +128,24 @@ def test_quick_and_too_few_videos_are_not_estimated(bags, tmp_path):
     few = bags[np.array([0, 1, 2, 12])]  # one abnormal video cannot be held out
     record = train_by_recipe(TrainingData(few), Destination(tmp_path / "few"), CPU).training
     assert record.video_auc is None
-    assert "9 more abnormal videos and 7 more normal videos" in advice(few, record)
+    more = "too few videos: 9 more abnormal videos and 7 more normal videos would help most"
+    assert advice(few, record) == f"the only abnormal video cannot be held out; {more}"
     with pytest.raises(UsageError, match=r"Every training video is normal.* `anomalycli calibrate`"):
         train_by_recipe(TrainingData(bags[:7]), Destination(tmp_path / "n"), CPU)
 
 
 def test_groups_that_allow_no_folds_are_told(bags):
-    many = dataclasses.replace(bags, labels=np.repeat([0, 1], 10))
+    many = dataclasses.replace(bags, labels=np.repeat([0, 1], 10), names=tuple(map(str, range(20))), videos=())
     record = TrainingRecord()
     assert advice(many, record) == "all normal or all abnormal videos are in one group"
     assert advice(many, record, searched=False) == "not cross-validated"
+    assert advice(bags, record).startswith("all normal or all abnormal videos are in one group; too few videos: ")
+    assert advice(bags, record, searched=False).startswith("too few videos: ")
+
+
+def test_labelled_events_of_one_video_are_no_videos(bags):
+    events = dataclasses.replace(bags, labels=np.arange(13) % 2, videos=("gate",) * 12 + ("yard",))
+    assert "9 more abnormal videos and 8 more normal videos" in advice(events, TrainingRecord(video_auc_low=0.9))
 
 
 def test_a_model_goes_on_learning_from_new_videos_and_refuses_other_features(
