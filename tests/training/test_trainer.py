@@ -1,3 +1,4 @@
+import dataclasses
 import re
 import signal
 import subprocess
@@ -116,6 +117,12 @@ def test_a_run_is_not_resumed_with_other_settings_or_data(make_features, tmp_pat
         go(bags, tmp_path / "m", plan(scales=1), resume=True)
     with pytest.raises(UsageError, match="other features or labels"):
         go(load_bags(make_features("more", normal=7), 8), tmp_path / "m", plan(), resume=True)
+    with pytest.raises(UsageError, match="another method"):
+        go(bags, tmp_path / "m", dataclasses.replace(plan(), method="mstm"), resume=True)
+    with pytest.raises(UsageError, match="other videos held out"):  # two groups, too large for that
+        go(bags, tmp_path / "m", plan(), resume=True, groups={name: name[:-1] for name in bags.names})
+    with pytest.raises(UsageError, match="other videos watched"):
+        go(bags, tmp_path / "m", plan(), resume=True, watch=["video11"])
     with pytest.raises(UsageError, match="other ground truth or test videos"):
         go(bags, tmp_path / "m", plan(), resume=True, truth=truth_of(bags))
     with pytest.raises(UsageError, match="interrupted run left this state"):
