@@ -29,6 +29,7 @@ class Destination:
         the checkpoint cannot be written.
         """
         check_writable(self.path)
+        check_writable(self.beside(".1.state"))  # the longest name of what a run keeps until it ends
         if self.path.exists() and self.path.stat().st_size and not is_checkpoint(self.path):
             raise UsageError(f"{self.path}: it is not a model, and is not overwritten. Name another file.", "output")
         self.check_left(self.beside(".state"))

@@ -237,6 +237,11 @@ def test_settings_out_of_range_are_told_before_features_are_read(call, words):
     assert " must be " in call("train", "gone", *words.split(), code=2).stderr
 
 
+def test_a_name_without_room_for_the_state_beside_it_is_refused(call):
+    told = call("train", "gone", "-o", "m" * 250, code=1).stderr
+    assert "it cannot be written: its name is too long" in told
+
+
 def test_a_list_of_test_videos_needs_their_features(call, tmp_path):
     (tmp_path / "test.txt").write_text("video00\n")
     words = call("train", "gone", "--test-only", "test.txt", code=2).stderr
