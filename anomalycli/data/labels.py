@@ -109,14 +109,15 @@ def read_labels(path: Path) -> tuple[dict[str, int], dict[str, list[EventLabel]]
 
 def _has_interval(row: Row) -> bool:
     """Whether a row of ground truth has an interval. Raises UsageError where it has something else."""
-    ends = [row[column].replace(",", ".") for column in ("start", "end") if column in row.values]
-    if not any(ends):
+    columns = [column for column in ("start", "end") if column in row.values]  # a table may lack the ends
+    if not any(row[column] for column in columns):
         return False
     try:
-        first, *last = map(float, ends)
+        start, *ends = (_number(row, column) for column in columns)
+        is_interval = 0 <= start < min(ends, default=math.inf)
     except ValueError:
-        first, last = -1.0, []
-    if not row["video"] or not 0 <= first < min(last, default=math.inf):
+        is_interval = False
+    if not row["video"] or not is_interval:
         row.refuse(
             f"'{row['video']}' from '{row['start']}' to '{row['end']}' is not an abnormal interval of a video; start "
             "and end of a normal video are empty."
@@ -137,8 +138,7 @@ def _add_event(row: Row, label: int, events: list[EventLabel]) -> None:
 
 def _event(row: Row, label: int) -> EventLabel:
     try:
-        start, end = (float(row[column].replace(",", ".")) for column in ("start", "end"))  # some countries' decimals
-        event = EventLabel(start, end, label)
+        event = EventLabel(_number(row, "start"), _number(row, "end"), label)
     except ValueError:
         row.refuse(f"'{row['start']}' and '{row['end']}' are not times in seconds, such as 1.5.")
     if not 0 <= event.start < event.end < math.inf:
@@ -146,6 +146,11 @@ def _event(row: Row, label: int) -> EventLabel:
             f"an event must begin at 0 or later and end after that, not from {row['start']} to {row['end']} seconds."
         )
     return event
+
+
+def _number(row: Row, column: str) -> float:
+    """Raises ValueError where the column holds something else; a comma may be the decimal sign."""
+    return float(row[column].replace(",", "."))
 
 
 def write_labels(path: Path, labels: dict[str, int]) -> None:

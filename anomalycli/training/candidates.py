@@ -15,9 +15,7 @@ SMALL, MANY = 200, 500  # videos up to which DE-Net is trained several times, an
 SHORT = 48  # clips; videos mostly shorter than this are divided into fewer segments
 STEPS, BATCH = 80, 8
 TUNING_RATE = 1e-4  # learning rate from a trained model on
-WIDE = (
-    1024  # features, up to which MIL-Rank is trained for three times as many steps, and above which for twice as many
-)
+WIDE = 1024  # features; of more, MIL-Rank is trained for twice as many steps as the others instead of three times
 HANDICAP = 0.05  # of features prepared in another way than is usual for their kind
 SHARES, HALF = (1.0, 0.25), 0.5  # of segments that logistic regression is tried on; the weight of its vote
 

@@ -111,8 +111,7 @@ def train_by_recipe(
     if choices[0].steps:
         voters, states = _train_voters(chosen, material, destination, work, device)
         model = Vote(voters, *(part.float() for part in moments(choices))) if len(voters) > 1 else voters[0]
-    info = _info(chosen, choices[0].steps, material, found)
-    info = dataclasses.replace(info, training=dataclasses.replace(info.training, run=identity))
+    info = _info(chosen, choices[0].steps, material, found, identity)
     if recipe.start:
         kept = ("events", "standardised", "members", "voters")
         info = dataclasses.replace(info, **{name: getattr(recipe.start.info, name) for name in kept})
@@ -202,13 +201,14 @@ def _train_voters(
     return voters, states
 
 
-def _info(chosen: Sequence[Candidate], steps: int, material: Material, found: Estimate | None) -> ModelInfo:
-    """What the checkpoint says of the model and of its training for `steps` steps."""
+def _info(chosen: Sequence[Candidate], steps: int, material: Material, found: Estimate | None, run: str) -> ModelInfo:
+    """What the checkpoint says of the model, of its training for `steps` steps, and of the run, by its fingerprint."""
     words = f"{' + '.join(map(_words, chosen))}; {_shared_words(chosen, material.bags)}"
     record = dataclasses.replace(
         record_of(chosen[0].plan, material),
         checkpoint_step=steps,
         recipe=words if steps else "the model as it was: further training does not help on held-out videos",
+        run=run,
         **_estimated(found),
     )
     first, *others = map(_voter, chosen)
