@@ -21,6 +21,7 @@ from ..evaluation.protocol import EvaluationSet, evaluation_set
 from ..events import EventRule
 from ..methods import Method, find_method
 from ..methods.prepared import scaled, standardised
+from ..storage import check_writable
 from ..version import __version__
 from .config import CHECKPOINTS, TrainConfig, check_keep
 from .destination import Destination as Destination
@@ -119,6 +120,8 @@ def train(
     device = torch.device(device)
     plan = plan.on(device)
     destination.check()
+    if data.watch:
+        check_writable(destination.beside(".erasing.csv"))
     held_out, material = _divide(plan.config, data)
     identity = identity_of(plan, material, held_out)
     del identity["train"]["steps"]  # a run may be resumed with more of them

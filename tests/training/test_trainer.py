@@ -13,7 +13,7 @@ from safetensors import safe_open
 from anomalycli.checkpoint import load_model
 from anomalycli.data.bags import load_bags
 from anomalycli.data.sampling import BagBatches, draw, split
-from anomalycli.errors import CheckpointError, UsageError
+from anomalycli.errors import CheckpointError, StorageError, UsageError
 from anomalycli.evaluation.protocol import evaluation_set
 from anomalycli.training.erasure_log import read_erasures
 from anomalycli.training.plan import make_plan
@@ -240,6 +240,13 @@ def test_settings_out_of_range_are_told_before_features_are_read(call, words):
 def test_a_name_without_room_for_the_state_beside_it_is_refused(call):
     told = call("train", "gone", "-o", "m" * 250, code=1).stderr
     assert "it cannot be written: its name is too long" in told
+
+
+def test_a_name_without_room_for_the_record_of_erasing_is_refused_before_training(make_features, tmp_path):
+    told = []
+    with pytest.raises(StorageError, match="its name is too long"):
+        go(load_bags(make_features(), 8), tmp_path / ("m" * 245), plan(), told.append, watch=["video11"])
+    assert told == []
 
 
 def test_a_list_of_test_videos_needs_their_features(call, tmp_path):
